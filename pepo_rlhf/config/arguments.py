@@ -1,0 +1,55 @@
+"""The nested namespace that OpenRLHF's code reads (`args.actor.adam.lr`), made from the settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from pepo_rlhf.config.settings import Config
+from pepo_rlhf.config.upstream import DROPPED
+
+# What upstream's command works out after parsing, and what follows from run.dir.
+DERIVED: dict[str, Callable[[Config], Any]] = {
+    "actor.eps_clip_low_high": lambda c: c.actor.eps_clip_low_high or (c.actor.eps_clip, c.actor.eps_clip),
+    # One threshold is an upper bound.
+    "algo.advantage.is_correction_threshold": lambda c: [0.0, *c.algo.advantage.is_correction_threshold][-2:],
+    "rollout.vllm_generate_batch_size": lambda c: c.rollout.vllm_generate_batch_size or c.rollout.batch_size,
+    "rollout.max_tokens_per_gpu": lambda c: c.rollout.max_tokens_per_gpu or c.train.max_tokens_per_gpu,
+    # Absolute: Ray workers may have another working directory.
+    "run.dir": lambda c: str(Path(c.run.dir).absolute()),
+    "ckpt.path": lambda c: str(Path(c.run.dir, "checkpoints").absolute()),
+    "ckpt.output_dir": lambda c: str(Path(c.run.dir, "model").absolute()),
+    "logger.tensorboard_dir": lambda c: str(Path(c.run.dir, "tensorboard").absolute()),
+    "logger.wandb.run_name": lambda c: c.logger.wandb.run_name or Path(c.run.dir).resolve().name,
+    # A marker, not the secret: upstream tests its truth, and the library finds the key in the environment.
+    "logger.wandb.key": lambda c: "WANDB_API_KEY" if c.logger.wandb.enable else None,
+}
+
+
+class Arguments(SimpleNamespace):
+    """Nested settings with a short repr, since upstream prints the whole namespace."""
+
+    def __repr__(self) -> str:
+        return f"Arguments({textwrap.shorten(', '.join(vars(self)), width=100)})"
+
+
+def to_arguments(config: Config) -> Arguments:
+    """A namespace of every setting, the dropped flags at the values upstream still reads, and the derived ones."""
+    settings = dataclasses.asdict(config)
+    dropped = {flag: value for flag, (value, _) in DROPPED.items()}
+    derived = {flag: derive(config) for flag, derive in DERIVED.items()}
+    for flag, value in {**dropped, **derived}.items():
+        *sections, name = flag.split(".")
+        reduce(lambda section, key: section.setdefault(key, {}), sections, settings)[name] = value
+    return _namespace(settings)
+
+
+def _namespace(settings: dict[str, Any]) -> Arguments:
+    return Arguments(
+        **{name: _namespace(value) if isinstance(value, dict) else value for name, value in settings.items()}
+    )

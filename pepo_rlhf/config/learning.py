@@ -1,0 +1,213 @@
+"""Sections that decide what is learnt: method, data, rewards, rollouts, algorithm, policy and evaluation.
+
+The string under a field is its --help text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(kw_only=True)
+class Pepo:
+    """PEPO: how a response's advantage is spread over its tokens"""
+
+    method: Literal["pepo", "perception", "entropy", "additive", "high_entropy", "uniform"] = "pepo"
+    """Token weighting. uniform is plain GRPO or DAPO; the others are PEPO and its ablations."""
+    alpha: float = 0.05
+    """Strength of the gate 1 + alpha * tanh(...) that entropy puts on visual similarity (pepo)."""
+    temperature: float = 1.0
+    """Temperature of the softmax over a response's tokens; lower separates them more. The released scripts use 1.8."""
+    schedule: Literal["linear", "constant"] = "linear"
+    """Share of the token weights in the advantage: linear grows it from 0 to 1 over the run, constant keeps 1."""
+    no_image: Literal["uniform", "sequence", "error"] = "uniform"
+    """Rows without an image: uniform weighs every token 1, sequence compares with every position, error stops."""
+    similarity: Literal["cosine", "dot", "l2", "l1"] = "cosine"
+    """Similarity of hidden states. Scales differ, so a temperature does not carry over from one to another."""
+    top_fraction: float = 0.2
+    """Share of a batch's tokens, by entropy, that high_entropy trains on."""
+
+
+@dataclass(kw_only=True)
+class Data:
+    """Training data"""
+
+    prompt_dataset: str | None = None
+    """Training dataset: a Hugging Face name or a path. Required."""
+    prompt_split: str = "train"
+    """Split of the training dataset."""
+    max_samples: int = int(1e8)
+    """Rows to use at most."""
+    max_len: int = 2048
+    """Longest sequence in tokens: prompt, image tokens and response together."""
+    max_images_per_prompt: int = 1
+    """Images that a prompt may hold at most; 0 is text only."""
+    dataloader_num_workers: int = 0
+    """Processes that load rows; each needs a CPU."""
+
+
+@dataclass(kw_only=True)
+class Reward:
+    """Rewards"""
+
+    functions: list[str] = field(default_factory=lambda: ["format", "accuracy"])
+    """Verifiers, summed: names of built-in ones, or path.py:function."""
+    clip_range: tuple[float, float] = (-10.0, 10.0)
+    """Range that the reward is clipped to."""
+    overlong_buffer_len: float | None = None
+    """Length penalty over the last so many tokens before rollout.max_new_tokens (DAPO); None turns it off."""
+    overlong_penalty_factor: float = 1.0
+    """Largest length penalty."""
+    stop_properly_penalty_coef: float | None = None
+    """Truncated responses: a factor in [0, 1] on the reward, or the reward itself if negative; None leaves it."""
+
+
+@dataclass(kw_only=True)
+class Rollout:
+    """Generation of responses during training"""
+
+    batch_size: int = 8
+    """Prompts of one training batch."""
+    n_samples_per_prompt: int = 8
+    """Responses to each prompt: the group."""
+    vllm_generate_batch_size: int | None = None
+    """Prompts generated at once; None is rollout.batch_size, more needs train.async_enable."""
+    micro_batch_size: int = 1
+    """Responses in one forward pass for log-probabilities and scores."""
+    max_tokens_per_gpu: int | None = None
+    """Tokens in one such forward pass with train.dynamic_batch_enable; None is train.max_tokens_per_gpu."""
+    max_new_tokens: int | None = None
+    """Longest response in tokens; None is whatever the prompt leaves of data.max_len."""
+    temperature: float = 1.0
+    """Sampling temperature, also applied to log-probabilities and entropy."""
+    top_p: float = 1.0
+    """Nucleus sampling threshold."""
+
+
+@dataclass(kw_only=True)
+class Advantage:
+    """Advantage of a response"""
+
+    estimator: Literal["reinforce", "rloo", "reinforce_baseline", "group_norm", "dr_grpo", "flash_reinforce"] = (
+        "group_norm"
+    )
+    """Advantage estimator; group_norm is GRPO's."""
+    no_std_norm: bool = False
+    """Do not divide by the batch's standard deviation (reinforce, reinforce_baseline)."""
+    is_correction_level: Literal["off", "token", "seq"] = "off"
+    """Correction for the gap between vLLM and trainer: off, for each token, or for the mean over a response."""
+    is_correction_mode: Literal["mask", "clip"] = "mask"
+    """Outside the thresholds: mask drops the token or response, clip clamps the ratio."""
+    is_correction_gating: Literal["ratio", "binary_kl", "tv"] = "ratio"
+    """What the thresholds bound: the ratio trainer / vLLM, or a divergence between the two."""
+    is_correction_threshold: list[float] = field(default_factory=lambda: [0.5, 5.0])
+    """LOW HIGH, or HIGH alone."""
+
+
+@dataclass(kw_only=True)
+class KL:
+    """Distance to the reference policy"""
+
+    init_coef: float = 0.001
+    """KL coefficient; 0 runs without a reference model."""
+    use_loss: bool = True
+    """KL in the loss rather than in the reward; token weights need it in the loss."""
+    estimator: Literal["k1", "k2", "k3"] = "k3"
+    """KL estimator; k2 or k3 suit the loss, k1 the reward."""
+    unbiased_gradient: bool = False
+    """As a loss: the exact reverse-KL gradient, whatever the estimator, by importance sampling."""
+
+
+@dataclass(kw_only=True)
+class Algorithm:
+    """Policy gradient"""
+
+    advantage: Advantage = field(default_factory=Advantage)
+    kl: KL = field(default_factory=KL)
+    dynamic_filtering_enable: bool = False
+    """Drop groups whose rewards are all equal and generate others instead (DAPO's dynamic sampling)."""
+
+
+@dataclass(kw_only=True)
+class Adam:
+    """AdamW; with actor.optim muon, the parameters that Muon leaves"""
+
+    lr: float = 1e-6
+    """Learning rate."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Decay rates of the two moments."""
+    eps: float = 1e-8
+    """Added to the denominator."""
+    weight_decay: float = 0.0
+    """Weight decay. The released recipe uses 0.1."""
+
+
+@dataclass(kw_only=True)
+class Muon:
+    """Muon; read with actor.optim muon"""
+
+    lr: float = 0.02
+    """Learning rate of the weight matrices."""
+    momentum: float = 0.95
+    """Momentum."""
+
+
+@dataclass(kw_only=True)
+class Actor:
+    """Policy: the model, its loss, optimiser and GPUs"""
+
+    model_name_or_path: str | None = None
+    """Vision-language model: a Hugging Face name or a path. Required."""
+    num_nodes: int = 1
+    """Nodes that train the policy."""
+    num_gpus_per_node: int = 1
+    """GPUs a node that train the policy."""
+    freeze_visual_encoder: bool = True
+    """Train the language model only."""
+    gradient_checkpointing_enable: bool = False
+    """Recompute activations in the backward pass: slower, and less memory."""
+    gradient_checkpointing_reentrant: bool = False
+    """PyTorch's reentrant form of it."""
+    policy_loss_type: Literal["ppo", "gspo"] = "ppo"
+    """Ratio for each token (ppo) or for a whole response (gspo)."""
+    loss_agg_mode: Literal["token-mean", "seq-mean-token-mean"] = "token-mean"
+    """Mean over all tokens of an update (DAPO), or over responses of their token means (GRPO)."""
+    eps_clip: float = 0.2
+    """Clip range of the ratio, below and above 1."""
+    eps_clip_low_high: tuple[float, float] | None = None
+    """Clip range with two sides of its own, as in clip-higher; None is actor.eps_clip twice."""
+    dual_clip: float | None = None
+    """Second bound for negative advantages, above 1; None turns it off."""
+    entropy_coef: float | None = None
+    """Entropy bonus in the loss; 0 logs entropy only, None computes none in the update."""
+    aux_loss_coef: float = 0.0
+    """Coefficient of a mixture of experts' balancing loss."""
+    optim: Literal["adam", "muon"] = "adam"
+    """Optimiser."""
+    adam: Adam = field(default_factory=Adam)
+    muon: Muon = field(default_factory=Muon)
+    lr_scheduler: str = "cosine_with_min_lr"
+    """Learning rate schedule, by its transformers name."""
+    lr_warmup_ratio: float = 0.03
+    """Share of the steps that warm up."""
+    min_lr_ratio: float = 0.1
+    """Lowest learning rate as a share of the highest (cosine_with_min_lr)."""
+    max_norm: float = 1.0
+    """Gradient norm that is clipped to; 0 turns clipping off."""
+
+
+@dataclass(kw_only=True)
+class Evaluation:
+    """Evaluation during training"""
+
+    dataset: str | None = None
+    """Evaluation dataset: a Hugging Face name or a path."""
+    split: str = "train"
+    """Split of the evaluation dataset."""
+    steps: int = -1
+    """Evaluate every so many steps; -1 never does."""
+    temperature: float = 0.6
+    """Sampling temperature of evaluation; 0 is greedy."""
+    n_samples_per_prompt: int = 4
+    """Responses to each evaluation prompt."""

@@ -1,0 +1,97 @@
+"""Command line and YAML to settings, by jsonargparse. What a user gets wrong is told in one line, with exit code 2."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from argparse import ArgumentError
+from collections.abc import Iterable, Sequence
+
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+
+from pepo_rlhf.config.settings import Config
+from pepo_rlhf.config.upstream import DROPPED
+from pepo_rlhf.config.validate import ConfigError, validate
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+# jsonargparse's words for an unknown flag, an unknown section of a file, and an unknown setting of a section.
+_UNKNOWN = re.compile(
+    r"unrecognized arguments: --(\S+)|Option '(\S+)' is not accepted|Group '(\S+)' does not accept option '(\S+)'"
+)
+# Its other words, and clearer ones.
+_REWORDED = (
+    (r'Parser key "([\w.]+)":', r"--\1:"),
+    (r"<class '(\w+)'>", r"\1"),
+    (r"a typing\.Literal\[(.*?)\]", r"one of \1"),
+    (r"^Unexpected config:", "a configuration file holds sections of settings, not:"),
+    (r"^Problems parsing config:", "a configuration file is not valid YAML:"),
+)
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> Config:
+    """Valid settings from `--config FILE` and dotted flags, later ones winning; None takes the command line.
+
+    Raises:
+        SystemExit: 2 after one line on stderr when a flag, a file or a combination of settings is wrong;
+            0 after --help and --print_config.
+    """
+    parser = ArgumentParser(
+        usage="%(prog)s [--config FILE] [--section.name VALUE ...]", exit_on_error=False, allow_abbrev=False
+    )
+    parser.add_argument("--config", action="config", help="YAML file of settings; flags after it override it.")
+    parser.add_class_arguments(Config)
+    defaults = parser.get_defaults()
+    try:
+        parsed = parser.parse_args(_in_yaml(sys.argv[1:] if argv is None else argv, defaults))
+        _require_settings_in_sections(parsed, defaults)
+        settings = parser.instantiate(parsed)
+        del settings["config"]
+        config = Config(**vars(settings))
+        validate(config)
+    except (ArgumentError, ConfigError) as error:
+        print(f"error: {_explain(str(error), known=defaults.keys())}", file=sys.stderr)
+        raise SystemExit(2) from None
+    return config
+
+
+def _in_yaml(argv: Sequence[str], defaults: Namespace) -> list[str]:
+    """OpenRLHF's recipes write `--flag` for true and `--flag 1 2` for a list, where YAML has `true` and `[1, 2]`."""
+    groups: list[list[str]] = []
+    for word in argv:
+        if not groups or word.startswith("--") or word == "-h":
+            groups.append([word])
+        else:
+            groups[-1].append(word)
+    words = []
+    for flag, *values in groups:
+        default = defaults.get(flag.removeprefix("--"))
+        if not values and isinstance(default, bool):
+            values = ["true"]
+        if len(values) > 1 or (values and isinstance(default, list) and not values[0].startswith("[")):
+            values = [f"[{', '.join(values)}]"]
+        words += [flag, *values]
+    return words
+
+
+def _require_settings_in_sections(parsed: Namespace, defaults: Namespace) -> None:
+    # jsonargparse accepts `actor: 3` in a file, and goes on with the defaults of the whole section.
+    known = set(defaults.keys())
+    for name, value in parsed.items():
+        if name not in known:
+            raise ConfigError(f"section {name} takes settings below it, not {value!r}")
+
+
+def _explain(message: str, known: Iterable[str]) -> str:
+    message = " ".join(message.split())
+    unknown = _UNKNOWN.search(message)
+    if unknown is None:
+        for pattern, clearer in _REWORDED:
+            message = re.sub(pattern, clearer, message)
+        return message
+    flag = ".".join(part for part in unknown.groups() if part).partition("=")[0]
+    if flag in DROPPED:
+        return f"--{flag} is not offered here: {DROPPED[flag][1]}"
+    similar = difflib.get_close_matches(flag, known, n=1)
+    return f"--{flag} is not a setting; " + (f"did you mean --{similar[0]}?" if similar else "--help lists them all")

@@ -1,0 +1,76 @@
+"""Values that a number may take by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+
+from pepo_rlhf.config.settings import Config
+
+# what a value must be, its test, the flags it holds for; a flag that is None is not tested
+_RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
+    (
+        "at least 1",
+        lambda value: value >= 1,
+        (
+            "actor.num_nodes",
+            "actor.num_gpus_per_node",
+            "ref.num_nodes",
+            "ref.num_gpus_per_node",
+            "vllm.num_engines",
+            "vllm.tensor_parallel_size",
+            "ds.tensor_parallel_size",
+            "data.max_len",
+            "data.max_samples",
+            "rollout.batch_size",
+            "rollout.n_samples_per_prompt",
+            "rollout.vllm_generate_batch_size",
+            "rollout.micro_batch_size",
+            "rollout.max_tokens_per_gpu",
+            "rollout.max_new_tokens",
+            "train.batch_size",
+            "train.micro_batch_size",
+            "train.max_tokens_per_gpu",
+            "train.num_episodes",
+            "train.max_epochs",
+            "train.async_queue_size",
+            "eval.n_samples_per_prompt",
+            "logger.logging_steps",
+        ),
+    ),
+    (
+        "greater than 0",
+        lambda value: value > 0,
+        ("pepo.temperature", "rollout.temperature", "actor.adam.lr", "actor.muon.lr", "actor.eps_clip"),
+    ),
+    (
+        "greater than 0 and at most 1",
+        lambda value: 0 < value <= 1,
+        ("pepo.top_fraction", "rollout.top_p", "vllm.gpu_memory_utilization"),
+    ),
+    (
+        "at least 0",
+        lambda value: value >= 0,
+        (
+            "pepo.alpha",
+            "algo.kl.init_coef",
+            "eval.temperature",
+            "data.max_images_per_prompt",
+            "actor.max_norm",
+            "reward.overlong_buffer_len",
+        ),
+    ),
+    ("from 0 to 1", lambda value: 0 <= value <= 1, ("actor.lr_warmup_ratio", "actor.min_lr_ratio", "train.ema_beta")),
+    ("at most 1", lambda value: value <= 1, ("reward.stop_properly_penalty_coef",)),
+    ("greater than 1", lambda value: value > 1, ("actor.dual_clip",)),
+    ("-1 (never) or at least 1", lambda value: value == -1 or value >= 1, ("eval.steps", "ckpt.save_steps")),
+)
+
+
+def values_in_range(config: Config) -> str | None:
+    for description, holds, flags in _RANGES:
+        for flag in flags:
+            value = attrgetter(flag)(config)
+            if value is not None and not holds(value):
+                return f"--{flag} must be {description}, not {value}"
+    return None

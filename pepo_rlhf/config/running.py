@@ -1,0 +1,177 @@
+"""Sections that decide where and how a run executes: placement, batching, engines, checkpoints and logs.
+
+The string under a field is its --help text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(kw_only=True)
+class Run:
+    """Run"""
+
+    dir: str = "runs/pepo"
+    """Folder of the run: checkpoints, model, TensorBoard logs and token records lie below it."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with a model or tokenizer."""
+
+
+@dataclass(kw_only=True)
+class Reference:
+    """Reference policy; there is none when algo.kl.init_coef is 0"""
+
+    num_nodes: int = 1
+    """Nodes for the reference policy."""
+    num_gpus_per_node: int = 1
+    """GPUs a node for the reference policy."""
+    offload: bool = False
+    """Keep its weights in host memory."""
+
+
+@dataclass(kw_only=True)
+class Train:
+    """Updates, placement and order of work"""
+
+    batch_size: int = 64
+    """Responses of one optimiser step, over all GPUs."""
+    micro_batch_size: int = 1
+    """Responses in one forward and backward pass on a GPU."""
+    dynamic_batch_enable: bool = False
+    """Fill micro batches by tokens instead of by responses."""
+    max_tokens_per_gpu: int = 16192
+    """Tokens of a micro batch with train.dynamic_batch_enable."""
+    num_episodes: int = 1
+    """Passes over the prompts."""
+    max_epochs: int = 1
+    """Passes over each training batch."""
+    seed: int = 42
+    """Random seed."""
+    full_determinism_enable: bool = False
+    """Deterministic kernels: reproducible, and slower."""
+    colocate_all: bool = False
+    """Policy, reference and vLLM share GPUs; with train.async_enable, policy and reference only."""
+    colocate_actor_ref: bool = False
+    """Policy and reference share GPUs."""
+    async_enable: bool = False
+    """Generate while training, with weights that are a little older."""
+    async_queue_size: int = 1
+    """Batches that may wait between generation and training."""
+    enable_ema: bool = False
+    """Keep and save a moving average of the weights."""
+    ema_beta: float = 0.992
+    """Decay of the moving average."""
+
+
+@dataclass(kw_only=True)
+class Vllm:
+    """vLLM engines, which generate the responses"""
+
+    num_engines: int = 1
+    """Number of engines."""
+    tensor_parallel_size: int = 1
+    """GPUs of one engine."""
+    gpu_memory_utilization: float = 0.95
+    """Share of a GPU's memory that an engine takes; lower it when GPUs are shared."""
+    enable_prefix_caching: bool = True
+    """Compute a prompt once for all of its responses."""
+    enforce_eager: bool = False
+    """Run without CUDA graphs."""
+    enable_sleep: bool = False
+    """Give the memory back during updates; needs train.colocate_all."""
+    sync_backend: str = "nccl"
+    """Transport of new weights to the engines."""
+
+
+@dataclass(kw_only=True)
+class Lora:
+    """Low-rank adapters"""
+
+    rank: int = 0
+    """Rank; 0 trains the full weights."""
+    alpha: int = 16
+    """Scale of the adapters, divided by the rank."""
+    target_modules: list[str] | str = "all-linear"
+    """Modules that get an adapter: a list of names, or all-linear."""
+    dropout: float = 0.0
+    """Dropout before the adapters."""
+
+
+@dataclass(kw_only=True)
+class DeepSpeed:
+    """DeepSpeed engines, which hold policy and reference"""
+
+    zero_stage: int = 2
+    """ZeRO stage: what is partitioned over GPUs."""
+    param_dtype: Literal["bf16", "fp16"] = "bf16"
+    """Data type of the weights."""
+    attn_implementation: str = "auto"
+    """Attention in transformers; auto is flash_attention_2 on CUDA with flash-attn installed, and sdpa otherwise."""
+    experts_implementation: Literal["eager", "batched_mm", "grouped_mm", "deepgemm"] | None = None
+    """Computation of a mixture of experts in transformers; None leaves the choice to it."""
+    tensor_parallel_size: int = 1
+    """GPUs that one copy of the policy, or of the reference, is split over."""
+    adam_offload: bool = False
+    """Keep the optimiser's states in host memory."""
+    enable_sleep: bool = False
+    """Give the memory back during generation; needs train.colocate_all."""
+    zpg: int = 1
+    """ZeRO++ partition size within a node."""
+    overlap_comm: bool = False
+    """Communicate gradients during the backward pass."""
+    grad_accum_dtype: str | None = None
+    """Data type that gradients are summed in."""
+    deepcompile: bool = False
+    """Compile with DeepCompile."""
+    load_in_4bit: bool = False
+    """Load the weights in 4 bits."""
+    use_universal_ckpt: bool = False
+    """Resume from a universal checkpoint, written on another number of GPUs."""
+    lora: Lora = field(default_factory=Lora)
+
+
+@dataclass(kw_only=True)
+class Checkpoint:
+    """Checkpoints, in <run.dir>/checkpoints"""
+
+    save_steps: int = -1
+    """Save every so many steps; -1 never does."""
+    load_enable: bool = False
+    """Resume from the last checkpoint, if there is one."""
+    save_hf: bool = False
+    """Save in Hugging Face format too."""
+    disable_ds: bool = False
+    """Save without DeepSpeed's states: smaller, and nothing to resume from."""
+    max_num: int = 3
+    """Checkpoints to keep at most."""
+    max_mem: float = float("inf")
+    """Gigabytes of checkpoints to keep at most."""
+    best_metric_key: str = ""
+    """Evaluation metric of the best checkpoint; empty takes the first pass@1, none keeps no best one."""
+
+
+@dataclass(kw_only=True)
+class Wandb:
+    """Weights & Biases; the key comes from the environment variable WANDB_API_KEY"""
+
+    enable: bool = False
+    """Log to Weights & Biases."""
+    org: str | None = None
+    """Entity."""
+    group: str | None = None
+    """Group."""
+    project: str = "openrlhf_train_ppo"
+    """Project."""
+    run_name: str | None = None
+    """Name of the run, in TensorBoard too; None is the last part of run.dir."""
+
+
+@dataclass(kw_only=True)
+class Logger:
+    """Metrics, in <run.dir>/tensorboard"""
+
+    logging_steps: int = 1
+    """Log every so many steps."""
+    wandb: Wandb = field(default_factory=Wandb)

@@ -1,0 +1,154 @@
+"""Rules that a run's settings must keep, so that a mistake costs a second and not a GPU reservation.
+
+A rule is a function of the settings that returns what is wrong, in one line that says how to mend it, or None.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from pepo_rlhf.config import placement
+from pepo_rlhf.config.ranges import values_in_range
+from pepo_rlhf.config.settings import Config
+
+GROUP_ESTIMATORS = ("group_norm", "rloo", "reinforce_baseline", "dr_grpo")
+
+
+class ConfigError(ValueError):
+    """Settings that cannot work together; the message is one line that names the flags and how to mend them."""
+
+
+def validate(config: Config) -> None:
+    """Raises ConfigError for the first rule that is broken."""
+    for rule in RULES:
+        if problem := rule(config):
+            raise ConfigError(problem)
+
+
+def model_given(config: Config) -> str | None:
+    if config.actor.model_name_or_path:
+        return None
+    return "--actor.model_name_or_path is missing: give a Hugging Face name or a path"
+
+
+def dataset_given(config: Config) -> str | None:
+    if config.data.prompt_dataset:
+        return None
+    return "--data.prompt_dataset is missing: give a Hugging Face name or a path"
+
+
+def reward_given(config: Config) -> str | None:
+    if config.reward.functions:
+        return None
+    return "--reward.functions is empty: name a built-in verifier or path.py:function"
+
+
+def response_fits_context(config: Config) -> str | None:
+    longest = config.rollout.max_new_tokens
+    if longest is None or longest < config.data.max_len:
+        return None
+    return (
+        f"--rollout.max_new_tokens {longest} leaves no room for a prompt in --data.max_len {config.data.max_len}: "
+        "raise the latter"
+    )
+
+
+def length_penalty_fits_response(config: Config) -> str | None:
+    buffer = config.reward.overlong_buffer_len
+    longest = config.rollout.max_new_tokens or config.data.max_len
+    if buffer is None or buffer <= longest:
+        return None
+    return f"--reward.overlong_buffer_len {buffer} is longer than a response, at most {longest} tokens: lower it"
+
+
+def groups_have_several_responses(config: Config) -> str | None:
+    if config.rollout.n_samples_per_prompt > 1:
+        return None
+    if config.algo.advantage.estimator in GROUP_ESTIMATORS:
+        return (
+            f"--algo.advantage.estimator {config.algo.advantage.estimator} compares the responses to a prompt: set "
+            "--rollout.n_samples_per_prompt above 1, or use reinforce or flash_reinforce"
+        )
+    if config.algo.dynamic_filtering_enable:
+        return (
+            "--algo.dynamic_filtering_enable drops groups of equal rewards, as any group of one is: set "
+            "--rollout.n_samples_per_prompt above 1"
+        )
+    return None
+
+
+def token_weights_keep_off_the_kl(config: Config) -> str | None:
+    if config.pepo.method == "uniform" or config.algo.kl.use_loss or config.algo.kl.init_coef == 0:
+        return None
+    return (
+        f"--pepo.method {config.pepo.method} would weigh a KL that sits in the reward: set --algo.kl.use_loss true, "
+        "or --algo.kl.init_coef 0"
+    )
+
+
+def corrections_combine(config: Config) -> str | None:
+    """What openrlhf.models.loss.PolicyLoss accepts."""
+    correction = config.algo.advantage
+    level, gating = correction.is_correction_level, correction.is_correction_gating
+    if correction.is_correction_mode == "clip" and (level == "seq" or gating != "ratio"):
+        return (
+            "--algo.advantage.is_correction_mode clip clamps the ratio of a token: set is_correction_level token and "
+            "is_correction_gating ratio, or mode mask"
+        )
+    thresholds = correction.is_correction_threshold
+    bounds = [0.0, *thresholds][-2:]
+    if len(thresholds) not in (1, 2) or not bounds[0] < bounds[1]:
+        return f"--algo.advantage.is_correction_threshold takes HIGH, or LOW HIGH with LOW below it, not {thresholds}"
+    if level != "off" and gating != "ratio" and bounds[0] > 0:
+        return (
+            f"--algo.advantage.is_correction_gating {gating} has an upper bound only: give one "
+            "--algo.advantage.is_correction_threshold"
+        )
+    return None
+
+
+def generation_fills_a_batch(config: Config) -> str | None:
+    generated, batch_size = config.rollout.vllm_generate_batch_size, config.rollout.batch_size
+    if generated is None or generated == batch_size:
+        return None
+    if generated < batch_size:
+        return (
+            f"--rollout.vllm_generate_batch_size {generated} is below --rollout.batch_size {batch_size}: leave it out"
+        )
+    if not config.train.async_enable:
+        return (
+            f"--rollout.vllm_generate_batch_size {generated} is above --rollout.batch_size {batch_size}, which needs "
+            "--train.async_enable: set it, or leave the former out"
+        )
+    return None
+
+
+def wandb_has_a_key(config: Config) -> str | None:
+    if not config.logger.wandb.enable or os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_MODE") == "offline":
+        return None
+    return "--logger.wandb.enable finds no key: set the environment variable WANDB_API_KEY, or WANDB_MODE=offline"
+
+
+# Ranges come first: later rules divide by what they have seen to be positive.
+RULES: tuple[Callable[[Config], str | None], ...] = (
+    values_in_range,
+    model_given,
+    dataset_given,
+    reward_given,
+    response_fits_context,
+    length_penalty_fits_response,
+    groups_have_several_responses,
+    token_weights_keep_off_the_kl,
+    corrections_combine,
+    generation_fills_a_batch,
+    placement.ranks_are_whole,
+    placement.updates_are_whole,
+    placement.train_micro_batches_are_whole,
+    placement.rollout_micro_batches_are_whole,
+    placement.ranks_share_micro_batches,
+    placement.colocated_models_match,
+    placement.colocated_engines_match,
+    placement.sleep_is_possible,
+    wandb_has_a_key,
+)

@@ -1,0 +1,39 @@
+"""Images of a row, decoded the one way that rollout and training share."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+
+def decode_image(image: str | bytes) -> Image.Image:
+    """Decode a file or encoded bytes to RGB, upright, all of it at once.
+
+    Transparent pixels become white: geometry diagrams are black lines on a transparent ground, which dropping the
+    alpha channel would turn into black on black. Raises ValueError that says what is wrong with the image.
+    """
+    name = f"image file {image}" if isinstance(image, str) else f"image of {len(image)} bytes"
+    try:
+        with Image.open(image if isinstance(image, str) else io.BytesIO(image)) as opened:
+            opened.load()
+            upright = ImageOps.exif_transpose(opened)
+    except FileNotFoundError as error:
+        raise ValueError(f"{name} does not exist") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{name} is not an image that Pillow can read") from error
+    # Pillow's decoders answer damaged data with any of these.
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name} cannot be decoded: {error}") from error
+    return _to_rgb(upright, name)
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        # Pillow would clip the values at 255, and most of the image would be white.
+        raise ValueError(f"{name} has more than 8 bits a channel (mode {image.mode}); save it as 8-bit")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")

@@ -1,0 +1,148 @@
+"""One run: place the actors, load the models, train, save, and leave nothing behind."""
+
+from __future__ import annotations
+
+import ray
+from openrlhf.trainer.ray.launcher import RayActorGroup
+from openrlhf.trainer.ray.utils import get_bundle_indices
+from openrlhf.utils import get_strategy
+from ray.util.placement_group import PlacementGroup, placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from pepo_rlhf.workers.policy import PolicyActor
+from pepo_rlhf.workers.reference import ReferenceActor
+from pepo_rlhf.workers.rollout import RolloutActor
+
+_SHARED_GPU = 0.2  # share of a GPU that each of up to five colocated actors reserves, as upstream
+
+
+def run(args) -> None:
+    """Trains on the Ray cluster that this process is connected to, and saves the policy under the run folder.
+
+    Args:
+        args: the namespace of `pepo_rlhf.config.to_arguments`.
+    """
+    strategy = get_strategy(args)
+    colocated = None
+    if args.train.colocate_all or args.train.colocate_actor_ref:
+        colocated = _reserve(args.actor.num_nodes * args.actor.num_gpus_per_node)
+    engines = start_engines(args, colocated if args.train.colocate_all and not args.train.async_enable else None)
+    try:
+        policy = _model_group(args, args.actor, PolicyActor, colocated)
+        reference = _model_group(args, args.ref, ReferenceActor, colocated) if args.algo.kl.init_coef > 0 else None
+        trainer = _trainer_class(args).remote(
+            args.actor.model_name_or_path,
+            strategy,
+            policy,
+            None,  # no critic
+            None,  # no reward model
+            reference,
+            engines,
+            max_len=args.data.max_len,
+            max_new_tokens=args.rollout.max_new_tokens,
+            temperature=args.rollout.temperature,
+            top_p=args.rollout.top_p,
+        )
+        max_steps = ray.get(trainer.get_max_steps.remote())
+        model = args.actor.model_name_or_path
+        # The engines first: one that cannot start is reported before the models have loaded.
+        loading = [engine.get_num_unfinished_requests.remote() for engine in engines]
+        loading += policy.async_init_model_from_pretrained(strategy, model, max_steps, engines)
+        if reference is not None:
+            loading += reference.async_init_model_from_pretrained(strategy, model)
+        ray.get(loading)
+        ray.get(trainer.fit.remote())
+        ray.get(policy.async_save_model())
+    finally:
+        stop_engines(engines)
+
+
+def start_engines(args, shared: PlacementGroup | None) -> list:
+    """One rollout actor an engine, on GPUs of its own or, where `shared` is given, beside the policy."""
+    tensor_parallel = args.vllm.tensor_parallel_size
+    group = shared or _reserve(args.vllm.num_engines * tensor_parallel)
+    num_gpus = (_SHARED_GPU if shared else 1) if tensor_parallel == 1 else 0
+    engines = []
+    for index in range(args.vllm.num_engines):
+        bundles = get_bundle_indices(group, index, tensor_parallel) if tensor_parallel > 1 else None
+        actor = RolloutActor.options(
+            num_cpus=num_gpus,
+            num_gpus=num_gpus,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(
+                placement_group=group,
+                placement_group_capture_child_tasks=True,
+                placement_group_bundle_index=bundles[0] if bundles else index,
+            ),
+        )
+        engines.append(
+            actor.remote(
+                **_engine_arguments(args),
+                rewards=args.reward.functions,
+                seed=args.train.seed + index,
+                bundle_indices=bundles,
+                num_gpus=_SHARED_GPU if shared else 1,
+            )
+        )
+    if args.vllm.enable_sleep:
+        ray.get([engine.sleep.remote() for engine in engines])
+    return engines
+
+
+def _engine_arguments(args) -> dict:
+    """vLLM's settings, the same for every engine."""
+    return {
+        "model": args.actor.model_name_or_path,
+        "trust_remote_code": args.run.trust_remote_code,
+        "dtype": {"bf16": "bfloat16", "fp16": "float16"}[args.ds.param_dtype],
+        "max_model_len": args.data.max_len,
+        "limit_mm_per_prompt": {"image": args.data.max_images_per_prompt},
+        "tensor_parallel_size": args.vllm.tensor_parallel_size,
+        "distributed_executor_backend": "uni" if args.vllm.tensor_parallel_size == 1 else "ray",
+        "enforce_eager": args.vllm.enforce_eager,
+        "enable_prefix_caching": args.vllm.enable_prefix_caching,
+        "enable_sleep_mode": args.vllm.enable_sleep,
+        "gpu_memory_utilization": args.vllm.gpu_memory_utilization,
+        "full_determinism": args.train.full_determinism_enable,
+        "worker_extension_cls": "pepo_rlhf.workers.engine_extension.WeightSyncExtension",
+        # Log-probs of the distribution that was sampled from (temperature, top-p), as the trainer computes them.
+        "logprobs_mode": "processed_logprobs",
+        "max_logprobs": 1,
+    }
+
+
+def stop_engines(engines: list) -> None:
+    """Ends the engines' processes; Ray kills the actors but knows nothing of what they started."""
+    _, unfinished = ray.wait(
+        [engine.shutdown.remote() for engine in engines], num_returns=len(engines), timeout=30
+    )
+    if unfinished:
+        print(f"{len(unfinished)} rollout engines did not shut down within 30 s and are killed", flush=True)
+    for engine in engines:
+        ray.kill(engine)
+
+
+def _model_group(args, size, actor_class, colocated: PlacementGroup | None) -> RayActorGroup:
+    return RayActorGroup(
+        size.num_nodes,
+        size.num_gpus_per_node,
+        actor_class,
+        pg=colocated,
+        num_gpus_per_actor=_SHARED_GPU if colocated else 1,
+        duplicate_actors=args.ds.tensor_parallel_size,
+    )
+
+
+def _reserve(num_gpus: int) -> PlacementGroup:
+    group = placement_group([{"GPU": 1, "CPU": 1}] * num_gpus, strategy="PACK")
+    ray.get(group.ready())
+    return group
+
+
+def _trainer_class(args):
+    if args.train.async_enable:
+        from pepo_rlhf.pipeline.trainer_async import AsyncTrainerActor
+
+        return AsyncTrainerActor
+    from pepo_rlhf.pipeline.trainer import TrainerActor
+
+    return TrainerActor

@@ -1,0 +1,87 @@
+"""Prompts: rows of a data set, put through the chat template, in batches that come out even."""
+
+from __future__ import annotations
+
+import torch
+from openrlhf.utils.logging_utils import init_logger
+from torch.utils.data import Dataset, RandomSampler
+
+from pepo_rlhf.data.load import load_rows
+from pepo_rlhf.data.prompt import build_messages
+from pepo_rlhf.data.row import Row
+
+logger = init_logger(__name__)
+
+
+class PromptDataset(Dataset):
+    """Rows as upstream's trainers want them: (data source, prompt text, label, images)."""
+
+    def __init__(self, rows: list[Row], processor) -> None:
+        self.items = [
+            (
+                row.datasource,
+                processor.apply_chat_template(build_messages(row), tokenize=False, add_generation_prompt=True),
+                row.label,
+                list(row.images),
+            )
+            for row in rows
+        ]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[str, str, str, list]:
+        return self.items[index]
+
+    @staticmethod
+    def collate(items: list[tuple]) -> tuple[list, ...]:
+        return tuple(list(column) for column in zip(*items, strict=True))
+
+
+def prepare_datasets(strategy, processor):
+    """Training and evaluation prompts, and the number of optimiser steps of the run.
+
+    An episode is a random choice of as many prompts as make whole batches; what is left out of one episode is not
+    left out of the next.
+
+    Returns:
+        (training loader, evaluation loader or None, max_steps), as upstream's function of this name.
+
+    Raises:
+        ValueError: for data that cannot be used (see load_rows), or less of it than one batch.
+    """
+    args = strategy.args
+    dataset = PromptDataset(
+        load_rows(args.data.prompt_dataset, args.data.prompt_split, args.data.max_samples), processor
+    )
+    num_prompts = prompts_per_episode(len(dataset), args)
+    if num_left_out := len(dataset) - num_prompts:
+        logger.warning(
+            f"{num_left_out} of {len(dataset)} prompts are left out of each episode, another choice each time: "
+            f"they do not fill a batch of --rollout.batch_size {args.rollout.batch_size}"
+        )
+    sampler = RandomSampler(
+        dataset, num_samples=num_prompts, generator=torch.Generator().manual_seed(args.train.seed)
+    )
+    train_loader = strategy.setup_dataloader(dataset, 1, collate_fn=dataset.collate, sampler=sampler)
+    eval_loader = None
+    if args.eval.dataset:
+        eval_dataset = PromptDataset(
+            load_rows(args.eval.dataset, args.eval.split, args.data.max_samples), processor
+        )
+        eval_loader = strategy.setup_dataloader(
+            eval_dataset, 1, shuffle=False, drop_last=False, collate_fn=eval_dataset.collate
+        )
+    num_updates = num_prompts * args.rollout.n_samples_per_prompt // args.train.batch_size
+    return train_loader, eval_loader, num_updates * args.train.num_episodes * args.train.max_epochs
+
+
+def prompts_per_episode(num_rows: int, args) -> int:
+    """The largest multiple of --rollout.batch_size that `num_rows` fill."""
+    num_prompts = num_rows // args.rollout.batch_size * args.rollout.batch_size
+    if num_prompts == 0:
+        raise ValueError(
+            f"{args.data.prompt_dataset} has {num_rows} rows, fewer than one batch of --rollout.batch_size "
+            f"{args.rollout.batch_size}"
+        )
+    return num_prompts

@@ -1,0 +1,95 @@
+"""Samples: prompts to the rollout workers and groups of responses back, in the order of the prompts."""
+
+from __future__ import annotations
+
+import numpy as np
+import ray
+import torch
+from openrlhf.trainer.ppo_utils.experience import Experience
+from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator, _collect_prompt_batch
+from openrlhf.utils.logging_utils import init_logger
+from vllm import SamplingParams
+
+from pepo_rlhf.workers.policy import vision_token_ids
+
+logger = init_logger(__name__)
+_SAMPLE_SEED_BITS = 20  # room for the sample index below a prompt's seed
+
+
+class PepoSamplesGenerator(SamplesGenerator):
+    """Upstream's generator with reproducible batches.
+
+    Upstream batches groups as they happen to finish; here they keep the order in which their prompts were drawn, and
+    each response has a seed of its own, so that a batch depends on nothing but run seed and position in the run.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.num_prompts_drawn = 0  # of the training data, over all episodes
+        self._forbidden = {token_id: -100.0 for token_id in vision_token_ids(self.tokenizer)}
+
+    def _generate_vllm(
+        self, dataloader_iter, num_prompts: int, dynamic_filtering: bool, **generate_kwargs
+    ) -> tuple[list[Experience], int, bool]:
+        """Draws prompts until `num_prompts` groups are accepted or the data ends.
+
+        Dynamic filtering drops groups of zero reward spread: they carry no gradient. (Upstream tests whether the mean
+        lies between two bounds, which drops good groups when rewards are sums.)
+
+        Returns:
+            experiences of the accepted groups, group by group; number of prompts drawn; whether the data ended.
+        """
+        training = dataloader_iter is self._dataloader_iter
+        accepted: list[Experience] = []
+        num_drawn, num_accepted, exhausted = 0, 0, False
+        while num_accepted < num_prompts and not exhausted:
+            prompts, labels, images, exhausted = _collect_prompt_batch(dataloader_iter, num_prompts - num_accepted)
+            first = self.num_prompts_drawn if training else num_drawn
+            num_drawn += len(prompts)
+            if training:
+                self.num_prompts_drawn += len(prompts)
+            for group in self._sample_groups(prompts, labels, images, first, **generate_kwargs):
+                if dynamic_filtering and len({experience.rewards.item() for experience in group}) == 1:
+                    continue
+                accepted.extend(group)
+                num_accepted += 1
+        if training and num_accepted < num_prompts:
+            logger.warning(f"the data ended: {num_accepted} groups of an incomplete batch are not trained on")
+            accepted = []
+        return accepted, num_drawn, exhausted
+
+    def _sample_groups(self, prompts, labels, images, first: int, **generate_kwargs) -> list[list[Experience]]:
+        refs = [
+            self.vllm_engines[index % len(self.vllm_engines)].generate_responses.remote(
+                prompt=prompt,
+                label=label,
+                images=image,
+                sampling_params=self._sampling_params(first + index, **generate_kwargs),
+                max_length=generate_kwargs["max_len"],
+                num_samples=generate_kwargs.get("n_samples_per_prompt", self.args.rollout.n_samples_per_prompt),
+            )
+            for index, (prompt, label, image) in enumerate(zip(prompts, labels, images, strict=True))
+        ]
+        groups = [
+            [self._process_response_into_experience(response, **generate_kwargs) for response in responses]
+            for responses in ray.get(refs)
+        ]
+        num_prompts = len(self.prompts_dataloader) * self.args.train.num_episodes
+        for position, group in enumerate(groups, start=first):
+            for experience in group:
+                experience.info["progress"] = torch.tensor([position / num_prompts])
+        return groups
+
+    def _sampling_params(self, position: int, **generate_kwargs) -> SamplingParams:
+        entropy = np.random.SeedSequence([self.args.train.seed, position]).generate_state(1, dtype=np.uint64)[0]
+        return SamplingParams(
+            temperature=generate_kwargs["temperature"],
+            top_p=generate_kwargs["top_p"],
+            max_tokens=generate_kwargs["max_new_tokens"],
+            min_tokens=1,
+            logprobs=0,  # of the sampled token alone; always asked for, since rollout_trainer_gap needs them
+            skip_special_tokens=False,
+            # A sampled placeholder would be taken for an image by the trainer, and crash it.
+            logit_bias=self._forbidden or None,
+            seed=int(entropy) >> (_SAMPLE_SEED_BITS + 1) << _SAMPLE_SEED_BITS,
+        )

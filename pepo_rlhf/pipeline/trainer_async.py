@@ -1,0 +1,39 @@
+"""The asynchronous trainer: generation runs ahead of training by a bounded number of batches."""
+
+from __future__ import annotations
+
+import ray
+from openrlhf.trainer import ppo_trainer_async as upstream
+
+from pepo_rlhf.pipeline import wiring
+from pepo_rlhf.pipeline.trainer import TokenMetricsMixin
+
+
+class AsyncGenerator(upstream.GenerateSamplesActor.__ray_metadata__.modified_class):
+    """Upstream's generating process."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        wiring.apply()
+        super().__init__(*args, **kwargs)
+
+    def fit(self, episode: int, total_consumed_prompts: int) -> None:
+        """On resume, tells the samples generator how far into the run it is: seeds and progress depend on it."""
+        self.samples_generator.num_prompts_drawn = total_consumed_prompts
+        super().fit(episode, total_consumed_prompts)
+
+
+class AsyncTraining(TokenMetricsMixin, upstream.TrainingActor.__ray_metadata__.modified_class):
+    """Upstream's training process."""
+
+
+class PepoTrainerAsync(upstream.PPOTrainerAsync.__ray_metadata__.modified_class):
+    """Starts and joins the two."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        wiring.apply()
+        super().__init__(*args, **kwargs)
+
+
+GenerateActor = ray.remote(AsyncGenerator)
+TrainingActor = ray.remote(AsyncTraining)
+AsyncTrainerActor = ray.remote(PepoTrainerAsync)

@@ -1,0 +1,84 @@
+"""The one place that makes OpenRLHF use this project's classes where it hard-codes its own."""
+
+from __future__ import annotations
+
+import importlib
+from typing import NamedTuple
+
+
+class Rebinding(NamedTuple):
+    module: str  # upstream module whose global name is rebound
+    name: str
+    replacement: str  # "module:attribute" of ours
+    upstream: str  # what upstream does instead
+
+
+REBINDINGS = (
+    Rebinding(
+        "openrlhf.trainer.ray.ppo_actor",
+        "Actor",
+        "pepo_rlhf.workers.model:VisionLanguageActor",
+        "returns log-probs only, and takes flash_attention_2 for granted",
+    ),
+    Rebinding(
+        "openrlhf.trainer.ray.launcher",
+        "Actor",
+        "pepo_rlhf.workers.model:VisionLanguageActor",
+        "the same, in the reference worker",
+    ),
+    Rebinding(
+        "openrlhf.trainer.ray.ppo_actor",
+        "ActorPPOTrainer",
+        "pepo_rlhf.workers.weight_sync:PolicyTrainer",
+        "sends weights over CUDA transports only, and leaves stale image embeddings in the engines",
+    ),
+    Rebinding(
+        "openrlhf.trainer.ppo_trainer",
+        "RemoteExperienceMaker",
+        "pepo_rlhf.pipeline.experience_maker:PepoExperienceMaker",
+        "gives every token of a response the same advantage",
+    ),
+    Rebinding(
+        "openrlhf.trainer.ppo_trainer",
+        "SamplesGenerator",
+        "pepo_rlhf.pipeline.samples:PepoSamplesGenerator",
+        "batches prompts in order of completion, and lets image placeholders be sampled",
+    ),
+    Rebinding(
+        "openrlhf.trainer.ppo_trainer_async",
+        "SamplesGenerator",
+        "pepo_rlhf.pipeline.samples:PepoSamplesGenerator",
+        "the same, in the asynchronous trainer",
+    ),
+    Rebinding(
+        "openrlhf.trainer.ppo_trainer",
+        "prepare_datasets",
+        "pepo_rlhf.pipeline.prompts:prepare_datasets",
+        "skips unreadable images, and runs a partial last batch that ranks cannot share evenly",
+    ),
+    Rebinding(
+        "openrlhf.trainer.ppo_trainer_async",
+        "prepare_datasets",
+        "pepo_rlhf.pipeline.prompts:prepare_datasets",
+        "the same, in the asynchronous trainer",
+    ),
+    Rebinding(
+        "openrlhf.trainer.ppo_trainer_async",
+        "GenerateSamplesActor",
+        "pepo_rlhf.pipeline.trainer_async:GenerateActor",
+        "starts a process that knows nothing of this list",
+    ),
+    Rebinding(
+        "openrlhf.trainer.ppo_trainer_async",
+        "TrainingActor",
+        "pepo_rlhf.pipeline.trainer_async:TrainingActor",
+        "writes no metrics file",
+    ),
+)
+
+
+def apply() -> None:
+    """Rebinds the list in this interpreter. Every Ray actor of a run calls it first, on every device."""
+    for module, name, replacement, _ in REBINDINGS:
+        module_name, attribute = replacement.split(":")
+        setattr(importlib.import_module(module), name, getattr(importlib.import_module(module_name), attribute))

@@ -1,0 +1,74 @@
+"""Ray start-up: connects to the cluster of a submitted job, or starts one on this machine."""
+
+from __future__ import annotations
+
+import os
+
+import ray
+import torch
+
+from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
+
+_CONTROLLER_CPUS = 6  # trainer, and with --train.async_enable its two processes, two queues and a lock
+
+
+def connect(args) -> None:
+    """Connects this process to Ray.
+
+    With RAY_ADDRESS set (as in every submitted job) that cluster is used. Otherwise a local one is started; without
+    CUDA it gets as many logical GPUs as the run reserves, which is all that upstream's placement asks for.
+
+    Raises:
+        ValueError: if the cluster is too small for the run. A placement group would wait for ever.
+    """
+    required = required_gpus(args)
+    options: dict = {}
+    if not os.environ.get("RAY_ADDRESS"):
+        options = {"address": "local", "include_dashboard": False, "num_cpus": required + _CONTROLLER_CPUS}
+        if not torch.cuda.is_available():
+            options["num_gpus"] = required
+    ray.init(
+        **options,
+        runtime_env={"worker_process_setup_hook": "pepo_rlhf.runtime.install", "env_vars": worker_environment(args)},
+    )
+    available = int(ray.cluster_resources().get("GPU", 0))
+    if available < required:
+        ray.shutdown()
+        raise ValueError(f"the run reserves {required} GPUs ({_arithmetic(args)}), the Ray cluster has {available}")
+
+
+def required_gpus(args) -> int:
+    """GPUs that the actors reserve together."""
+    policy = args.actor.num_nodes * args.actor.num_gpus_per_node
+    reference = args.ref.num_nodes * args.ref.num_gpus_per_node if args.algo.kl.init_coef > 0 else 0
+    rollout = args.vllm.num_engines * args.vllm.tensor_parallel_size
+    if args.train.colocate_all and not args.train.async_enable:
+        return policy
+    return (policy if args.train.colocate_actor_ref or args.train.colocate_all else policy + reference) + rollout
+
+
+def _arithmetic(args) -> str:
+    return (
+        f"policy {args.actor.num_nodes} x {args.actor.num_gpus_per_node}, "
+        f"reference {args.ref.num_nodes} x {args.ref.num_gpus_per_node}, "
+        f"rollout {args.vllm.num_engines} x {args.vllm.tensor_parallel_size}, "
+        f"--train.colocate_all {args.train.colocate_all}, --train.colocate_actor_ref {args.train.colocate_actor_ref}"
+    )
+
+
+def worker_environment(args) -> dict[str, str]:
+    """Environment variables of every Ray worker. What the user has set wins."""
+    variables = {
+        "TOKENIZERS_PARALLELISM": "false",  # workers fork after tokenising
+        "NCCL_DEBUG": "WARN",
+        "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1",
+    }
+    if not torch.cuda.is_available():
+        variables |= {
+            "DS_ACCELERATOR": "cpu",
+            "OMP_NUM_THREADS": "1",  # policy, reference and engine share the cores
+            "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB an engine
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        }
+    variables = {name: os.environ.get(name, value) for name, value in variables.items()}
+    return variables | {TRUST_REMOTE_CODE: "1" if args.run.trust_remote_code else "0"}

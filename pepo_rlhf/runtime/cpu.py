@@ -1,0 +1,51 @@
+"""OpenRLHF's hard-coded CUDA calls, pointed at the CPU where there is no CUDA device."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+
+def _adapt_torch(torch) -> None:
+    """Upstream moves tensors `.to(torch.cuda.current_device())` and calls set_device and synchronize unconditionally."""
+    if torch.cuda.is_available():
+        return
+    torch.cuda.current_device = lambda: "cpu"
+    torch.cuda.set_device = lambda device: None
+    torch.cuda.synchronize = lambda device=None: None
+
+
+def _adapt_strategy(module) -> None:
+    """Upstream builds its device mesh on "cuda" and moves the EMA update to the literal "cuda"."""
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    init_device_mesh, moving_average = module.init_device_mesh, module.DeepspeedStrategy.moving_average
+    module.init_device_mesh = lambda device, *args, **kwargs: init_device_mesh("cpu", *args, **kwargs)
+    module.DeepspeedStrategy.moving_average = lambda self, model, model_ema, beta, device: moving_average(
+        self, model, model_ema, beta, "cpu"
+    )
+
+
+def _adapt_replay_buffer(module) -> None:
+    """Upstream's constructor builds torch.device("cuda:<current device>")."""
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    init = module.NaiveReplayBuffer.__init__
+
+    def init_on_cpu(self, *args, **kwargs):
+        with mock.patch.object(torch.cuda, "current_device", lambda: 0):
+            init(self, *args, **kwargs)
+        self.target_device = torch.device("cpu")
+
+    module.NaiveReplayBuffer.__init__ = init_on_cpu
+
+
+# Module -> what is done to it right after its import.
+ADAPTATIONS = {
+    "torch": _adapt_torch,
+    "openrlhf.utils.deepspeed.deepspeed": _adapt_strategy,
+    "openrlhf.trainer.ppo_utils.replay_buffer": _adapt_replay_buffer,
+}

@@ -1,0 +1,25 @@
+"""Lets a CUDA build of torchvision be imported beside CPU torch: its transforms, which image processors use, are plain Python."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+_OPERATORS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_library = None  # torch drops the schemas together with this object
+
+
+def declare(torch) -> None:
+    """Declares the two operators whose absence makes `import torchvision` fail. Called right after torch's import.
+
+    PyPI's torchvision is a CUDA build whose compiled operators do not load beside torch's CPU build; torchvision+cpu
+    brings its own operators and must not meet these.
+    """
+    global _library
+    if not torch.__version__.endswith("+cpu") or importlib.metadata.version("torchvision").endswith("+cpu"):
+        return
+    _library = torch.library.Library("torchvision", "DEF")
+    for schema in _OPERATORS:
+        _library.define(schema)

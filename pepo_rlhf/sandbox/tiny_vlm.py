@@ -1,0 +1,115 @@
+"""A random Qwen2.5-VL of about one million parameters, as an ordinary Hugging Face folder.
+
+It rehearses on a CPU what the real models do on GPUs: the same architecture, classes and files, every dimension shrunk.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from transformers import (
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+    Qwen2Tokenizer,
+    Qwen2VLImageProcessor,
+    Qwen2VLVideoProcessor,
+)
+
+import pepo_rlhf.runtime
+from pepo_rlhf.sandbox.counting import demonstration, generate
+from pepo_rlhf.sandbox.tokenizer import train_tokenizer
+
+# One visual token is 28 x 28 pixels (patches of 14, merged 2 x 2): an image makes 4 to 16 of them.
+MIN_PIXELS, MAX_PIXELS = 56 * 56, 112 * 112
+HIDDEN, HEADS, KEY_VALUE_HEADS = 128, 4, 2
+VISION_HIDDEN, VISION_LAYERS, VISION_HEADS = 64, 2, 4
+
+
+def build_tiny_qwen2_5_vl(path: Path, seed: int = 0) -> Path:
+    """Write the model, its tokenizer and its processor to the folder `path` and return it; the weights depend on `seed`."""
+    processor = build_processor()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2_5_VLForConditionalGeneration(build_config(processor.tokenizer))
+    save(path, model, processor)
+    return path
+
+
+def build_processor() -> Qwen2_5_VLProcessor:
+    tokenizer = train_tokenizer(_texts())
+    limits = {"min_pixels": MIN_PIXELS, "max_pixels": MAX_PIXELS}
+    return Qwen2_5_VLProcessor(
+        image_processor=Qwen2VLImageProcessor(**limits),
+        tokenizer=tokenizer,
+        video_processor=Qwen2VLVideoProcessor(**limits),
+        chat_template=tokenizer.chat_template,
+    )
+
+
+def _texts() -> Iterator[str]:
+    """Prompts and responses of the sandbox's task, so that each of their words becomes one token."""
+    yield from ("system", "user", "assistant")
+    for row in generate(500, seed=0):
+        for message in row.messages:
+            yield from (part["text"] for part in message["content"] if part["type"] == "text")
+        yield demonstration(row)
+
+
+def build_config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
+    token_id = tokenizer.convert_tokens_to_ids
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": HIDDEN,
+        "intermediate_size": 2 * HIDDEN,
+        "num_hidden_layers": 4,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": KEY_VALUE_HEADS,
+        "max_position_embeddings": 2048,
+        # Sections for time, height and width; they share out half of a head's dimensions in Qwen's proportion 2:3:3.
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [4, 6, 6]},
+        "bos_token_id": token_id("<|endoftext|>"),
+        "eos_token_id": token_id("<|im_end|>"),
+        "pad_token_id": token_id("<|endoftext|>"),
+    }
+    vision = {
+        "depth": VISION_LAYERS,
+        "hidden_size": VISION_HIDDEN,
+        "intermediate_size": 2 * VISION_HIDDEN,
+        "num_heads": VISION_HEADS,
+        "out_hidden_size": HIDDEN,
+        # As in the real model most layers attend in windows and the last one to the whole image.
+        "fullatt_block_indexes": [VISION_LAYERS - 1],
+        "window_size": 112,
+    }
+    return Qwen2_5_VLConfig(
+        text_config=text,
+        vision_config=vision,
+        image_token_id=token_id("<|image_pad|>"),
+        video_token_id=token_id("<|video_pad|>"),
+        vision_start_token_id=token_id("<|vision_start|>"),
+        vision_end_token_id=token_id("<|vision_end|>"),
+        tie_word_embeddings=False,
+    )
+
+
+def save(path: Path, model: Qwen2_5_VLForConditionalGeneration, processor: Qwen2_5_VLProcessor) -> None:
+    """Write a complete Hugging Face folder; weights in bfloat16, as Qwen publishes them, so that every loader agrees."""
+    model.to(torch.bfloat16).save_pretrained(path)
+    processor.save_pretrained(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the model to")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the weights")
+    arguments = parser.parse_args()
+    print(f"wrote {build_tiny_qwen2_5_vl(arguments.output, arguments.seed)}")
+
+
+if __name__ == "__main__":
+    pepo_rlhf.runtime.install()
+    main()

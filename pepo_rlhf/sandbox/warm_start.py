@@ -1,0 +1,102 @@
+"""A supervised start for the tiny model, from which reinforcement learning has something to gain.
+
+Phase one teaches the model to count, from correct demonstrations. Phase two takes its confidence away again, with
+demonstrations most of which carry a random count: the model still sees, but samples wrong counts often enough that
+crediting the right ones pays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cross_entropy, pad
+from transformers import AutoModelForImageTextToText, AutoProcessor, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
+
+import pepo_rlhf.runtime
+from pepo_rlhf.sandbox.counting import MAX_COUNT, CountingRow, demonstration, generate
+from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl, save
+
+BATCH_SIZE = 32
+LEARNING_RATE = 1e-3
+NOISE = 0.65
+
+
+def train(
+    model: Qwen2_5_VLForConditionalGeneration,
+    processor: Qwen2_5_VLProcessor,
+    steps: int = 600,
+    noisy_steps: int = 60,
+    seed: int = 0,
+) -> None:
+    """Train `model` in place: `steps` on correct demonstrations, then `noisy_steps` on mostly random ones.
+
+    No picture is shown twice. The training is deterministic for a seed and a number of threads.
+    """
+    rng = random.Random(seed)
+    total = steps + noisy_steps
+    rows = generate(BATCH_SIZE * total, seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
+    started = time.monotonic()
+    for step in range(1, total + 1):
+        batch = rows[BATCH_SIZE * (step - 1) : BATCH_SIZE * step]
+        noise = NOISE if step > steps else 0.0
+        counts = [rng.randint(1, MAX_COUNT) if rng.random() < noise else row.count for row in batch]
+        loss = response_loss(model, processor, batch, counts)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 20 == 0 or step == total:
+            seconds_left = (time.monotonic() - started) / step * (total - step)
+            print(f"step {step} of {total}: loss {loss.item():.3f}, {seconds_left:.0f} s left", flush=True)
+
+
+def response_loss(
+    model: Qwen2_5_VLForConditionalGeneration,
+    processor: Qwen2_5_VLProcessor,
+    rows: list[CountingRow],
+    counts: list[int],
+) -> torch.Tensor:
+    """Mean cross-entropy of the tokens of demonstrations that state `counts`, the end of the turn included.
+
+    Every word of the task is one token, so all prompts have one length, all responses another: there is no padding.
+    """
+    tokenizer = processor.tokenizer
+    prompts = [processor.apply_chat_template(row.messages, tokenize=False, add_generation_prompt=True) for row in rows]
+    inputs = processor(text=prompts, images=[row.draw() for row in rows], return_tensors="pt")
+    responses = [demonstration(row, count) + tokenizer.eos_token for row, count in zip(rows, counts, strict=True)]
+    response_ids = tokenizer(responses, return_tensors="pt")["input_ids"]
+    length = response_ids.shape[1]
+    logits = model(
+        input_ids=torch.cat([inputs["input_ids"], response_ids], dim=1),
+        mm_token_type_ids=pad(inputs["mm_token_type_ids"], (0, length)),
+        pixel_values=inputs["pixel_values"],
+        image_grid_thw=inputs["image_grid_thw"],
+        logits_to_keep=length + 1,
+    ).logits
+    # The logits at a position predict the token after it; those at the last position predict nothing that is known.
+    return cross_entropy(logits[:, :-1].flatten(0, 1), response_ids.flatten())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the model to")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the weights, the rows and the training")
+    parser.add_argument("--steps", type=int, default=600, help="steps on correct demonstrations")
+    parser.add_argument("--noisy_steps", type=int, default=60, help="steps on demonstrations with mostly random counts")
+    arguments = parser.parse_args()
+
+    build_tiny_qwen2_5_vl(arguments.output, arguments.seed)
+    processor = AutoProcessor.from_pretrained(arguments.output)
+    model = AutoModelForImageTextToText.from_pretrained(arguments.output, dtype=torch.float32)
+    train(model, processor, arguments.steps, arguments.noisy_steps, arguments.seed)
+    save(arguments.output, model, processor)
+    print(f"wrote {arguments.output}")
+
+
+if __name__ == "__main__":
+    pepo_rlhf.runtime.install()
+    main()

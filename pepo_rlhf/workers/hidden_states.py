@@ -1,0 +1,51 @@
+"""Hands each hidden state of a decoder to a consumer while the forward pass runs, so that none has to be kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def stream_hidden_states(model: nn.Module, consume: Callable[[torch.Tensor], None]) -> Iterator[None]:
+    """Inside the context, one forward of `model` calls `consume` with the entries of Hugging Face's `hidden_states`.
+
+    For L decoder layers these are L + 1 entries, each [B, S, D], in order: what enters the first layer (embeddings
+    with the image features in place), the output of every layer but the last, and the output of the final norm.
+
+    Args:
+        model: a Hugging Face causal or image-text-to-text model whose `get_decoder()` has `layers` and `norm`:
+            Qwen2.5-VL, InternVL in Hugging Face format, and plain decoder models.
+        consume: called once an entry.
+
+    Raises:
+        ValueError: if the model has no such decoder.
+    """
+    decoder = model.get_decoder()
+    layers, norm = getattr(decoder, "layers", None), getattr(decoder, "norm", None)
+    if layers is None or norm is None:
+        raise ValueError(
+            f"{type(model).__name__}: its decoder {type(decoder).__name__} has no `layers` and `norm` to read hidden "
+            "states from; use --pepo.method uniform with this model"
+        )
+    hooks = [
+        layers[0].register_forward_pre_hook(lambda layer, args, kwargs: consume(_first(args, kwargs)), with_kwargs=True)
+    ]
+    hooks += [layer.register_forward_hook(lambda layer, args, output: consume(_tensor(output))) for layer in layers[:-1]]
+    hooks += [norm.register_forward_hook(lambda layer, args, output: consume(_tensor(output)))]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _first(args: tuple, kwargs: dict) -> torch.Tensor:
+    return args[0] if args else kwargs["hidden_states"]
+
+
+def _tensor(output: torch.Tensor | tuple) -> torch.Tensor:
+    return output[0] if isinstance(output, tuple) else output

@@ -1,0 +1,68 @@
+"""The model inside policy and reference workers: upstream's Actor, its attention resolved, its hidden states scored."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import NamedTuple
+
+import torch
+from openrlhf.models import Actor
+from openrlhf.utils.logging_utils import init_logger
+
+from pepo_rlhf.core import VisualSimilarity, token_entropy
+from pepo_rlhf.workers.hidden_states import stream_hidden_states
+
+logger = init_logger(__name__)
+
+
+class PolicyScores(NamedTuple):
+    """What one no-grad forward of the policy says of every response token. Column j speaks of sequence position j + 1."""
+
+    action_log_probs: torch.Tensor  # [B, S - 1] float32, 0 outside the response
+    visual_similarity: torch.Tensor  # [B, S - 1] float32, of the hidden state at the token
+    entropy: torch.Tensor  # [B, S - 1] float32, of the distribution that the token was drawn from
+
+
+class VisionLanguageActor(Actor):
+    """Actor with `--ds.attn_implementation auto` and a forward that also returns perception and exploration scores."""
+
+    def __init__(self, pretrain_or_model, attn_implementation: str = "auto", **kwargs) -> None:
+        if attn_implementation == "auto":
+            attn_implementation = choose_attention()
+        logger.info(f"attention: {attn_implementation}")
+        super().__init__(pretrain_or_model, attn_implementation=attn_implementation, **kwargs)
+
+    @torch.no_grad()
+    def score(
+        self,
+        sequences: torch.Tensor,
+        action_mask: torch.Tensor,
+        attention_mask: torch.Tensor,
+        similarity: VisualSimilarity,
+        **mm_inputs: torch.Tensor,
+    ) -> PolicyScores:
+        """Log-probs, visual similarity and entropy of one batch from one forward pass.
+
+        Args:
+            sequences: [B, S] token ids.
+            action_mask: [B, S - 1], column j set when position j + 1 is a response token.
+            attention_mask: [B, S].
+            similarity: accumulates over the layers; made for this batch's vision mask.
+            mm_inputs: the processor's image tensors (pixel_values, image_grid_thw, ...).
+        """
+        model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
+        with stream_hidden_states(model, similarity.add):
+            action_log_probs, output = self(
+                sequences, action_mask, attention_mask=attention_mask, return_output=True, **mm_inputs
+            )
+        # Upstream has divided the logits by the sampling temperature already. The last position predicts nothing.
+        entropy = token_entropy(output["logits"][:, :-1])
+        return PolicyScores(action_log_probs, similarity.result()[:, 1:], entropy)
+
+
+def choose_attention() -> str:
+    """flash_attention_2 on CUDA where flash-attn is installed, sdpa otherwise."""
+    spec = importlib.util.find_spec("flash_attn")
+    # The stand-in of pepo_rlhf.runtime has a spec without an origin.
+    installed = spec is not None and spec.origin is not None
+    return "flash_attention_2" if torch.cuda.is_available() and installed else "sdpa"

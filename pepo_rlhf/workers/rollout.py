@@ -1,0 +1,142 @@
+"""The rollout worker: a vLLM engine that answers prompts with images, scores the answers, and takes new weights."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from copy import deepcopy
+
+import ray
+from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
+from openrlhf.utils.utils import get_tokenizer
+from safetensors.torch import save_file
+
+from pepo_rlhf.data.images import decode_image
+from pepo_rlhf.rewards import load_rewards
+from pepo_rlhf.workers.policy import vision_token_ids
+
+
+class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
+    """Upstream's rollout actor. A prompt is encoded once for its n samples, and rewards are never swallowed.
+
+    Args:
+        rewards: names for `load_rewards`.
+        engine_kwargs: as upstream, for vLLM's AsyncEngineArgs; `model` names the policy's folder or hub id.
+    """
+
+    async def __init__(self, rewards: list[str], **engine_kwargs) -> None:
+        self.processor = get_tokenizer(engine_kwargs["model"], None)
+        self.rewards = load_rewards(rewards)
+        await super().__init__(**engine_kwargs, mm_pad_token_ids=vision_token_ids(self.processor))
+
+    async def generate_responses(
+        self, prompt: str, label: str, images: list, sampling_params, max_length: int, num_samples: int
+    ) -> list[dict]:
+        """Samples `num_samples` responses to one prompt; sample i is drawn with seed `sampling_params.seed + i`.
+
+        Returns:
+            One dict a sample, in the form that upstream's samples generator turns into an Experience.
+
+        Raises:
+            ValueError: if prompt and response do not fit into `max_length` tokens.
+        """
+        pictures = [decode_image(image) for image in images or []]
+        prompt_ids, image_tensors = self._encode(prompt, pictures)
+        params = deepcopy(sampling_params)
+        if params.max_tokens is None:
+            params.max_tokens = max_length - len(prompt_ids)
+        if params.max_tokens < 1 or len(prompt_ids) + params.max_tokens > max_length:
+            raise ValueError(
+                f"a prompt of {len(prompt_ids)} tokens (visual ones included) and a response of up to "
+                f"{params.max_tokens} exceed --data.max_len {max_length}; raise it, lower --rollout.max_new_tokens, or "
+                f"use smaller images. The prompt begins: {prompt[:200]!r}"
+            )
+        multi_modal_data = {"image": pictures} if pictures else None
+        outputs = await asyncio.gather(
+            *(
+                self.generate(prompt_ids, _with_seed(params, sample), multi_modal_data=multi_modal_data)
+                for sample in range(num_samples)
+            )
+        )
+        # math-verify is slow enough to be felt by the engine's event loop, hence the threads.
+        components = await asyncio.gather(
+            *(asyncio.to_thread(self.rewards, self._response_text(output), label) for output in outputs)
+        )
+        return [
+            self._as_sample(prompt, label, images, prompt_ids, image_tensors, output, parts)
+            for output, parts in zip(outputs, components, strict=True)
+        ]
+
+    def _encode(self, prompt: str, pictures: list) -> tuple[list[int], dict | None]:
+        if not pictures:
+            return self.processor(text=[prompt], add_special_tokens=False, return_tensors="pt")["input_ids"][
+                0
+            ].tolist(), None
+        encoded = self.processor(text=[prompt], images=pictures, add_special_tokens=False, return_tensors="pt")
+        # What depends on the sequence length is rebuilt by the trainer over prompt and response.
+        per_token = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
+        return encoded["input_ids"][0].tolist(), {k: v for k, v in encoded.items() if k not in per_token}
+
+    def _response_text(self, output) -> str:
+        return self.processor.tokenizer.decode(output.outputs[0].token_ids, skip_special_tokens=True)
+
+    def _as_sample(self, prompt, label, images, prompt_ids, image_tensors, output, components) -> dict:
+        completion = output.outputs[0]
+        response_ids = list(completion.token_ids)
+        log_probs = [step[token].logprob for token, step in zip(response_ids, completion.logprobs, strict=True)]
+        reward = self.rewards.total(components)
+        return {
+            "prompt": prompt,
+            "label": label,
+            "images": images,
+            "mm_train_inputs": image_tensors,
+            "observation_tokens": prompt_ids + response_ids,
+            "action_ranges": [(len(prompt_ids), len(prompt_ids) + len(response_ids))],
+            "rollout_log_probs": [0.0] * len(prompt_ids) + log_probs,
+            "truncated": completion.finish_reason == "length",
+            "reward": reward,
+            "scores": reward,
+            "extra_logs": components,
+        }
+
+    async def begin_weight_update(self) -> None:
+        """Waits until nothing is in flight. A sleeping engine has nothing in flight and must not be resumed."""
+        self._paused = not await self.llm.is_sleeping()
+        if self._paused:
+            await self.llm.pause_generation(mode="wait", clear_cache=False)
+        await self.llm.collective_rpc("forget_received_weights")
+
+    async def reload_weights(self, weights: dict) -> None:
+        """Gives the engine process all weights at once, through a file in memory of this machine."""
+        folder = "/dev/shm" if os.path.isdir("/dev/shm") else None
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".safetensors") as file:
+            save_file(weights, file.name)
+            await self.llm.collective_rpc("reload_from_file", args=(file.name,))
+
+    async def finish_weight_update(self) -> list[str]:
+        """Drops what was computed with old weights, resumes, and returns the names that every worker received.
+
+        Three caches hold such values: the prefix (KV) cache, the multimodal cache and the encoder cache with the
+        image embeddings.
+        """
+        received = await self.llm.collective_rpc("received_weights")
+        await self.llm.reset_prefix_cache()
+        await self.llm.reset_mm_cache()
+        await self.llm.reset_encoder_cache()
+        if self._paused:
+            await self.llm.resume_generation()
+        return sorted(set.intersection(*map(set, received)))
+
+    async def shutdown(self) -> None:
+        """Ends the engine's processes."""
+        self.llm.shutdown()
+
+
+def _with_seed(params, sample: int):
+    params = deepcopy(params)
+    params.seed += sample
+    return params
+
+
+RolloutActor = ray.remote(RolloutWorker)

@@ -1,0 +1,53 @@
+"""Weight sync: how the policy's weights reach the rollout engines, and how both sides know that they did."""
+
+from __future__ import annotations
+
+import deepspeed
+import ray
+import torch
+from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
+from openrlhf.utils.distributed_util import torch_dist_barrier_and_cuda_sync
+
+
+class PolicyTrainer(ActorPPOTrainer):
+    """Upstream's update loop, with a sync that drains, transfers, verifies and resets."""
+
+    def _init_vllm_sync_group(self, backend: str) -> None:
+        """Upstream's NCCL group between trainer and engines; there is none on the CPU, where weights go by Ray."""
+        if torch.cuda.is_available():
+            super()._init_vllm_sync_group(backend)
+
+    def broadcast_to_vllm(self) -> None:
+        """One sync: engines finish what is in flight, take the weights, and forget everything computed with old ones.
+
+        Raises:
+            RuntimeError: if a trainable parameter did not reach every engine; it is named.
+        """
+        self._on_engines("begin_weight_update")
+        torch_dist_barrier_and_cuda_sync()
+        if torch.cuda.is_available():
+            super().broadcast_to_vllm()
+        else:
+            self._reload_engines()
+        received = self._on_engines("finish_weight_update")
+        trainable = {name for name, weight in self.actor.model.module.named_parameters() if weight.requires_grad}
+        for engine, names in enumerate(received):
+            if missing := sorted(trainable - set(names)):
+                raise RuntimeError(f"rollout engine {engine} did not receive {len(missing)} weights: {missing[:5]}")
+        torch_dist_barrier_and_cuda_sync()
+
+    def _reload_engines(self) -> None:
+        """All parameters in one transfer: vLLM's reload leaves weights it does not receive uninitialised."""
+        parameters = list(self.actor.model.module.named_parameters())
+        weights = {}
+        for name, parameter in parameters:
+            with deepspeed.zero.GatheredParameters([parameter], enabled=self.args.ds.zero_stage == 3):
+                if torch.distributed.get_rank() == 0:
+                    weights[name] = parameter.data.clone()
+        self._on_engines("reload_weights", ray.put(weights))
+
+    def _on_engines(self, method: str, *args) -> list:
+        """Calls a method of every engine from rank 0 and waits; the other ranks get an empty list."""
+        if torch.distributed.get_rank() != 0:
+            return []
+        return ray.get([getattr(engine, method).remote(*args) for engine in self.vllm_engines])

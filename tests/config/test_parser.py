@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from pepo_rlhf.config import Config, parse_arguments
+
+REQUIRED = ["--actor.model_name_or_path", "some/model", "--data.prompt_dataset", "some/dataset"]
+
+
+def error_line(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """The one line that a wrong command line leaves on stderr."""
+    with pytest.raises(SystemExit) as exit_info:
+        parse_arguments([*REQUIRED, *argv])
+    captured = capsys.readouterr()
+    assert exit_info.value.code == 2
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def write(path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_defaults_are_those_of_the_dataclasses(config):
+    assert parse_arguments(REQUIRED) == config
+
+
+def test_a_flag_beats_the_file_and_the_file_beats_the_default(tmp_path):
+    file = write(tmp_path / "run.yaml", "pepo: {alpha: 0.2, temperature: 1.8}\nactor: {adam: {lr: 3.0e-6}}\n")
+    config = parse_arguments([*REQUIRED, "--config", file, "--pepo.alpha", "0.3"])
+    assert config.pepo.alpha == 0.3
+    assert config.pepo.temperature == 1.8
+    assert config.actor.adam.lr == 3e-6
+    assert config.pepo.top_fraction == Config().pepo.top_fraction
+
+
+def test_a_later_file_beats_an_earlier_one(tmp_path):
+    base = write(tmp_path / "base.yaml", "pepo: {alpha: 0.2, temperature: 1.8}\n")
+    overlay = write(tmp_path / "overlay.yaml", "pepo: {alpha: 0.3}\n")
+    config = parse_arguments([*REQUIRED, "--config", base, "--config", overlay])
+    assert (config.pepo.alpha, config.pepo.temperature) == (0.3, 1.8)
+
+
+def test_openrlhf_shell_recipes_are_understood():
+    config = parse_arguments(
+        [
+            *REQUIRED,
+            "--train.colocate_all",
+            *("--actor.eps_clip_low_high", "0.2", "0.28"),
+            *("--reward.clip_range", "-1", "1"),
+            *("--reward.functions", "accuracy"),
+            *("--algo.advantage.is_correction_threshold", "2e-4"),
+            *("--ds.lora.target_modules", "q_proj", "v_proj"),
+            "--actor.gradient_checkpointing_enable",
+        ]
+    )
+    assert config.train.colocate_all is True
+    assert config.actor.gradient_checkpointing_enable is True
+    assert config.actor.eps_clip_low_high == (0.2, 0.28)
+    assert config.reward.clip_range == (-1.0, 1.0)
+    assert config.reward.functions == ["accuracy"]
+    assert config.algo.advantage.is_correction_threshold == [2e-4]
+    assert config.ds.lora.target_modules == ["q_proj", "v_proj"]
+
+
+def test_yaml_spelling_of_lists_and_booleans_is_understood():
+    config = parse_arguments(
+        [*REQUIRED, "--reward.functions", "[format, iou.py:reward]", "--actor.freeze_visual_encoder=false"]
+    )
+    assert config.reward.functions == ["format", "iou.py:reward"]
+    assert config.actor.freeze_visual_encoder is False
+
+
+def test_the_printed_configuration_reads_back_as_the_same_settings(tmp_path, capsys):
+    argv = [
+        *REQUIRED,
+        "--actor.eps_clip_low_high",
+        "0.2",
+        "0.28",
+        "--run.dir",
+        "runs/x",
+        "--reward.functions",
+        "format",
+    ]
+    with pytest.raises(SystemExit) as exit_info:
+        parse_arguments([*argv, "--print_config"])
+    assert exit_info.value.code == 0
+    printed = capsys.readouterr().out
+    assert yaml.safe_load(printed)["pepo"]["alpha"] == 0.05
+    file = write(tmp_path / "printed.yaml", printed)
+    assert parse_arguments(["--config", file]) == parse_arguments(argv)
+
+
+def test_help_shows_the_text_under_each_field(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        parse_arguments(["--help"])
+    assert exit_info.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--pepo.top_fraction TOP_FRACTION Share of a batch's tokens, by entropy" in text
+    assert "--actor.adam.lr LR Learning rate." in text
+
+
+def test_an_unknown_flag_is_named_with_its_nearest_neighbour(capsys):
+    assert error_line(capsys, "--pepo.alfa", "1") == (
+        "error: --pepo.alfa is not a setting; did you mean --pepo.alpha?\n"
+    )
+
+
+def test_a_shortened_flag_is_unknown(capsys):
+    assert "--pepo.alp is not a setting" in error_line(capsys, "--pepo.alp", "1")
+
+
+@pytest.mark.parametrize(
+    ("text", "flag"),
+    [
+        ("typo: 1", "--typo"),
+        ("pepo: {alfa: 1}", "--pepo.alfa"),
+        ("actor: {adam: {lrr: 1}}", "--actor.adam.lrr"),
+    ],
+)
+def test_an_unknown_key_in_a_file_is_named(capsys, tmp_path, text, flag):
+    assert f"{flag} is not a setting" in error_line(capsys, "--config", write(tmp_path / "run.yaml", text))
+
+
+def test_a_dropped_flag_is_refused_with_its_reason_and_without_its_value(capsys):
+    line = error_line(capsys, "--logger.wandb.key", "my-secret")
+    assert "--logger.wandb.key is not offered here" in line
+    assert "WANDB_API_KEY" in line
+    assert "my-secret" not in line
+
+
+def test_a_dropped_key_in_a_file_is_refused_with_its_reason(capsys, tmp_path):
+    file = write(tmp_path / "run.yaml", "critic: {adam: {lr: 9.0e-6}}")
+    assert "--critic.adam.lr is not offered here: the advantage comes from a group" in error_line(
+        capsys, "--config", file
+    )
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "expected"),
+    [
+        ("--pepo.alpha", "high", "Expected a float"),
+        ("--train.batch_size", "6.5", "Expected a int"),
+        ("--pepo.method", "magic", "one of 'pepo', 'perception'"),
+        ("--algo.advantage.estimator", "gae", "one of 'reinforce'"),
+        ("--actor.eps_clip_low_high", "0.2", "Expected a tuple"),
+        ("--train.colocate_all", "maybe", "Expected a bool"),
+    ],
+)
+def test_a_wrong_value_names_flag_and_expectation(capsys, flag, value, expected):
+    line = error_line(capsys, flag, value)
+    assert flag in line
+    assert expected in line
+
+
+def test_a_missing_file_is_named(capsys):
+    assert "absent.yaml" in error_line(capsys, "--config", "absent.yaml")
+
+
+@pytest.mark.parametrize("text", ["pepo: {alpha", "", "- pepo"])
+def test_a_file_that_holds_no_settings_is_refused(capsys, tmp_path, text):
+    assert "a configuration file" in error_line(capsys, "--config", write(tmp_path / "run.yaml", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "section"), [("actor: 3\nrun: {dir: x}", "actor"), ("actor: {adam: null}", "actor.adam")]
+)
+def test_a_section_without_settings_is_refused(capsys, tmp_path, text, section):
+    line = error_line(capsys, "--config", write(tmp_path / "run.yaml", text))
+    assert f"section {section} takes settings below it" in line
+
+
+def test_settings_that_cannot_work_together_are_told_in_one_line(capsys):
+    line = error_line(capsys, "--rollout.n_samples_per_prompt", "1", "--train.batch_size", "8")
+    assert "--rollout.n_samples_per_prompt above 1" in line

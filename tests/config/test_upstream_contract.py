@@ -1,0 +1,166 @@
+"""Holds the settings against the pinned OpenRLHF: its flags, their defaults, and every argument its code reads."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import importlib.util
+from collections.abc import Iterator
+from datetime import datetime
+from functools import reduce
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+
+from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.config.upstream import CHANGED_DEFAULTS, DROPPED
+
+_spec = importlib.util.find_spec("openrlhf")
+assert _spec is not None and _spec.submodule_search_locations is not None
+OPENRLHF = Path(_spec.submodule_search_locations[0])
+COMMAND = OPENRLHF / "cli" / "train_ppo_ray.py"
+
+# Settings that upstream has no flag for, apart from the sections pepo and run.
+OURS = {"reward.functions", "logger.wandb.enable"}
+
+
+def upstream_flags() -> dict[str, argparse.Action]:
+    """Upstream's own parser, built by running the lines of its `if __name__` block up to parse_args."""
+    main = ast.parse(COMMAND.read_text()).body[-1]
+    assert isinstance(main, ast.If)
+    end = next(i for i, line in enumerate(main.body) if "parser.parse_args()" in ast.unparse(line))
+    scope: dict[str, Any] = {"argparse": argparse, "datetime": datetime}
+    exec(compile(ast.Module(main.body[:end], type_ignores=[]), str(COMMAND), "exec"), scope)
+    actions = scope["parser"]._actions
+    return {action.option_strings[0].removeprefix("--"): action for action in actions if action.dest != "help"}
+
+
+def our_settings(section: object, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Flag, type and default of every setting."""
+    hints = get_type_hints(type(section))
+    for field in dataclasses.fields(section):  # type: ignore[arg-type]
+        value, flag = getattr(section, field.name), prefix + field.name
+        if dataclasses.is_dataclass(value):
+            yield from our_settings(value, flag + ".")
+        else:
+            yield flag, hints[field.name], value
+
+
+def plain_types(hint: Any) -> set[type]:
+    """Types that a value may consist of: float for tuple[float, float] | None."""
+    if get_origin(hint) is Literal:
+        return {str}
+    parts = [part for part in get_args(hint) if part is not type(None)]
+    return set().union(*map(plain_types, parts)) if parts else {hint}
+
+
+def choices(hint: Any) -> list[str] | None:
+    for part in (hint, *get_args(hint)):
+        if get_origin(part) is Literal:
+            return list(get_args(part))
+    return None
+
+
+UPSTREAM = upstream_flags()
+OUR_TYPES = {flag: hint for flag, hint, _ in our_settings(Config())}
+OUR_DEFAULTS = {flag: default for flag, _, default in our_settings(Config())}
+SHARED = sorted(OUR_DEFAULTS.keys() & UPSTREAM.keys())
+
+
+def same(ours: Any, upstreams: Any) -> bool:
+    return (list(ours) if isinstance(ours, tuple) else ours) == (
+        list(upstreams) if isinstance(upstreams, tuple) else upstreams
+    )
+
+
+def test_upstreams_parser_is_read():
+    assert UPSTREAM["actor.adam.lr"].default == 1e-6
+    assert len(UPSTREAM) > 150
+
+
+def test_every_upstream_flag_is_here_or_dropped_with_a_reason():
+    assert UPSTREAM.keys() - OUR_DEFAULTS.keys() == DROPPED.keys()
+
+
+def test_settings_that_upstream_lacks_are_known_to_be_ours():
+    extra = {flag for flag in OUR_DEFAULTS.keys() - UPSTREAM.keys() if flag.split(".")[0] not in ("pepo", "run")}
+    assert extra == OURS
+
+
+def test_only_the_listed_defaults_differ():
+    assert {flag for flag in SHARED if not same(OUR_DEFAULTS[flag], UPSTREAM[flag].default)} == CHANGED_DEFAULTS.keys()
+
+
+def test_every_departure_has_a_reason():
+    assert all(CHANGED_DEFAULTS.values())
+    assert all(reason for _, reason in DROPPED.values())
+
+
+@pytest.mark.parametrize("flag", SHARED)
+def test_a_shared_flag_takes_the_values_upstream_takes(flag):
+    action = UPSTREAM[flag]
+    assert (bool if action.nargs == 0 else action.type) in plain_types(OUR_TYPES[flag])
+    offered = list(action.choices) if action.choices else None
+    if flag == "algo.advantage.estimator":
+        assert offered is not None
+        offered.remove("gae")
+    assert choices(OUR_TYPES[flag]) == offered
+
+
+def reads(source: ast.AST) -> Iterator[tuple[str, bool]]:
+    """Dotted settings read from `args`, and whether upstream reads them through getattr with a default."""
+    for node in ast.walk(source):
+        if isinstance(node, ast.Attribute) and (flag := below_args(node)):
+            yield flag, False
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr" and len(node.args) == 3:
+            section, name = node.args[0], ast.literal_eval(node.args[1]) if is_text(node.args[1]) else None
+            owner = below_args(section)
+            if name and owner is not None:
+                yield f"{owner}.{name}".removeprefix("."), True
+
+
+def below_args(node: ast.AST) -> str | None:
+    """`actor.adam` for `self.strategy.args.actor.adam`; empty for the namespace itself; None for anything else."""
+    names = ast.unparse(node).split(".")
+    return ".".join(names[names.index("args") + 1 :]) if "args" in names and all(map(str.isidentifier, names)) else None
+
+
+def is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+READERS = [
+    *(OPENRLHF / "trainer" / name for name in ("ppo_trainer.py", "ppo_trainer_async.py")),
+    *(OPENRLHF / "trainer" / "ray" / name for name in ("ppo_actor.py", "launcher.py")),
+    *sorted((OPENRLHF / "trainer" / "ppo_utils").glob("*.py")),
+    OPENRLHF / "utils" / "deepspeed" / "deepspeed.py",
+    OPENRLHF / "utils" / "logging_utils.py",
+    OPENRLHF / "datasets" / "prompts_dataset.py",
+]
+
+
+@pytest.mark.parametrize("path", READERS, ids=lambda path: path.name)
+def test_every_argument_that_upstream_reads_exists(config, path):
+    args = to_arguments(config)
+    for flag, has_fallback in reads(ast.parse(path.read_text())):
+        if has_fallback and flag not in UPSTREAM:
+            continue
+        reduce(getattr, flag.split("."), args)
+
+
+def test_upstreams_command_finds_every_argument(config):
+    args = to_arguments(config)
+    functions = [node for node in ast.parse(COMMAND.read_text()).body if isinstance(node, ast.FunctionDef)]
+    flags = {flag for function in functions for flag, _ in reads(function)}
+    assert {"vllm.num_engines", "critic.save_value_network", "data.max_images_per_prompt"} <= flags
+    for flag in flags:
+        reduce(getattr, flag.split("."), args)
+
+
+def test_the_reader_finds_plain_reads_and_reads_with_a_fallback():
+    source = ast.parse("self.strategy.args.actor.adam.lr; getattr(args.eval, 'dataset', None); kwargs.get('x')")
+    assert {("actor.adam.lr", False), ("eval.dataset", True)} <= set(reads(source))
+    found = {flag for path in READERS for flag, _ in reads(ast.parse(path.read_text()))}
+    assert {"ckpt.path", "train.batch_size", "reward.clip_range", "ds.lora.rank", "vllm.sync_backend"} <= found

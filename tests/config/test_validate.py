@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+import pytest
+
+from pepo_rlhf.config import Config, ConfigError, validate
+from pepo_rlhf.config.validate import GROUP_ESTIMATORS, RULES
+
+
+def change(config: Config, changes: dict[str, Any]) -> None:
+    for flag, value in changes.items():
+        *sections, name = flag.split(".")
+        section = reduce(getattr, sections, config)
+        assert hasattr(section, name), flag
+        setattr(section, name, value)
+
+
+# rule, changes to a valid configuration that break just this rule, a flag that the message must name
+BROKEN: list[tuple[str, dict[str, Any], str]] = [
+    ("values_in_range", {"pepo.temperature": 0.0}, "--pepo.temperature"),
+    ("values_in_range", {"pepo.alpha": -0.1}, "--pepo.alpha"),
+    ("values_in_range", {"pepo.top_fraction": 0.0}, "--pepo.top_fraction"),
+    ("values_in_range", {"pepo.top_fraction": 1.1}, "--pepo.top_fraction"),
+    ("values_in_range", {"rollout.temperature": 0.0}, "--rollout.temperature"),
+    ("values_in_range", {"rollout.top_p": 0.0}, "--rollout.top_p"),
+    ("values_in_range", {"actor.adam.lr": 0.0}, "--actor.adam.lr"),
+    ("values_in_range", {"actor.adam.lr": float("nan")}, "--actor.adam.lr"),
+    ("values_in_range", {"actor.dual_clip": 1.0}, "--actor.dual_clip"),
+    ("values_in_range", {"vllm.num_engines": 0}, "--vllm.num_engines"),
+    ("values_in_range", {"eval.steps": 0}, "--eval.steps"),
+    ("values_in_range", {"ckpt.save_steps": -2}, "--ckpt.save_steps"),
+    ("values_in_range", {"reward.stop_properly_penalty_coef": 1.5}, "--reward.stop_properly_penalty_coef"),
+    ("model_given", {"actor.model_name_or_path": None}, "--actor.model_name_or_path"),
+    ("dataset_given", {"data.prompt_dataset": None}, "--data.prompt_dataset"),
+    ("reward_given", {"reward.functions": []}, "--reward.functions"),
+    ("response_fits_context", {"rollout.max_new_tokens": 2048}, "--data.max_len"),
+    (
+        "length_penalty_fits_response",
+        {"rollout.max_new_tokens": 512, "reward.overlong_buffer_len": 513},
+        "--reward.overlong_buffer_len",
+    ),
+    *(
+        (
+            "groups_have_several_responses",
+            {"algo.advantage.estimator": estimator, "rollout.n_samples_per_prompt": 1, "train.batch_size": 8},
+            "--rollout.n_samples_per_prompt",
+        )
+        for estimator in GROUP_ESTIMATORS
+    ),
+    (
+        "groups_have_several_responses",
+        {
+            "algo.advantage.estimator": "reinforce",
+            "rollout.n_samples_per_prompt": 1,
+            "train.batch_size": 8,
+            "algo.dynamic_filtering_enable": True,
+        },
+        "--algo.dynamic_filtering_enable",
+    ),
+    ("token_weights_keep_off_the_kl", {"algo.kl.use_loss": False}, "--algo.kl.use_loss"),
+    (
+        "corrections_combine",
+        {"algo.advantage.is_correction_level": "seq", "algo.advantage.is_correction_mode": "clip"},
+        "--algo.advantage.is_correction_mode",
+    ),
+    (
+        "corrections_combine",
+        {
+            "algo.advantage.is_correction_level": "token",
+            "algo.advantage.is_correction_mode": "clip",
+            "algo.advantage.is_correction_gating": "tv",
+            "algo.advantage.is_correction_threshold": [0.1],
+        },
+        "--algo.advantage.is_correction_mode",
+    ),
+    (
+        "corrections_combine",
+        {"algo.advantage.is_correction_level": "seq", "algo.advantage.is_correction_gating": "binary_kl"},
+        "--algo.advantage.is_correction_threshold",
+    ),
+    *(
+        (
+            "corrections_combine",
+            {"algo.advantage.is_correction_threshold": thresholds},
+            "--algo.advantage.is_correction_threshold",
+        )
+        for thresholds in ([], [2.0, 1.0], [0.0], [0.5, 1.0, 2.0])
+    ),
+    ("generation_fills_a_batch", {"rollout.vllm_generate_batch_size": 16}, "--train.async_enable"),
+    ("generation_fills_a_batch", {"rollout.vllm_generate_batch_size": 4}, "--rollout.vllm_generate_batch_size"),
+    (
+        "ranks_are_whole",
+        {"ds.tensor_parallel_size": 2, "actor.num_gpus_per_node": 3, "ref.num_gpus_per_node": 2},
+        "--actor.num_gpus_per_node",
+    ),
+    (
+        "ranks_are_whole",
+        {"ds.tensor_parallel_size": 2, "actor.num_gpus_per_node": 2, "ref.num_gpus_per_node": 3},
+        "--ref.num_gpus_per_node",
+    ),
+    ("updates_are_whole", {"train.batch_size": 48}, "--train.batch_size"),
+    ("train_micro_batches_are_whole", {"train.micro_batch_size": 3}, "--train.micro_batch_size"),
+    # 64 responses of an update on 4 x 4 ranks leave 4 each
+    (
+        "train_micro_batches_are_whole",
+        {"train.micro_batch_size": 8, "actor.num_nodes": 4, "actor.num_gpus_per_node": 4},
+        "--train.micro_batch_size",
+    ),
+    ("rollout_micro_batches_are_whole", {"rollout.micro_batch_size": 5}, "--rollout.micro_batch_size"),
+    # 64 / 32 = 2 micro batches
+    (
+        "ranks_share_micro_batches",
+        {"rollout.micro_batch_size": 32, "actor.num_gpus_per_node": 4},
+        "ranks of --actor",
+    ),
+    ("ranks_share_micro_batches", {"ref.num_gpus_per_node": 3}, "ranks of --ref"),
+    (
+        "ranks_share_micro_batches",
+        {"train.dynamic_batch_enable": True, "actor.num_gpus_per_node": 2, "ref.num_gpus_per_node": 4},
+        "ranks of --ref",
+    ),
+    (
+        "colocated_models_match",
+        {"train.colocate_actor_ref": True, "actor.num_gpus_per_node": 2},
+        "--train.colocate_actor_ref",
+    ),
+    (
+        "colocated_models_match",
+        {"train.colocate_all": True, "ref.num_gpus_per_node": 2},
+        "--train.colocate_all",
+    ),
+    ("colocated_engines_match", {"train.colocate_all": True, "vllm.num_engines": 2}, "--vllm.num_engines"),
+    ("sleep_is_possible", {"vllm.enable_sleep": True}, "--vllm.enable_sleep"),
+    ("sleep_is_possible", {"ds.enable_sleep": True}, "--ds.enable_sleep"),
+    (
+        "sleep_is_possible",
+        {"vllm.enable_sleep": True, "train.colocate_all": True, "train.async_enable": True},
+        "--train.async_enable",
+    ),
+    ("wandb_has_a_key", {"logger.wandb.enable": True}, "WANDB_API_KEY"),
+]
+
+ACCEPTED: list[dict[str, Any]] = [
+    {},
+    # 8 GPUs, everything colocated
+    {
+        "train.colocate_all": True,
+        "vllm.enable_sleep": True,
+        "ds.enable_sleep": True,
+        "actor.num_gpus_per_node": 8,
+        "ref.num_gpus_per_node": 8,
+        "vllm.num_engines": 4,
+        "vllm.tensor_parallel_size": 2,
+    },
+    {"train.async_enable": True, "rollout.vllm_generate_batch_size": 16},
+    {"train.async_enable": True, "train.colocate_all": True, "vllm.num_engines": 4},
+    {"algo.advantage.estimator": "reinforce", "rollout.n_samples_per_prompt": 1, "train.batch_size": 8},
+    {"algo.advantage.estimator": "flash_reinforce", "rollout.n_samples_per_prompt": 1, "train.batch_size": 8},
+    {"pepo.method": "uniform", "algo.kl.use_loss": False},
+    {"algo.kl.use_loss": False, "algo.kl.init_coef": 0.0},
+    # without a KL there is no reference whose ranks could matter
+    {"algo.kl.init_coef": 0.0, "ref.num_gpus_per_node": 3, "train.colocate_actor_ref": True},
+    # tensor parallelism: 4 GPUs are 2 ranks, which share 2 micro batches
+    {
+        "ds.tensor_parallel_size": 2,
+        "actor.num_gpus_per_node": 4,
+        "ref.num_gpus_per_node": 4,
+        "rollout.micro_batch_size": 32,
+    },
+    # dynamic batching has no use for micro batch sizes
+    {"train.dynamic_batch_enable": True, "rollout.micro_batch_size": 5, "train.micro_batch_size": 3},
+    {
+        "algo.advantage.is_correction_level": "seq",
+        "algo.advantage.is_correction_gating": "binary_kl",
+        "algo.advantage.is_correction_threshold": [2e-4],
+    },
+    {"algo.advantage.is_correction_level": "token", "algo.advantage.is_correction_mode": "clip"},
+    {"eval.temperature": 0.0, "actor.max_norm": 0.0, "pepo.alpha": 0.0, "data.max_images_per_prompt": 0},
+]
+
+
+@pytest.fixture(autouse=True)
+def no_wandb_environment(monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+
+
+@pytest.mark.parametrize(("rule", "changes", "flag"), BROKEN)
+def test_a_broken_rule_is_told_in_one_line_that_names_the_flag(config, rule, changes, flag):
+    change(config, changes)
+    with pytest.raises(ConfigError) as error:
+        validate(config)
+    assert flag in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("rule", "changes", "flag"), BROKEN)
+def test_each_case_breaks_just_its_rule(config, rule, changes, flag):
+    change(config, changes)
+    assert [broken.__name__ for broken in RULES if broken(config)] == [rule]
+
+
+def test_every_rule_has_a_case():
+    assert {rule.__name__ for rule in RULES} == {rule for rule, _, _ in BROKEN}
+
+
+@pytest.mark.parametrize("changes", ACCEPTED)
+def test_settings_that_work_together_are_accepted(config, changes):
+    change(config, changes)
+    validate(config)
+
+
+@pytest.mark.parametrize(("name", "value"), [("WANDB_API_KEY", "my-secret"), ("WANDB_MODE", "offline")])
+def test_wandb_takes_its_key_from_the_environment_or_stays_offline(config, monkeypatch, name, value):
+    config.logger.wandb.enable = True
+    monkeypatch.setenv(name, value)
+    validate(config)
+
+
+@pytest.mark.parametrize(("name", "value"), [("WANDB_API_KEY", ""), ("WANDB_MODE", "online")])
+def test_an_empty_key_is_no_key(config, monkeypatch, name, value):
+    config.logger.wandb.enable = True
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="WANDB_API_KEY"):
+        validate(config)

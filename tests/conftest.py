@@ -1,0 +1,5 @@
+"""Every test process is prepared the way every process of a run is."""
+
+from pepo_rlhf import runtime
+
+runtime.install()

@@ -1,0 +1,156 @@
+"""The experience maker against upstream's own, on experiences made by hand. No Ray: both run in this process."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from openrlhf.trainer.ppo_utils.experience import Experience
+from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
+
+from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.core import token_weights
+from pepo_rlhf.pipeline.experience_maker import PepoExperienceMaker
+from pepo_rlhf.workers.model import PolicyScores
+
+PROMPT = 3  # prompt tokens of every sample
+
+
+def make_batch(rewards, lengths, with_image=True, progress=0.0, micro_batch_size=2):
+    """Experiences as they are after the forwards: micro-batches of right-padded rows, and their scores."""
+    generator = torch.Generator().manual_seed(0)
+    experiences, scores = [], []
+    for start in range(0, len(rewards), micro_batch_size):
+        rows = list(range(start, min(start + micro_batch_size, len(rewards))))
+        width = PROMPT + max(lengths[row] for row in rows) - 1
+        mask = torch.zeros(len(rows), width, dtype=torch.long)
+        for i, row in enumerate(rows):
+            mask[i, PROMPT - 1 : PROMPT - 1 + lengths[row]] = 1
+        log_probs = -torch.rand(len(rows), width, generator=generator)
+        experiences.append(
+            Experience(
+                index=rows,
+                action_mask=mask,
+                rewards=torch.tensor([rewards[row] for row in rows]),
+                action_log_probs=log_probs,
+                rollout_log_probs=log_probs + 0.125,
+                kl=torch.zeros(len(rows), width),
+                mm_train_inputs=[{"pixel_values": torch.zeros(1)} if with_image else None for _ in rows],
+                info={"progress": torch.full((len(rows),), progress)},
+            )
+        )
+        scores.append(
+            PolicyScores(
+                log_probs,
+                torch.rand(len(rows), width, generator=generator),
+                torch.rand(len(rows), width, generator=generator),
+            )
+        )
+    return experiences, scores
+
+
+def make_maker(cls=PepoExperienceMaker, samples=4, **pepo):
+    args = to_arguments(Config())
+    args.rollout.n_samples_per_prompt = samples
+    vars(args.pepo).update(pepo)
+    return cls(None, None, None, None, SimpleNamespace(value=0.001), SimpleNamespace(args=args), None)
+
+
+def run(maker, batch):
+    experiences, scores = batch
+    maker._scores = scores
+    return maker.compute_advantages_and_returns(experiences)
+
+
+REWARDS = [0.0, 1.0, 2.0, 1.0, 0.5, 0.0, 2.0, 2.0]
+LENGTHS = [4, 2, 5, 1, 3, 3, 2, 6]
+
+
+@pytest.mark.parametrize("estimator", ["group_norm", "rloo", "dr_grpo", "reinforce_baseline"])
+@pytest.mark.parametrize("progress", [0.0, 0.3])
+def test_uniform_changes_no_bit_of_upstream(estimator, progress):
+    stock, ours = make_maker(RemoteExperienceMaker), make_maker(method="uniform")
+    for maker in (stock, ours):
+        maker.args.algo.advantage.estimator = maker.advantage_estimator = estimator
+    expected = stock.compute_advantages_and_returns(make_batch(REWARDS, LENGTHS)[0])
+    actual = run(ours, make_batch(REWARDS, LENGTHS, progress=progress))
+    for a, b in zip(actual, expected, strict=True):
+        assert torch.equal(a.advantages, b.advantages)
+
+
+def test_groups_without_spread_have_advantage_zero_and_others_keep_theirs():
+    # Upstream makes 0.92 out of eight equal rewards of 0.7.
+    rewards = [0.7] * 8 + [0.0, 1.0] * 4
+    stock = make_maker(RemoteExperienceMaker, samples=8)
+    expected = stock.compute_advantages_and_returns(make_batch(rewards, [2] * 16)[0])
+    assert expected[0].advantages.abs().max() > 0.5, "upstream has mended this: zero_flat_groups can go"
+    actual = run(make_maker(samples=8, method="uniform"), make_batch(rewards, [2] * 16))
+    for experience in actual[:4]:
+        assert (experience.advantages == 0).all()
+    for a, b in zip(actual[4:], expected[4:], strict=True):
+        assert torch.equal(a.advantages, b.advantages)
+
+
+def test_flat_groups_are_found_when_micro_batches_are_out_of_order():
+    rewards = [1.0, 1.0, 0.0, 1.0]
+    experiences, scores = make_batch(rewards, [2] * 4)
+    maker = make_maker(samples=2, method="uniform")
+    result = run(maker, (experiences[::-1], scores[::-1]))
+    assert (result[1].advantages == 0).all()
+    assert (result[0].advantages != 0).any()
+
+
+def test_pepo_advantage_is_the_response_advantage_times_the_formula():
+    progress = 0.25
+    maker = make_maker(method="pepo", alpha=0.3, temperature=0.2)
+    batch = make_batch(REWARDS, LENGTHS, progress=progress)
+    scores = batch[1]
+    response = make_maker(RemoteExperienceMaker).compute_advantages_and_returns(make_batch(REWARDS, LENGTHS)[0])
+    for experience, plain, score in zip(run(maker, batch), response, scores, strict=True):
+        weights = token_weights(
+            score.visual_similarity, score.entropy, experience.action_mask, alpha=0.3, temperature=0.2
+        )
+        expected = plain.advantages * ((1 - progress) + progress * weights)
+        valid = experience.action_mask.bool()
+        torch.testing.assert_close(experience.advantages[valid], expected[valid])
+
+
+def test_constant_schedule_weights_from_the_first_step():
+    linear = run(make_maker(temperature=0.1), make_batch(REWARDS, LENGTHS, progress=1.0))
+    constant = run(make_maker(temperature=0.1, schedule="constant"), make_batch(REWARDS, LENGTHS, progress=0.0))
+    for a, b in zip(linear, constant, strict=True):
+        assert torch.equal(a.advantages, b.advantages)
+
+
+def test_high_entropy_thresholds_over_the_batch_and_ignores_the_schedule():
+    experiences, scores = make_batch(REWARDS, LENGTHS, progress=0.0)
+    entropy = torch.cat([s.entropy[e.action_mask.bool()] for s, e in zip(scores, experiences, strict=True)])
+    result = run(make_maker(method="high_entropy"), (experiences, scores))
+    kept = torch.cat([e.advantages[e.action_mask.bool()] != 0 for e in result])
+    # 26 tokens: the quantile lies at position 20 of 0..25, so six stay (rows with advantage 0 hide some of them).
+    threshold = entropy.sort().values[20]
+    assert len(entropy) == 26
+    assert (entropy[kept] >= threshold).all()
+    assert kept.sum() <= 6
+
+
+def test_prompts_without_an_image():
+    batch = lambda: make_batch(REWARDS, LENGTHS, with_image=False, progress=1.0)  # noqa: E731
+    even = run(make_maker(method="uniform"), batch())
+    for a, b in zip(run(make_maker(no_image="uniform"), batch()), even, strict=True):
+        assert torch.equal(a.advantages, b.advantages)
+    with pytest.raises(ValueError, match="8 responses .* without an image"):
+        run(make_maker(no_image="error"), batch())
+
+
+def test_metrics_say_what_the_weights_look_like():
+    maker = make_maker(method="uniform")
+    run(maker, make_batch(REWARDS, LENGTHS, progress=0.5))
+    assert maker.metrics["progress"] == 0.5
+    assert maker.metrics["weight_min"] == maker.metrics["weight_p50"] == maker.metrics["weight_max"] == 1.0
+    assert maker.metrics["weight_entropy_corr"] == 0.0
+    assert maker.metrics["rollout_trainer_gap"] == pytest.approx(0.125)
+
+
+def test_progress_does_not_travel_on():
+    result = run(make_maker(), make_batch(REWARDS, LENGTHS, progress=0.5))
+    assert all("progress" not in experience.info for experience in result)
