@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -24,7 +23,7 @@ def decode_image(image: str | bytes) -> Image.Image:
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not an image that Pillow can read") from error
     # Pillow's decoders answer damaged data with any of these.
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{name} cannot be decoded: {error}") from error
     return _to_rgb(upright, name)
 

@@ -6,9 +6,7 @@ import re
 
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
 
-INSTRUCTION = (
-    "Reason step by step inside <think> </think>, then give only the final answer inside <answer> </answer>."
-)
+INSTRUCTION = "Reason step by step inside <think> </think>, then give only the final answer inside <answer> </answer>."
 
 
 def build_messages(row: Row) -> list[dict]:

@@ -26,7 +26,6 @@ class PepoSamplesGenerator(SamplesGenerator):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.num_prompts_drawn = 0  # of the training data, over all episodes
-        self._forbidden = {token_id: -100.0 for token_id in vision_token_ids(self.tokenizer)}
 
     def _generate_vllm(
         self, dataloader_iter, num_prompts: int, dynamic_filtering: bool, **generate_kwargs
@@ -89,7 +88,11 @@ class PepoSamplesGenerator(SamplesGenerator):
             min_tokens=1,
             logprobs=0,  # of the sampled token alone; always asked for, since rollout_trainer_gap needs them
             skip_special_tokens=False,
-            # A sampled placeholder would be taken for an image by the trainer, and crash it.
-            logit_bias=self._forbidden or None,
+            logit_bias=forbidden_tokens(self.tokenizer),
             seed=int(entropy) >> (_SAMPLE_SEED_BITS + 1) << _SAMPLE_SEED_BITS,
         )
+
+
+def forbidden_tokens(processor) -> dict[int, float] | None:
+    """Logit biases against image and video placeholders: a sampled one is taken for an image and crashes the trainer."""
+    return {token_id: -100.0 for token_id in vision_token_ids(processor)} or None

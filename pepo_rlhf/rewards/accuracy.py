@@ -11,8 +11,6 @@ import re
 import unicodedata
 from itertools import accumulate
 
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-
 # NFKC would make 52 of 5².
 _SUPERSCRIPTS = str.maketrans({"²": "^2", "³": "^3"})
 # Signs and function names of plain text, as LaTeX.
@@ -43,8 +41,9 @@ _MAX_NESTING = 8
 
 def extract_answer(response: str) -> str | None:
     """Text of the first answer tag pair, stripped; None when the response has none."""
-    match = _ANSWER.search(response)
-    return match.group(1).strip() if match else None
+    _, _, after_tag = response.partition("<answer>")
+    answer, closing_tag, _ = after_tag.partition("</answer>")
+    return answer.strip() if closing_tag else None
 
 
 def accuracy_reward(response: str, label: str) -> float:
@@ -65,6 +64,8 @@ def _normalise(text: str) -> str:
 
 
 def _equal_expressions(answer: str, label: str) -> bool:
+    if max(len(answer), len(label)) > _MAX_CHARACTERS:
+        return False
     answer, label = _to_latex(answer), _to_latex(label)
     # math-verify reads the equation "13 = 14" as 14 when the label is a number.
     if not (_is_expression(answer) and _is_expression(label)) or ("=" in answer) != ("=" in label):
@@ -88,10 +89,12 @@ def _to_latex(text: str) -> str:
 
 def _is_expression(latex: str) -> bool:
     """Whether the text may be one maths expression, of a size that sympy can take."""
-    if len(latex) > _MAX_CHARACTERS or _TOO_LARGE.search(latex) or _NOT_ONE_EXPRESSION.search(latex):
-        return False
     depths = accumulate((char in "({[") - (char in ")}]") for char in latex)
-    return max(depths, default=0) <= _MAX_NESTING
+    return (
+        max(depths, default=0) <= _MAX_NESTING
+        and not _TOO_LARGE.search(latex)
+        and not _NOT_ONE_EXPRESSION.search(latex)
+    )
 
 
 def _parse(latex: str) -> list:
@@ -102,7 +105,9 @@ def _parse(latex: str) -> list:
     # math-verify warns that its time-outs are off, which is on purpose.
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     # Its unit list has single letters in it, and its box search drops what stands beside a box.
-    normalisation = NormalizationConfig(basic_latex=True, malformed_operators=True, nits=True, boxed="none", units=False)
+    normalisation = NormalizationConfig(
+        basic_latex=True, malformed_operators=True, nits=True, boxed="none", units=False
+    )
     extraction = LatexExtractionConfig(boxed_match_priority=-1, normalization_config=normalisation)
     return parse(
         f"${latex}$",

@@ -45,8 +45,7 @@ class Reward:
         Raises ValueError when a component returns anything but a finite number.
         """
         return {
-            name: _score(name, component, response, label)
-            for name, component in _load_components(self.names).items()
+            name: _score(name, component, response, label) for name, component in _load_components(self.names).items()
         }
 
     @staticmethod
@@ -105,5 +104,7 @@ def _load_function(name: str) -> Component:
     function = getattr(module, function_name, None)
     if not callable(function):
         problem = "has no function" if function is None else "has something that is not a function called"
-        raise ValueError(f"reward {name!r}: {path} {problem} {function_name!r}; define {function_name}(response, label)")
+        raise ValueError(
+            f"reward {name!r}: {path} {problem} {function_name!r}; define {function_name}(response, label)"
+        )
     return function

@@ -61,7 +61,10 @@ def worker_environment(args) -> dict[str, str]:
     variables = {
         "TOKENIZERS_PARALLELISM": "false",  # workers fork after tokenising
         "NCCL_DEBUG": "WARN",
-        "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1",
+        # One line a step is what a user wants to read; progress bars in a log are not.
+        "PYTHONWARNINGS": "ignore",
+        "TQDM_DISABLE": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
     }
     if not torch.cuda.is_available():
         variables |= {

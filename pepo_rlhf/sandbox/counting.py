@@ -15,8 +15,7 @@ from typing import Literal
 
 from PIL import Image, ImageDraw
 
-from pepo_rlhf.data.prompt import build_messages
-from pepo_rlhf.data.row import Row
+from pepo_rlhf.data import Row, build_messages
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220)}
 GRID, CELL, MARGIN = 4, 28, 4
@@ -39,7 +38,8 @@ class CountingRow:
     @property
     def messages(self) -> list[dict]:
         """The conversation that asks the question, worded as in every run."""
-        return build_messages(Row(self.problem, [], str(self.count), "counting", "counting"))
+        row = Row(prompt=self.problem, images=(), label=str(self.count), source="sandbox", datasource="counting")
+        return build_messages(row)
 
     @property
     def count(self) -> int:

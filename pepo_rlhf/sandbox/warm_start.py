@@ -14,7 +14,12 @@ from pathlib import Path
 
 import torch
 from torch.nn.functional import cross_entropy, pad
-from transformers import AutoModelForImageTextToText, AutoProcessor, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+)
 
 import pepo_rlhf.runtime
 from pepo_rlhf.sandbox.counting import MAX_COUNT, CountingRow, demonstration, generate

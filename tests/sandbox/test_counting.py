@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from PIL import Image
 
+from pepo_rlhf.data import decode_image, load_rows
 from pepo_rlhf.sandbox.counting import COLOURS, demonstration, generate, write_dataset
 
 ROWS = generate(300, seed=0)
@@ -63,13 +64,19 @@ def test_demonstration_states_the_count_in_the_expected_format():
     assert demonstration(ROWS[0], count=9) == f"<think>{ROWS[0].colour} squares 9</think><answer>9</answer>"
 
 
-def test_written_dataset_refers_to_its_pictures_and_splits_share_a_folder(tmp_path):
+def test_written_dataset_loads_with_its_pictures_and_splits_share_a_folder(tmp_path):
     write_dataset(tmp_path / "train.jsonl", 5, seed=3)
     write_dataset(tmp_path / "test.jsonl", 5, seed=3, split="test")
     for split in ("train", "test"):
-        records = [json.loads(line) for line in (tmp_path / f"{split}.jsonl").read_text().splitlines()]
-        for row, record in zip(generate(5, 3, split), records, strict=True):
-            assert record["problem"] == f"<image>How many {row.colour} squares are there?"
-            assert record["answer"] == str(row.count)
-            [image] = record["images"]
-            assert squares_by_colour(Image.open(tmp_path / image))[row.colour] == row.count
+        loaded = load_rows(str(tmp_path / f"{split}.jsonl"))
+        for row, record in zip(generate(5, 3, split), loaded, strict=True):
+            assert record.prompt == f"<image>How many {row.colour} squares are there?"
+            assert record.label == str(row.count)
+            [image] = record.images
+            assert squares_by_colour(decode_image(image))[row.colour] == row.count
+
+
+def test_written_records_name_pictures_relative_to_their_file(tmp_path):
+    write_dataset(tmp_path / "train.jsonl", 2, seed=0)
+    records = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert [record["images"] for record in records] == [["images/train-000001.png"], ["images/train-000002.png"]]

@@ -17,7 +17,9 @@ def folder(tmp_path_factory):
 
 
 def load(folder):
-    return AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32), AutoProcessor.from_pretrained(folder)
+    return AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32), AutoProcessor.from_pretrained(
+        folder
+    )
 
 
 def test_loss_is_the_mean_over_the_response_and_its_end_token(folder):

@@ -1,0 +1,95 @@
+"""One record of a JSONL or parquet file becomes a Row. Two schemas are read:
+
+messages  {"messages": [{"role": "user", "content": "<image>Find x."}], "images": [...], "solution": "13"}, a system
+          message before the user's allowed; the JSONL of PEPO's authors and of ms-swift
+columns   {"problem" or "question": "Find x.", "images": [...] or "image": ..., "answer": "13"}; Geometry3K on the
+          Hugging Face hub and most plain data sets
+
+The label is in "answer" or, failing that, in "solution", bare or inside <answer> tags. An image is a path, bytes, or
+a struct with "path" or "bytes" (base64 text in JSON).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pepo_rlhf.data.row import Row
+
+_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+
+
+def row_from_record(record: Mapping[str, Any], folder: Path, source: str, datasource: str) -> Row:
+    """Row of one record; relative image paths start at `folder`.
+
+    A missing image or label leaves its field empty, for the check of the row to report. Raises ValueError for a record
+    of neither schema.
+    """
+    system, prompt = _read_prompt(record, source)
+    images = _first(record, "images", "image")
+    images = images if isinstance(images, list) else [] if images is None else [images]
+    return Row(
+        prompt=prompt,
+        images=tuple(_read_image(image, folder, source) for image in images),
+        label=_read_label(_first(record, "answer", "solution"), source),
+        source=source,
+        datasource=datasource,
+        system=system,
+    )
+
+
+def _first(record: Mapping[str, Any], *columns: str) -> Any:
+    return next((record[column] for column in columns if record.get(column) is not None), None)
+
+
+def _read_prompt(record: Mapping[str, Any], source: str) -> tuple[str, str]:
+    """System message (may be empty) and user text."""
+    match record:
+        case {"messages": [{"role": "system", "content": str(system)}, {"role": "user", "content": str(prompt)}]}:
+            return system, prompt
+        case {"messages": [{"role": "user", "content": str(prompt)}]} | {"problem": str(prompt)}:
+            return "", prompt
+        case {"question": str(prompt)}:
+            return "", prompt
+        case {"messages": _}:
+            raise ValueError(
+                f"{source}: 'messages' must be one user message, a system message before it at most, each with its "
+                "content as one text; put the reference answer into 'solution'"
+            )
+    raise ValueError(
+        f"{source}: the schema is unknown; looked for 'messages', or for a text in 'problem' or 'question', and found "
+        f"the columns {sorted(record)}; rename them"
+    )
+
+
+def _read_label(value: Any, source: str) -> str:
+    if not isinstance(value, str | int | float | None):
+        raise ValueError(f"{source}: the label must be a text or a number, not {value!r}; write the bare answer")
+    label = "" if value is None else str(value)
+    match = _ANSWER.search(label)
+    return (match.group(1) if match else label).strip()
+
+
+def _read_image(value: Any, folder: Path, source: str) -> str | bytes:
+    """Absolute path or encoded bytes."""
+    match value:
+        case bytes(data) | {"bytes": bytes(data)}:
+            return data
+        case {"bytes": str(text)}:
+            return _decode_base64(text, source)
+        case str(path) | {"path": str(path)}:
+            if path.startswith(("http://", "https://")):
+                raise ValueError(f"{source}: images are not fetched; download {path} and name the file")
+            return str(folder / path)
+    raise ValueError(f"{source}: an image must be a path or bytes, not {value!r}; write its path")
+
+
+def _decode_base64(text: str, source: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"{source}: the bytes of an image in JSON must be base64: {error}") from error

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pepo_rlhf.data import load_rows
+from pepo_rlhf.data.geometry3k import read_problem_folders
+
+SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "geometry3k_sample"
+PROBLEM = {"problem_text": "Find y.", "choices": ["5", "5 \\sqrt { 2 }", "5 \\sqrt { 3 }", "10"], "answer": "C"}
+
+
+def write(folder: Path, number: int, problem: dict) -> None:
+    (folder / str(number)).mkdir()
+    (folder / str(number) / "data.json").write_text(json.dumps(problem))
+
+
+def test_the_label_is_the_text_of_the_chosen_choice(tmp_path: Path) -> None:
+    write(tmp_path, 15, PROBLEM)
+    (row,) = read_problem_folders(tmp_path, "Geometry3K")
+    assert row.prompt == "Find y."
+    assert row.images == (str(tmp_path / "15" / "img_diagram.png"),)
+    assert row.label == r"5 \sqrt { 3 }"
+    assert (row.source, row.datasource) == (str(tmp_path / "15"), "Geometry3K")
+
+
+def test_problems_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (10, 2, 1):
+        write(tmp_path, number, PROBLEM)
+    assert [Path(row.source).name for row in read_problem_folders(tmp_path, "")] == ["1", "2", "10"]
+
+
+@pytest.mark.parametrize("answer", ["E", "5", "", None])
+def test_an_answer_that_is_no_choice_is_refused(tmp_path: Path, answer: str | None) -> None:
+    write(tmp_path, 15, PROBLEM | {"answer": answer})
+    with pytest.raises(ValueError, match="15/data.json: 'answer' is .* none of the choices"):
+        list(read_problem_folders(tmp_path, ""))
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "15").mkdir()
+    (tmp_path / "15" / "data.json").write_text('{"problem_text": "Fi')
+    with pytest.raises(ValueError, match="15/data.json: not valid JSON"):
+        list(read_problem_folders(tmp_path, ""))
+
+
+def test_the_real_sample_loads() -> None:
+    if not SAMPLE.is_dir():
+        pytest.skip(f"the Geometry3K sample is not at {SAMPLE}")
+    rows = load_rows(str(SAMPLE))
+    root, fraction = r"5 \sqrt { 3 }", r"\frac { 2 \sqrt { 2 } } { 5 }"
+    assert [row.label for row in rows] == ["80", "13", "9", "48", root, "10", "120", "22", fraction, "16"]
+    assert rows[1].prompt == "<image>\nFind x."
+    assert [Path(str(image)).name for row in rows for image in row.images] == [f"{n}.png" for n in range(11, 21)]
+    assert {row.datasource for row in rows} == {"geometry3k_sample"}

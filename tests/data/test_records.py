@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from pepo_rlhf.data.records import row_from_record
+from pepo_rlhf.data.row import Row
+
+FOLDER = Path("/data")
+USER = {"role": "user", "content": "<image>\nFind x."}
+SYSTEM = {"role": "system", "content": "You are a geometer."}
+
+
+def read(record: dict) -> Row:
+    return row_from_record(record, FOLDER, "rows.jsonl:row 3", "geometry")
+
+
+def test_the_authors_schema() -> None:
+    assert read({"images": ["train/0/img_diagram.png"], "messages": [USER], "solution": "15"}) == Row(
+        prompt="<image>\nFind x.",
+        images=("/data/train/0/img_diagram.png",),
+        label="15",
+        source="rows.jsonl:row 3",
+        datasource="geometry",
+    )
+
+
+def test_a_system_message_is_kept() -> None:
+    row = read({"images": ["/a.png"], "messages": [SYSTEM, USER], "answer": "15"})
+    assert (row.system, row.prompt) == ("You are a geometer.", "<image>\nFind x.")
+
+
+def test_the_hub_schema() -> None:
+    image = {"bytes": b"png", "path": "image.png"}
+    row = read({"images": [image], "problem": "<image>Find x.", "answer": "15"})
+    assert (row.prompt, row.images, row.label) == ("<image>Find x.", (b"png",), "15")
+
+
+def test_the_plain_schema() -> None:
+    row = read({"image": "images/a.png", "question": "Find x.", "answer": 15, "choices": ["14", "15"]})
+    assert (row.prompt, row.images, row.label) == ("Find x.", ("/data/images/a.png",), "15")
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("a.png", "/data/a.png"),
+        ("/elsewhere/a.png", "/elsewhere/a.png"),
+        ({"path": "a.png"}, "/data/a.png"),
+        ({"path": "a.png", "bytes": None}, "/data/a.png"),
+        ({"path": "a.png", "bytes": b"png"}, b"png"),
+        ({"bytes": b"png"}, b"png"),
+        ({"bytes": base64.b64encode(b"png").decode()}, b"png"),
+        (b"png", b"png"),
+    ],
+)
+def test_every_way_to_give_an_image(image: object, expected: str | bytes) -> None:
+    assert read({"images": [image], "problem": "Find x.", "answer": "15"}).images == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"solution": "15"}, "15"),
+        ({"answer": "15"}, "15"),
+        ({"answer": "15", "solution": "As 3 x 5 is 15, ..."}, "15"),
+        ({"answer": None, "solution": "15"}, "15"),
+        ({"solution": "<think>3 x 5</think> <answer> 15 </answer>"}, "15"),
+        ({"answer": 6.45}, "6.45"),
+        ({"answer": 0}, "0"),
+        ({}, ""),
+    ],
+)
+def test_every_way_to_give_a_label(labels: dict, expected: str) -> None:
+    assert read({"image": "a.png", "problem": "Find x."} | labels).label == expected
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"images": ["a.png"], "text": "Find x."}, r"the schema is unknown; .* found the columns \['images', 'text'\]"),
+        ({"messages": []}, "'messages' must be one user message"),
+        ({"messages": [SYSTEM]}, "'messages' must be one user message"),
+        ({"messages": [USER, {"role": "assistant", "content": "15"}]}, "'messages' must be one user message"),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "content as one text"),
+        ({"problem": "x", "image": "https://example.org/a.png"}, "images are not fetched; download"),
+        ({"problem": "x", "image": 7}, "an image must be a path or bytes, not 7"),
+        ({"problem": "x", "images": [None]}, "an image must be a path or bytes, not None"),
+        ({"problem": "x", "image": {"bytes": "not base64!"}}, "must be base64"),
+        ({"problem": "x", "image": "a.png", "answer": ["15"]}, "the label must be a text or a number"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_named(record: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        read(record)
+    assert str(caught.value).startswith("rows.jsonl:row 3: ")

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import datasets
+import pyarrow
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from pepo_rlhf.data import load_rows
+from pepo_rlhf.data.sources import read_source
+
+RECORD = {"image": "a.png", "problem": "<image>Find x.", "answer": "13"}
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGBA", (4, 3)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_jsonl(file: Path, answer: str = "13") -> None:
+    (file.parent / "a.png").write_bytes(png())
+    file.write_text(json.dumps(RECORD | {"answer": answer}) + "\n")
+
+
+def write_parquet(file: Path, *answers: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    images = [[{"bytes": png(), "path": "images/0.png"}] for _ in answers]
+    problems = ["<image>Find x."] * len(answers)
+    parquet.write_table(pyarrow.table({"images": images, "problem": problems, "answer": list(answers)}), file)
+
+
+def write_problem(folder: Path, answer: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / "img_diagram.png").write_bytes(png())
+    (folder / "data.json").write_text(json.dumps({"problem_text": "Find x.", "choices": ["13"], "answer": answer}))
+
+
+def labels(source: Path, split: str = "train") -> list[str]:
+    return [row.label for row in load_rows(str(source), split)]
+
+
+def test_a_jsonl_file_counts_its_rows_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    write_jsonl(file)
+    file.write_text(f"{file.read_text()}\n{file.read_text()}")
+    assert [row.source for row in load_rows(str(file))] == [f"{file}:row 1", f"{file}:row 3"]
+
+
+def test_a_parquet_file_with_encoded_images(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "rows.parquet", *[str(number) for number in range(100)])
+    rows = load_rows(str(tmp_path / "rows.parquet"))
+    assert [row.label for row in rows] == [str(number) for number in range(100)]
+    assert rows[99].source == f"{tmp_path / 'rows.parquet'}:row 100"
+    assert rows[0].images == (png(),)
+
+
+def test_a_relative_source_gives_absolute_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_jsonl(tmp_path / "rows.jsonl")
+    monkeypatch.chdir(tmp_path)
+    (row,) = load_rows("rows.jsonl")
+    assert row.images == (str(tmp_path / "a.png"),)
+    assert row.datasource == f"{tmp_path.name}/rows"
+
+
+def test_a_folder_with_problems_jsonl(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "problems.jsonl")
+    assert labels(tmp_path) == ["13"]
+
+
+def test_a_folder_with_a_jsonl_file_for_each_split(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "train.jsonl", "1")
+    write_jsonl(tmp_path / "val.jsonl", "2")
+    assert (labels(tmp_path), labels(tmp_path, "val")) == (["1"], ["2"])
+
+
+def test_a_folder_laid_out_like_the_hub(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "data" / "train-00001-of-00002.parquet", "2")
+    write_parquet(tmp_path / "data" / "train-00000-of-00002.parquet", "1")
+    write_parquet(tmp_path / "data" / "test-00000-of-00001.parquet", "3")
+    assert (labels(tmp_path), labels(tmp_path, "test")) == (["1", "2"], ["3"])
+
+
+def test_problem_folders_with_and_without_splits(tmp_path: Path) -> None:
+    write_problem(tmp_path / "train" / "0", "A")
+    write_problem(tmp_path / "train" / "1", "A")
+    assert labels(tmp_path) == ["13", "13"]
+    assert labels(tmp_path / "train") == ["13", "13"]
+    (row, _) = load_rows(str(tmp_path))
+    assert row.prompt == "<image>\nFind x."
+
+
+def test_a_data_set_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = datasets.Features(
+        {
+            "images": datasets.List(datasets.Image()),
+            "problem": datasets.Value("string"),
+            "answer": datasets.Value("string"),
+        }
+    )
+    record = {"images": [{"bytes": png(), "path": None}], "problem": "<image>Find x.", "answer": "13"}
+    asked = []
+
+    def load_dataset(name: str, split: str) -> datasets.Dataset:
+        asked.append((name, split))
+        return datasets.Dataset.from_list([record, record], features=features)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    rows = load_rows("hiyouga/geometry3k", "validation")
+    assert asked == [("hiyouga/geometry3k", "validation")]
+    assert [row.source for row in rows] == [f"hiyouga/geometry3k[validation]:row {number}" for number in (1, 2)]
+    assert (rows[0].images, rows[0].datasource) == ((png(),), "hiyouga/geometry3k")
+
+
+def test_what_the_hub_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_dataset(name: str, split: str) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(ValueError, match="data/trian: neither a path on disk nor a data set .*: no network"):
+        list(read_source("data/trian", "train"))
+
+
+def test_a_folder_of_no_known_layout_says_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no data of the split 'val'; looked for .*val.jsonl.*val/\*/data.json"):
+        load_rows(str(tmp_path), "val")
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b")
+    with pytest.raises(ValueError, match=r"rows.csv: not a data file; convert it to .jsonl or .parquet"):
+        load_rows(str(tmp_path / "rows.csv"))
+
+
+def test_a_name_that_is_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="nowhere.jsonl: no such file or folder"):
+        load_rows("nowhere.jsonl")
+
+
+@pytest.mark.parametrize("line", [b'{"image": ', b"\xff\xfe\xfa", b"[1]", b"13"])
+def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
+    write_jsonl(tmp_path / "rows.jsonl")
+    with (tmp_path / "rows.jsonl").open("ab") as file:
+        file.write(line)
+    with pytest.raises(ValueError, match="rows.jsonl:row 2: not (valid JSON|a JSON object).*one object a line"):
+        load_rows(str(tmp_path / "rows.jsonl"))
+
+
+def test_a_damaged_parquet_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match="rows.parquet: not a readable parquet file"):
+        load_rows(str(tmp_path / "rows.parquet"))

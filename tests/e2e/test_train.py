@@ -1,0 +1,103 @@
+"""The main job as its users start it: a process of its own, real Ray actors, vLLM and DeepSpeed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = REPOSITORY / "examples" / "geometry3k_cpu.yaml"
+METRICS = """global_step reward accuracy format response_length truncated kl ppo_clip_ratio entropy similarity_min
+    similarity_max weight_min weight_p20 weight_p50 weight_p80 weight_max weight_entropy_corr progress
+    rollout_trainer_gap time_generation time_experience time_update time_sync time_step""".split()
+
+
+def start(model, problems, run_dir, *flags):
+    command = [sys.executable, "-m", "pepo_rlhf.train", "--config", str(CONFIG)]
+    command += ["--actor.model_name_or_path", str(model), "--data.prompt_dataset", str(problems)]
+    command += ["--run.dir", str(run_dir), *flags]
+    # A session of its own, as a terminal gives it: Ctrl-C reaches every process of the group.
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, cwd=run_dir.parent
+    )
+
+
+def read_metrics(run_dir):
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_main_job(tiny_model, problems, tmp_path):
+    run_dir = tmp_path / "run"
+    process = start(tiny_model, problems, run_dir, "--pepo.temperature", "0.2")
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, output[-4000:]
+    metrics = read_metrics(run_dir)
+    assert [step["global_step"] for step in metrics] == [1, 2, 3, 4]
+    assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
+    for step in metrics:
+        assert not set(METRICS) - set(step)
+        assert step["reward"] == pytest.approx(step["accuracy"] + step["format"])
+        assert -1 <= step["similarity_min"] < step["similarity_max"] <= 1
+        assert step["weight_min"] < step["weight_p50"] < step["weight_max"]
+        assert 1 <= step["response_length"] <= 48
+        assert step["ppo_clip_ratio"] == 0  # one update a batch: the ratio is 1
+        assert step["rollout_trainer_gap"] < 0.05  # nats; bfloat16 on both sides
+    assert "step 4: reward" in output
+
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    AutoProcessor.from_pretrained(run_dir / "model")
+    trained = AutoModelForImageTextToText.from_pretrained(run_dir / "model").state_dict()
+    before = AutoModelForImageTextToText.from_pretrained(tiny_model).state_dict()
+    changed = {name for name in trained if not trained[name].equal(before[name])}
+    assert any("language_model" in name for name in changed) or not any(step["actor_grad_norm"] for step in metrics)
+    assert not any("visual" in name for name in changed), "the vision tower is frozen by default"
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_reward_that_raises_stops_the_run_with_its_traceback(tiny_model, problems, tmp_path):
+    reward = tmp_path / "my_reward.py"
+    reward.write_text("def broken(response, label):\n    return 1 / 0\n")
+    process = start(tiny_model, problems, tmp_path / "run", "--reward.functions", f"[format, '{reward}:broken']")
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 1
+    assert "ZeroDivisionError: division by zero" in output
+    assert "my_reward.py" in output and "return 1 / 0" in output
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_ctrl_c_leaves_nothing_behind(tiny_model, problems, tmp_path):
+    run_dir = tmp_path / "run"
+    process = start(tiny_model, problems, run_dir, "--train.num_episodes", "1000")
+    deadline = time.monotonic() + 400
+    while not (run_dir / "metrics.jsonl").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=90)
+    assert process.returncode != 0
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_async_trainer(tiny_model, problems, tmp_path):
+    run_dir = tmp_path / "run"
+    process = start(tiny_model, problems, run_dir, "--train.async_enable", "--train.colocate_actor_ref")
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 0, output[-4000:]
+    metrics = read_metrics(run_dir)
+    assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
+    assert not set(METRICS) - set(metrics[-1])
+
+
+@pytest.mark.parametrize("flags", [["--pepo.alhpa", "1"], ["--train.batch_size", "6"]])
+def test_a_mistake_costs_one_line_and_no_ray(tmp_path, flags):
+    process = start("model", "data", tmp_path / "run", *flags)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert len(output.splitlines()) == 1 and output.startswith("error: ")

@@ -1,0 +1,205 @@
+"""Policy, reference and rollout workers on one set of real engines: scores, weight sync, placeholders."""
+
+import copy
+
+import pytest
+import ray
+import torch
+from vllm import SamplingParams
+
+from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.core import visual_similarity
+from pepo_rlhf.data.load import load_rows
+from pepo_rlhf.pipeline.prompts import PromptDataset
+from pepo_rlhf.runtime import cluster
+from pepo_rlhf.workers.policy import vision_token_ids
+
+
+@pytest.fixture(scope="module")
+def args(tiny_model, problems, tmp_path_factory):
+    config = Config()
+    config.actor.model_name_or_path, config.data.prompt_dataset = str(tiny_model), str(problems)
+    config.actor.freeze_visual_encoder = False
+    config.data.max_len = 448
+    config.train.batch_size = config.train.micro_batch_size = 4
+    config.vllm.enforce_eager = True
+    config.run.dir = str(tmp_path_factory.mktemp("run"))
+    return to_arguments(config)
+
+
+@pytest.fixture(scope="module")
+def workers(args):
+    """(policy actor, engine): one of each, loaded from the same folder."""
+    from openrlhf.trainer.ray.launcher import RayActorGroup
+    from openrlhf.utils import get_strategy
+
+    from pepo_rlhf.pipeline import launch
+    from pepo_rlhf.workers.policy import PolicyActor
+
+    cluster.connect(args)
+    engines = launch.start_engines(args, None)
+    policy = RayActorGroup(1, 1, PolicyActor, num_gpus_per_actor=1)
+    ray.get(policy.async_init_model_from_pretrained(get_strategy(args), args.actor.model_name_or_path, 10, engines))
+    yield policy._actor_handlers[0], engines[0]
+    launch.stop_engines(engines)
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def processor(args):
+    from transformers import AutoProcessor
+
+    return AutoProcessor.from_pretrained(args.actor.model_name_or_path)
+
+
+@pytest.fixture(scope="module")
+def prompt(args, processor):
+    """(prompt text, label, images) of the first problem."""
+    return PromptDataset(load_rows(args.data.prompt_dataset), processor)[0][1:]
+
+
+def sample(engine, args, prompt, num_samples=2, seed=0, **params):
+    text, label, images = prompt
+    defaults = {"temperature": 1.0, "max_tokens": 24, "logprobs": 0, "seed": seed}
+    return ray.get(
+        engine.generate_responses.remote(
+            text, label, images, SamplingParams(**(defaults | params)), args.data.max_len, num_samples
+        )
+    )
+
+
+def score(policy, response):
+    """The policy's scores of one response, and the log-probs that it was sampled with, at its tokens."""
+    sequences = torch.tensor([response["observation_tokens"]])
+    start, end = response["action_ranges"][0]
+    action_mask = torch.zeros(1, sequences.shape[1] - 1, dtype=torch.long)
+    action_mask[:, start - 1 : end - 1] = 1
+    scores = ray.get(
+        policy.forward.remote(
+            sequences,
+            action_mask,
+            torch.ones_like(sequences),
+            mm_train_inputs_list=[response["mm_train_inputs"]],
+        )
+    )
+    return scores, torch.tensor(response["rollout_log_probs"][start:]), slice(start - 1, end - 1)
+
+
+def gap(policy, responses):
+    """Mean |rollout - trainer| log-prob in nats."""
+    gaps = []
+    for response in responses:
+        scores, rollout, columns = score(policy, response)
+        gaps.append((scores.action_log_probs[0, columns] - rollout).abs())
+    return torch.cat(gaps).mean().item()
+
+
+def test_scores_equal_the_formulas_over_hidden_states_and_logits(args, workers, prompt):
+    policy, engine = workers
+    response = sample(engine, args, prompt, num_samples=1)[0]
+    scores, _, columns = score(policy, response)
+
+    def reference(worker):
+        """The definition, from Hugging Face's own outputs of the very same model."""
+        ids = torch.tensor([response["observation_tokens"]])
+        model = worker.actor.model.module
+        mask = ids == model.config.image_token_id
+        with torch.no_grad():
+            output = model(
+                input_ids=ids, mm_token_type_ids=mask.int(), output_hidden_states=True, **response["mm_train_inputs"]
+            )
+        log_probs = output.logits.double().log_softmax(-1)
+        entropy = -(log_probs.exp() * log_probs).sum(-1)[0, :-1]
+        taken = log_probs[0, :-1].gather(-1, ids[0, 1:, None])[:, 0]
+        return taken, visual_similarity(output.hidden_states, mask)[0, 1:], entropy, int(mask.sum())
+
+    log_probs, similarity, entropy, num_visual = ray.get(policy.__ray_call__.remote(reference))
+    assert num_visual > 4
+    torch.testing.assert_close(scores.action_log_probs[0, columns].double(), log_probs[columns], atol=2e-6, rtol=1e-5)
+    torch.testing.assert_close(scores.visual_similarity[0, columns], similarity[columns], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(scores.entropy[0, columns].double(), entropy[columns], atol=2e-6, rtol=1e-5)
+
+
+def test_rollout_and_trainer_agree_before_any_update(args, workers, prompt):
+    policy, engine = workers
+    assert gap(policy, sample(engine, args, prompt)) < 0.03
+
+
+def test_same_seed_same_responses_and_samples_differ(args, workers, prompt):
+    _, engine = workers
+    first, again = (sample(engine, args, prompt, seed=5) for _ in range(2))
+    assert [r["observation_tokens"] for r in first] == [r["observation_tokens"] for r in again]
+    assert first[0]["observation_tokens"] != first[1]["observation_tokens"]
+
+
+def test_placeholders_cannot_be_sampled(args, workers, prompt, processor):
+    """Even when the policy wants nothing else: the bias that the samples generator sets beats any logit."""
+    from pepo_rlhf.pipeline.samples import forbidden_tokens
+
+    _, engine = workers
+    ids = vision_token_ids(processor)
+    wanted = {token: 60.0 for token in ids}
+    wanting = sample(engine, args, prompt, max_tokens=4, logit_bias=wanted, num_samples=1)[0]
+    start = wanting["action_ranges"][0][0]
+    assert set(wanting["observation_tokens"][start:]) <= ids, "the test's premise: unforbidden, they are sampled"
+    forbidden = sample(engine, args, prompt, temperature=2.0, max_tokens=24, num_samples=16, logit_bias=forbidden_tokens(processor))
+    for response in forbidden:
+        assert not ids & set(response["observation_tokens"][response["action_ranges"][0][0] :])
+
+
+def test_prompt_that_does_not_fit_is_refused_with_the_flag(args, workers, prompt):
+    _, engine = workers
+    with pytest.raises(ray.exceptions.RayTaskError, match="--data.max_len"):
+        sample(engine, args, prompt, max_tokens=args.data.max_len)
+
+
+def test_sync_carries_language_and_vision_weights_and_drops_old_images(args, workers, prompt):
+    policy, engine = workers
+
+    def disturb(worker, part):
+        with torch.no_grad():
+            generator = torch.Generator().manual_seed(1)
+            for name, weight in worker.actor.model.module.named_parameters():
+                if part in name and weight.dim() > 1:
+                    weight.add_(torch.randn(weight.shape, generator=generator) * 0.2)
+
+    for part in ("language_model", "visual"):
+        ray.get(policy.__ray_call__.remote(disturb, part))
+        stale = gap(policy, sample(engine, args, prompt))
+        ray.get(policy.broadcast_to_vllm.remote())
+        fresh = gap(policy, sample(engine, args, prompt))
+        assert stale > 0.1, f"disturbing {part} must show before the sync"
+        assert fresh < 0.06, f"after the sync the engine still answers with old {part} weights"
+
+
+def test_a_weight_that_does_not_arrive_is_named(workers):
+    policy, _ = workers
+
+    def hide_one_weight(worker):
+        worker.actor.model.module.register_parameter("forgotten", torch.nn.Parameter(torch.zeros(1)))
+        send = worker.trainer._reload_engines
+
+        def send_all_but_it():
+            forgotten = worker.actor.model.module._parameters.pop("forgotten")
+            send()
+            worker.actor.model.module.register_parameter("forgotten", forgotten)
+
+        worker.trainer._reload_engines = send_all_but_it
+
+    def restore(worker):
+        del worker.actor.model.module._parameters["forgotten"], worker.trainer._reload_engines
+
+    ray.get(policy.__ray_call__.remote(hide_one_weight))
+    with pytest.raises(ray.exceptions.RayTaskError, match="did not receive 1 weights.*forgotten"):
+        ray.get(policy.broadcast_to_vllm.remote())
+    ray.get(policy.__ray_call__.remote(restore))
+    ray.get(policy.broadcast_to_vllm.remote())
+
+
+def test_a_blind_prompt_is_an_error(args, workers, prompt):
+    policy, engine = workers
+    response = copy.deepcopy(sample(engine, args, prompt, num_samples=1)[0])
+    image_token = max(set(response["observation_tokens"]), key=response["observation_tokens"].count)
+    response["observation_tokens"] = [5 if token == image_token else token for token in response["observation_tokens"]]
+    with pytest.raises(ray.exceptions.RayTaskError, match="1 prompts of a micro-batch have images, 0 have image tokens"):
+        score(policy, response)

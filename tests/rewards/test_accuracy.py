@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pepo_rlhf.rewards.accuracy import accuracy_reward, extract_answer
+
+ROOT = r"5 \sqrt { 3 }"
+FRACTION = r"\frac { 2 \sqrt { 2 } } { 5 }"
+SUM = r"38 + 6 \sqrt { 2 } + 6 \sqrt { 3 }"
+
+
+def score(answer: str, label: str) -> float:
+    return accuracy_reward(f"<think>It is 99.</think><answer>{answer}</answer>", label)
+
+
+def test_the_first_answer_is_extracted_and_stripped() -> None:
+    assert extract_answer("<think>x</think><answer>\n 80 \n</answer> or <answer>81</answer>") == "80"
+    assert extract_answer("<answer></answer>") == ""
+    assert extract_answer("80") is None
+    assert extract_answer("<answer>80") is None
+    assert extract_answer("80</answer>") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        ("orange", "orange"),
+        ("  Orange.\n", "orange"),
+        ("the  blue\n circle", "The blue circle"),
+        ("８０", "80"),  # full-width digits
+        ("b", "B"),
+    ],
+)
+def test_equal_text_scores_after_folding_case_white_space_width_and_full_stop(answer: str, label: str) -> None:
+    assert score(answer, label) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        (r"5\sqrt{3}", ROOT),
+        ("5√3", ROOT),
+        ("5 * sqrt(3)", ROOT),
+        (r"\sqrt{75}", ROOT),
+        (r"\frac{2\sqrt{2}}{5}", FRACTION),
+        (r"\dfrac{2\sqrt2}{5}", FRACTION),
+        ("(2√2)/5", FRACTION),
+        (r"6\sqrt{3} + 6\sqrt{2} + 38", SUM),
+        ("1/2", r"\frac{1}{2}"),
+        ("½", "0.5"),
+        ("13.50", "13.5"),
+        (".5", "0.5"),
+        ("-3", "\u22123"),  # a typographic minus sign
+        ("1,234", "1234"),
+        ("25pi", r"25 \pi"),
+        ("π/2", r"\frac { \pi } { 2 }"),
+        ("5²", "25"),
+        ("50%", "0.5"),
+        ("y = 2x + 3", "y = 3 + 2x"),
+        ("y^2 + x^2 = 25", "x^2 + y^2 = 25"),
+    ],
+)
+def test_equal_mathematics_scores(answer: str, label: str) -> None:
+    assert score(answer, label) == 1.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "$13$",
+        r"\(13\)",
+        r"\[ 13 \]",
+        "$$13$$",
+        r"\boxed{13}",
+        r"$\boxed{\boxed{13}}$",
+        "x = 13",
+        "$x$ = $13$",
+        r"x = \boxed{13}",
+        r"\boxed{x = 13}",
+        r"m \angle 4 = 13",
+        "m∠ABC = 13°",
+        "AB = CD = 13 cm",
+        r"13^\circ",
+        r"13^{\circ}",
+        "13 degrees",
+        "13 square units",
+        "13 cm²",
+        r"13\text{ cm}^2",
+        r"13\ \mathrm{in.}",
+    ],
+)
+def test_delimiters_box_name_degrees_and_unit_around_the_value_are_ignored(answer: str) -> None:
+    assert score(answer, "13") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        ("14", "13"),
+        ("-13", "13"),
+        ("13.1", "13"),
+        ("1.3", "13"),
+        (r"5\sqrt{2}", ROOT),
+        (r"\frac{2}{5}", FRACTION),
+        ("blue", "orange"),
+        ("C", "B"),
+        ("", "13"),
+        (".", "."),
+        ("52", "5²"),
+        ("5", "5m"),
+        ("13x", "13"),
+        ("y = 2x", "y = 3x"),
+        ("because", "b"),
+        ("80^\\circ or 100^\\circ", "80"),
+    ],
+)
+def test_a_wrong_answer_scores_zero(answer: str, label: str) -> None:
+    assert score(answer, label) == 0.0
+
+
+def test_a_response_without_an_answer_scores_zero() -> None:
+    assert accuracy_reward("13", "13") == 0.0
+    assert accuracy_reward("<answer>13", "13") == 0.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "either 13 or 14",
+        "13 or 14",
+        "13, 14",
+        "13; 14",
+        "13 14",
+        "$13$ $14$",
+        "$13$$14$",
+        "13\n14",
+        "(13, 14)",
+        r"\{13, 14\}",
+        r"13 \text{ or } 14",
+        r"14 \text{, or 13}",
+        r"13\quad 14",
+        r"13\ 14",
+        r"13\,14",
+        r"13 \\ 14",
+        r"13 \lor 14",
+        "13_{14}",
+        "13 = 14",
+        "14 = 13",
+        "x = 12 = 13 = 14",
+        r"13 \approx 14",
+        r"14 \approx 13",
+        r"13 \equiv 14",
+        "x = 13 or x = 14",
+        r"\boxed{13} \boxed{14}",
+        r"\boxed{13} 14",
+        "13 (or 14)",
+        r"13 \pm 1",
+    ],
+)
+def test_two_numbers_score_for_neither(answer: str) -> None:
+    assert score(answer, "13") == 0.0
+    assert score(answer, "14") == 0.0
+
+
+@pytest.mark.parametrize(
+    "answer", ["not 13", "13 is wrong", "there are 13 apples", "about 13", "A: 13", "B13", "x < 13", "answer 13"]
+)
+def test_a_number_inside_other_text_does_not_score(answer: str) -> None:
+    assert score(answer, "13") == 0.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "9^{9^{9^9}}",
+        "9^9^9",
+        "2^{10^{10}}",
+        "9^{999999999}",
+        "10^{-999999999}",
+        "((9^{999})^{999})^{999}",
+        r"\frac{1}{9^{9^9}}",
+        "99999999!",
+        "(99!)!",
+        r"\binom{99999999}{5000000}",
+        "(" * 80 + "13" + ")" * 80,
+        r"\sqrt{" * 80 + "13" + "}" * 80,
+        "1+" * 5000 + "1",
+        "a" * 20000 + "13",
+        "<answer>" * 5000,
+    ],
+)
+def test_what_would_keep_sympy_busy_is_refused_at_once(answer: str) -> None:
+    score("12", "13")  # loads sympy
+    started = time.monotonic()
+    assert score(answer, "13") == 0.0
+    assert time.monotonic() - started < 2.0
+
+
+def test_it_works_in_threads() -> None:
+    # Every time-out of math-verify that is left on raises outside the main thread.
+    pairs = [("5√3", ROOT, 1.0), ("1/2", "0.5", 1.0), ("x = 14", "13", 0.0), (r"\frac{2\sqrt2}{5}", FRACTION, 1.0)] * 50
+    with ThreadPoolExecutor(8) as pool:
+        scores = list(pool.map(lambda pair: score(pair[0], pair[1]), pairs))
+    assert scores == [expected for _, _, expected in pairs]

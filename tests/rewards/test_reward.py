@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pepo_rlhf.rewards import load_rewards
+
+GOOD = "<think>30 + 50</think><answer>80</answer>"
+
+
+def write(path: Path, code: str) -> str:
+    path.write_text(code)
+    return str(path)
+
+
+def test_components_are_named_and_summed() -> None:
+    reward = load_rewards(["format", "accuracy"])
+    assert reward(GOOD, "80") == {"format": 1.0, "accuracy": 1.0}
+    components = reward(GOOD, "81")
+    assert components == {"format": 1.0, "accuracy": 0.0}
+    assert reward.total(components) == 1.0
+
+
+def test_a_users_function_is_called_with_response_and_label(tmp_path: Path) -> None:
+    file = write(tmp_path / "mine.py", "def shortness(response, label):\n    return len(label) / len(response)\n")
+    reward = load_rewards(["format", f"{file}:shortness"])
+    assert reward("abcd", "xy") == {"format": 0.0, "shortness": 0.5}
+
+
+def test_a_users_file_may_define_dataclasses(tmp_path: Path) -> None:
+    code = """
+from __future__ import annotations
+from dataclasses import dataclass
+@dataclass
+class Scale:
+    value: float
+def scaled(response, label):
+    return Scale(0.25).value
+"""
+    assert load_rewards([f"{write(tmp_path / 'mine.py', code)}:scaled"])("a", "b") == {"scaled": 0.25}
+
+
+def test_it_pickles_and_loads_the_functions_in_the_other_process(tmp_path: Path) -> None:
+    file = write(tmp_path / "mine.py", "def half(response, label):\n    return 0.5\n")
+    pickled = pickle.dumps(load_rewards(["format", f"{file}:half"]))
+    code = f"import pickle; print(pickle.loads({pickled!r})('', '80'))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "{'format': 0.0, 'half': 0.5}"
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "no reward is named; choose from accuracy, format or path/to/file.py:function"),
+        (["acuracy"], "unknown reward 'acuracy'; choose from accuracy, format or"),
+        (["format", "format"], "two rewards are called 'format'"),
+        (["{file}:constant", "{file}:constant"], "not a function called 'constant'"),
+        (["{file}:half", "{file}:half"], "two rewards are called 'half'"),
+        (["{file}:absent"], "has no function 'absent'"),
+        (["nowhere.py:half"], "there is no Python file .*nowhere.py"),
+        (["{folder}:half"], "there is no Python file"),
+    ],
+)
+def test_a_mistake_in_the_names_shows_when_loading(tmp_path: Path, names: list[str], message: str) -> None:
+    file = write(tmp_path / "mine.py", "constant = 3\ndef half(response, label):\n    return 0.5\n")
+    with pytest.raises(ValueError, match=message) as caught:
+        load_rewards([name.format(file=file, folder=tmp_path) for name in names])
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_in_the_users_file_is_passed_on(tmp_path: Path) -> None:
+    file = write(tmp_path / "mine.py", "import a_module_that_is_not_there\n")
+    with pytest.raises(ModuleNotFoundError):
+        load_rewards([f"{file}:half"])
+
+
+def test_an_exception_keeps_its_type_and_gets_a_note(tmp_path: Path) -> None:
+    file = write(tmp_path / "mine.py", "def broken(response, label):\n    return {}[label]\n")
+    with pytest.raises(KeyError) as caught:
+        load_rewards([f"{file}:broken"])("r" * 1000, "80")
+    (note,) = caught.value.__notes__
+    assert "'broken'" in note
+    assert "r" * 200 in note
+    assert "r" * 201 not in note
+
+
+@pytest.mark.parametrize("value", ["None", "'1.0'", "float('nan')", "float('inf')", "[1.0]", "1j"])
+def test_a_component_must_return_a_finite_number(tmp_path: Path, value: str) -> None:
+    file = write(tmp_path / "mine.py", f"def odd(response, label):\n    return {value}\n")
+    with pytest.raises(ValueError, match="'odd' returned .* not a finite number"):
+        load_rewards([f"{file}:odd"])("a", "b")
+
+
+@pytest.mark.parametrize("value", ["1", "True", "__import__('numpy').float32(1)"])
+def test_every_kind_of_real_number_becomes_a_float(tmp_path: Path, value: str) -> None:
+    file = write(tmp_path / "mine.py", f"def one(response, label):\n    return {value}\n")
+    (score,) = load_rewards([f"{file}:one"])("a", "b").values()
+    assert type(score) is float
+    assert score == 1.0
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, pepo_rlhf.rewards, pepo_rlhf.data\n"
+        "print([m for m in ('torch', 'ray', 'vllm', 'openrlhf', 'sympy', 'datasets') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
