@@ -23,9 +23,14 @@ def token_advantages(advantages: torch.Tensor, weights: torch.Tensor, progress: 
         raise ValueError(f"progress must lie in [0, 1], got {progress}")
     if advantages.dim() == 1:
         advantages = advantages.unsqueeze(-1)
-    if advantages.dim() != 2 or advantages.shape[0] != weights.shape[0] or advantages.shape[1] not in (
-        1,
-        weights.shape[1],
+    if (
+        advantages.dim() != 2
+        or advantages.shape[0] != weights.shape[0]
+        or advantages.shape[1]
+        not in (
+            1,
+            weights.shape[1],
+        )
     ):
         raise ValueError(f"advantages {tuple(advantages.shape)} do not fit weights {tuple(weights.shape)}")
     # 1 + p (w - 1) instead of (1 - p) + p w: exactly 1 for w = 1, so uniform weights change no bit.

@@ -7,9 +7,7 @@ from collections.abc import Collection
 import torch
 
 
-def vision_mask(
-    sequences: torch.Tensor, action_mask: torch.Tensor, vision_token_ids: Collection[int]
-) -> torch.Tensor:
+def vision_mask(sequences: torch.Tensor, action_mask: torch.Tensor, vision_token_ids: Collection[int]) -> torch.Tensor:
     """Image and video placeholder positions of the prompt.
 
     Only the prompt is searched: a placeholder that a policy manages to write into its response is no image.

@@ -32,8 +32,6 @@ def _check(row: Row) -> Row:
         raise ValueError(f"{row.source}: the prompt is empty; write the problem's text or drop the row")
     if not row.label.strip():
         raise ValueError(f"{row.source}: the label is missing or empty; fill 'answer' or 'solution', or drop the row")
-    if not row.images:
-        raise ValueError(f"{row.source}: no image is named; fill 'images' or 'image', or drop the row")
     for image in row.images:
         try:
             decode_image(image)
@@ -46,7 +44,7 @@ def _check(row: Row) -> Row:
 
 def _place_images(row: Row) -> Row:
     placeholders = row.prompt.count(IMAGE_PLACEHOLDER)
-    if placeholders == 0:
+    if placeholders == 0 and row.images:
         return replace(row, prompt=f"{IMAGE_PLACEHOLDER * len(row.images)}\n{row.prompt}")
     if placeholders != len(row.images):
         raise ValueError(

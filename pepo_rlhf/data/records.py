@@ -26,12 +26,17 @@ _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 def row_from_record(record: Mapping[str, Any], folder: Path, source: str, datasource: str) -> Row:
     """Row of one record; relative image paths start at `folder`.
 
-    A missing image or label leaves its field empty, for the check of the row to report. Raises ValueError for a record
-    of neither schema.
+    A missing label leaves its field empty, for the check of the row to report. Raises ValueError for a record of
+    neither schema, and for one that names no image: a problem without one says so with an empty list.
     """
     system, prompt = _read_prompt(record, source)
     images = _first(record, "images", "image")
-    images = images if isinstance(images, list) else [] if images is None else [images]
+    if images is None:
+        raise ValueError(
+            f"{source}: no image is named; fill 'images' or 'image', write \"images\": [] for a problem without one, "
+            "or drop the row"
+        )
+    images = images if isinstance(images, list) else [images]
     return Row(
         prompt=prompt,
         images=tuple(_read_image(image, folder, source) for image in images),

@@ -112,9 +112,7 @@ def _engine_arguments(args) -> dict:
 
 def stop_engines(engines: list) -> None:
     """Ends the engines' processes; Ray kills the actors but knows nothing of what they started."""
-    _, unfinished = ray.wait(
-        [engine.shutdown.remote() for engine in engines], num_returns=len(engines), timeout=30
-    )
+    _, unfinished = ray.wait([engine.shutdown.remote() for engine in engines], num_returns=len(engines), timeout=30)
     if unfinished:
         print(f"{len(unfinished)} rollout engines did not shut down within 30 s and are killed", flush=True)
     for engine in engines:

@@ -60,15 +60,11 @@ def prepare_datasets(strategy, processor):
             f"{num_left_out} of {len(dataset)} prompts are left out of each episode, another choice each time: "
             f"they do not fill a batch of --rollout.batch_size {args.rollout.batch_size}"
         )
-    sampler = RandomSampler(
-        dataset, num_samples=num_prompts, generator=torch.Generator().manual_seed(args.train.seed)
-    )
+    sampler = RandomSampler(dataset, num_samples=num_prompts, generator=torch.Generator().manual_seed(args.train.seed))
     train_loader = strategy.setup_dataloader(dataset, 1, collate_fn=dataset.collate, sampler=sampler)
     eval_loader = None
     if args.eval.dataset:
-        eval_dataset = PromptDataset(
-            load_rows(args.eval.dataset, args.eval.split, args.data.max_samples), processor
-        )
+        eval_dataset = PromptDataset(load_rows(args.eval.dataset, args.eval.split, args.data.max_samples), processor)
         eval_loader = strategy.setup_dataloader(
             eval_dataset, 1, shuffle=False, drop_last=False, collate_fn=eval_dataset.collate
         )

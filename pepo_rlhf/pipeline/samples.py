@@ -94,5 +94,5 @@ class PepoSamplesGenerator(SamplesGenerator):
 
 
 def forbidden_tokens(processor) -> dict[int, float] | None:
-    """Logit biases against image and video placeholders: a sampled one is taken for an image and crashes the trainer."""
+    """Biases against image and video placeholders: the trainer takes a sampled one for an image, and crashes."""
     return {token_id: -100.0 for token_id in vision_token_ids(processor)} or None

@@ -6,7 +6,7 @@ from unittest import mock
 
 
 def _adapt_torch(torch) -> None:
-    """Upstream moves tensors `.to(torch.cuda.current_device())` and calls set_device and synchronize unconditionally."""
+    """Upstream moves tensors to torch.cuda.current_device(), and calls set_device and synchronize, unconditionally."""
     if torch.cuda.is_available():
         return
     torch.cuda.current_device = lambda: "cpu"

@@ -1,4 +1,4 @@
-"""A stand-in for the five flash-attn functions that OpenRLHF imports by name at import time and uses for packing only."""
+"""A stand-in for the flash-attn functions that OpenRLHF imports by name at import time and uses for packing only."""
 
 from __future__ import annotations
 

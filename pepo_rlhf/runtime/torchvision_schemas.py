@@ -1,4 +1,4 @@
-"""Lets a CUDA build of torchvision be imported beside CPU torch: its transforms, which image processors use, are plain Python."""
+"""Lets a CUDA build of torchvision be imported beside CPU torch, for its transforms, which are plain Python."""
 
 from __future__ import annotations
 

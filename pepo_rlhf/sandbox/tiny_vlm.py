@@ -16,8 +16,8 @@ from transformers import (
     Qwen2_5_VLProcessor,
     Qwen2Tokenizer,
     Qwen2VLImageProcessor,
-    Qwen2VLVideoProcessor,
 )
+from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
 
 import pepo_rlhf.runtime
 from pepo_rlhf.sandbox.counting import demonstration, generate
@@ -26,11 +26,13 @@ from pepo_rlhf.sandbox.tokenizer import train_tokenizer
 # One visual token is 28 x 28 pixels (patches of 14, merged 2 x 2): an image makes 4 to 16 of them.
 MIN_PIXELS, MAX_PIXELS = 56 * 56, 112 * 112
 HIDDEN, HEADS, KEY_VALUE_HEADS = 128, 4, 2
+# 1 / sqrt(HIDDEN). Qwen's 0.02 suits widths of thousands; at this width it doubles the steps until the model counts.
+INITIALIZER_RANGE = 0.09
 VISION_HIDDEN, VISION_LAYERS, VISION_HEADS = 64, 2, 4
 
 
 def build_tiny_qwen2_5_vl(path: Path, seed: int = 0) -> Path:
-    """Write the model, its tokenizer and its processor to the folder `path` and return it; the weights depend on `seed`."""
+    """Write model, tokenizer and processor to the folder `path`, and return it; the weights depend on `seed` alone."""
     processor = build_processor()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -60,7 +62,7 @@ def _texts() -> Iterator[str]:
 
 
 def build_config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
-    token_id = tokenizer.convert_tokens_to_ids
+    token_id = tokenizer.get_vocab()
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": HIDDEN,
@@ -68,12 +70,13 @@ def build_config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
         "num_hidden_layers": 4,
         "num_attention_heads": HEADS,
         "num_key_value_heads": KEY_VALUE_HEADS,
+        "initializer_range": INITIALIZER_RANGE,
         "max_position_embeddings": 2048,
         # Sections for time, height and width; they share out half of a head's dimensions in Qwen's proportion 2:3:3.
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [4, 6, 6]},
-        "bos_token_id": token_id("<|endoftext|>"),
-        "eos_token_id": token_id("<|im_end|>"),
-        "pad_token_id": token_id("<|endoftext|>"),
+        "bos_token_id": token_id["<|endoftext|>"],
+        "eos_token_id": token_id["<|im_end|>"],
+        "pad_token_id": token_id["<|endoftext|>"],
     }
     vision = {
         "depth": VISION_LAYERS,
@@ -81,6 +84,7 @@ def build_config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
         "intermediate_size": 2 * VISION_HIDDEN,
         "num_heads": VISION_HEADS,
         "out_hidden_size": HIDDEN,
+        "initializer_range": INITIALIZER_RANGE,
         # As in the real model most layers attend in windows and the last one to the whole image.
         "fullatt_block_indexes": [VISION_LAYERS - 1],
         "window_size": 112,
@@ -88,17 +92,17 @@ def build_config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
     return Qwen2_5_VLConfig(
         text_config=text,
         vision_config=vision,
-        image_token_id=token_id("<|image_pad|>"),
-        video_token_id=token_id("<|video_pad|>"),
-        vision_start_token_id=token_id("<|vision_start|>"),
-        vision_end_token_id=token_id("<|vision_end|>"),
+        image_token_id=token_id["<|image_pad|>"],
+        video_token_id=token_id["<|video_pad|>"],
+        vision_start_token_id=token_id["<|vision_start|>"],
+        vision_end_token_id=token_id["<|vision_end|>"],
         tie_word_embeddings=False,
     )
 
 
 def save(path: Path, model: Qwen2_5_VLForConditionalGeneration, processor: Qwen2_5_VLProcessor) -> None:
-    """Write a complete Hugging Face folder; weights in bfloat16, as Qwen publishes them, so that every loader agrees."""
-    model.to(torch.bfloat16).save_pretrained(path)
+    """Write a complete Hugging Face folder, the weights in bfloat16, as Qwen publishes them and engines run them."""
+    model.bfloat16().save_pretrained(path)
     processor.save_pretrained(path)
 
 

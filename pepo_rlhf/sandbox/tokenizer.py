@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer of about 500 tokens, trained on the sandbox's own text, that stands where Qwen2.5-VL's stands."""
+"""A byte-level BPE tokenizer of a few hundred tokens that takes the place of Qwen2.5-VL's in the sandbox."""
 
 from __future__ import annotations
 

@@ -14,12 +14,7 @@ from pathlib import Path
 
 import torch
 from torch.nn.functional import cross_entropy, pad
-from transformers import (
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2_5_VLProcessor,
-)
+from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 
 import pepo_rlhf.runtime
 from pepo_rlhf.sandbox.counting import MAX_COUNT, CountingRow, demonstration, generate
@@ -96,7 +91,7 @@ def main() -> None:
 
     build_tiny_qwen2_5_vl(arguments.output, arguments.seed)
     processor = AutoProcessor.from_pretrained(arguments.output)
-    model = AutoModelForImageTextToText.from_pretrained(arguments.output, dtype=torch.float32)
+    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(arguments.output, dtype=torch.float32)
     train(model, processor, arguments.steps, arguments.noisy_steps, arguments.seed)
     save(arguments.output, model, processor)
     print(f"wrote {arguments.output}")

@@ -32,6 +32,6 @@ class WeightSyncExtension(WorkerWrap):
 
     def _weights_of(self, path: str):
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118: safe_open is no mapping
+            for name in file.keys():  # noqa: SIM118 (safe_open is no mapping)
                 yield name, file.get_tensor(name)
                 self._received_weights.append(name)

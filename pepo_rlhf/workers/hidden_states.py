@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from transformers import PreTrainedModel
 
 
 @contextmanager
-def stream_hidden_states(model: nn.Module, consume: Callable[[torch.Tensor], None]) -> Iterator[None]:
+def stream_hidden_states(model: PreTrainedModel, consume: Callable[[torch.Tensor], None]) -> Iterator[None]:
     """Inside the context, one forward of `model` calls `consume` with the entries of Hugging Face's `hidden_states`.
 
     For L decoder layers these are L + 1 entries, each [B, S, D], in order: what enters the first layer (embeddings
@@ -34,7 +34,9 @@ def stream_hidden_states(model: nn.Module, consume: Callable[[torch.Tensor], Non
     hooks = [
         layers[0].register_forward_pre_hook(lambda layer, args, kwargs: consume(_first(args, kwargs)), with_kwargs=True)
     ]
-    hooks += [layer.register_forward_hook(lambda layer, args, output: consume(_tensor(output))) for layer in layers[:-1]]
+    hooks += [
+        layer.register_forward_hook(lambda layer, args, output: consume(_tensor(output))) for layer in layers[:-1]
+    ]
     hooks += [norm.register_forward_hook(lambda layer, args, output: consume(_tensor(output)))]
     try:
         yield

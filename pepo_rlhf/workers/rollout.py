@@ -25,7 +25,7 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         engine_kwargs: as upstream, for vLLM's AsyncEngineArgs; `model` names the policy's folder or hub id.
     """
 
-    async def __init__(self, rewards: list[str], **engine_kwargs) -> None:
+    async def __init__(self, rewards: list[str], **engine_kwargs) -> None:  # type: ignore[misc]  # Ray awaits it
         self.processor = get_tokenizer(engine_kwargs["model"], None)
         self.rewards = load_rewards(rewards)
         await super().__init__(**engine_kwargs, mm_pad_token_ids=vision_token_ids(self.processor))

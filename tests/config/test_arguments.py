@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from pathlib import Path
 import pickle
+from pathlib import Path
 
 from pepo_rlhf.config import Arguments, to_arguments
 

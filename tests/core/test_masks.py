@@ -24,7 +24,10 @@ def test_a_placeholder_right_before_the_response_counts():
 def test_rows_of_different_prompt_lengths_and_no_placeholder_ids():
     sequences = torch.tensor([[IMAGE, 1, IMAGE, 2], [1, IMAGE, IMAGE, 2]])
     action_mask = torch.tensor([[1, 1, 1], [0, 0, 1]])
-    assert vision_mask(sequences, action_mask, {IMAGE}).tolist() == [[True, False, False, False], [False, True, True, False]]
+    assert vision_mask(sequences, action_mask, {IMAGE}).tolist() == [
+        [True, False, False, False],
+        [False, True, True, False],
+    ]
     assert not vision_mask(sequences, action_mask, set()).any()
 
 

@@ -92,9 +92,7 @@ def test_permuting_image_tokens_changes_nothing_else():
     hidden = torch.randn(1, 6, 4)
     mask = torch.tensor([[True, True, True, False, False, False]])
     permuted = hidden[:, [2, 0, 1, 3, 4, 5]]
-    torch.testing.assert_close(
-        visual_similarity([hidden], mask)[:, 3:], visual_similarity([permuted], mask)[:, 3:]
-    )
+    torch.testing.assert_close(visual_similarity([hidden], mask)[:, 3:], visual_similarity([permuted], mask)[:, 3:])
 
 
 def test_streaming_gives_the_same_as_all_at_once():

@@ -56,8 +56,12 @@ def test_equals_the_formula_wherever_the_valid_tokens_lie(batch, alpha, temperat
         valid = mask[row]
         assert (weights[row, ~valid] == 0).all()
         if valid.any():
-            expected = formula(similarity[row, valid].tolist(), entropy[row, valid].tolist(), alpha, temperature, method)
-            torch.testing.assert_close(weights[row, valid].double(), torch.tensor(expected).double(), atol=1e-4, rtol=1e-4)
+            expected = formula(
+                similarity[row, valid].tolist(), entropy[row, valid].tolist(), alpha, temperature, method
+            )
+            torch.testing.assert_close(
+                weights[row, valid].double(), torch.tensor(expected).double(), atol=1e-4, rtol=1e-4
+            )
 
 
 @settings(max_examples=60, deadline=None)

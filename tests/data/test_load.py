@@ -38,6 +38,11 @@ def test_rows_with_placeholders_stay_as_they_are(tmp_path: Path) -> None:
     assert row.prompt == "<image>Find x."
 
 
+def test_a_problem_without_an_image_says_so_with_an_empty_list(tmp_path: Path) -> None:
+    (row,) = load_rows(write(tmp_path, {"images": [], "problem": "What is 6 + 7?", "answer": "13"}))
+    assert (row.images, row.prompt) == ((), "What is 6 + 7?")
+
+
 def test_sources_separated_by_commas_are_concatenated(tmp_path: Path) -> None:
     first = write(tmp_path / "first", GOOD, GOOD)
     second = write(tmp_path / "second", GOOD | {"answer": "14"})
@@ -57,7 +62,7 @@ def test_max_samples_limits_each_source_before_it_is_checked(tmp_path: Path) -> 
         ({"image": "absent.png"}, "absent.png does not exist; mend the image or its path"),
         ({"image": "rows.jsonl"}, "rows.jsonl is not an image"),
         ({"image": None}, "no image is named; fill 'images' or 'image'"),
-        ({"images": []}, "no image is named"),
+        ({"images": []}, "1 <image> in the prompt for 0 images"),
         ({"problem": " "}, "the prompt is empty; write the problem's text"),
         ({"problem": "<image>\n"}, "the prompt is empty"),
         ({"answer": None}, "the label is missing or empty; fill 'answer' or 'solution'"),

@@ -12,9 +12,32 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "examples" / "geometry3k_cpu.yaml"
-METRICS = """global_step reward accuracy format response_length truncated kl ppo_clip_ratio entropy similarity_min
-    similarity_max weight_min weight_p20 weight_p50 weight_p80 weight_max weight_entropy_corr progress
-    rollout_trainer_gap time_generation time_experience time_update time_sync time_step""".split()
+METRICS = [
+    "global_step",
+    "reward",
+    "accuracy",
+    "format",
+    "response_length",
+    "truncated",
+    "kl",
+    "ppo_clip_ratio",
+    "entropy",
+    "similarity_min",
+    "similarity_max",
+    "weight_min",
+    "weight_p20",
+    "weight_p50",
+    "weight_p80",
+    "weight_max",
+    "weight_entropy_corr",
+    "progress",
+    "rollout_trainer_gap",
+    "time_generation",
+    "time_experience",
+    "time_update",
+    "time_sync",
+    "time_step",
+]
 
 
 def start(model, problems, run_dir, *flags):

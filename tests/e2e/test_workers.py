@@ -142,7 +142,9 @@ def test_placeholders_cannot_be_sampled(args, workers, prompt, processor):
     wanting = sample(engine, args, prompt, max_tokens=4, logit_bias=wanted, num_samples=1)[0]
     start = wanting["action_ranges"][0][0]
     assert set(wanting["observation_tokens"][start:]) <= ids, "the test's premise: unforbidden, they are sampled"
-    forbidden = sample(engine, args, prompt, temperature=2.0, max_tokens=24, num_samples=16, logit_bias=forbidden_tokens(processor))
+    forbidden = sample(
+        engine, args, prompt, temperature=2.0, max_tokens=24, num_samples=16, logit_bias=forbidden_tokens(processor)
+    )
     for response in forbidden:
         assert not ids & set(response["observation_tokens"][response["action_ranges"][0][0] :])
 
@@ -201,5 +203,7 @@ def test_a_blind_prompt_is_an_error(args, workers, prompt):
     response = copy.deepcopy(sample(engine, args, prompt, num_samples=1)[0])
     image_token = max(set(response["observation_tokens"]), key=response["observation_tokens"].count)
     response["observation_tokens"] = [5 if token == image_token else token for token in response["observation_tokens"]]
-    with pytest.raises(ray.exceptions.RayTaskError, match="1 prompts of a micro-batch have images, 0 have image tokens"):
+    with pytest.raises(
+        ray.exceptions.RayTaskError, match="1 prompts of a micro-batch have images, 0 have image tokens"
+    ):
         score(policy, response)

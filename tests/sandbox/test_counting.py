@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from pepo_rlhf.data import decode_image, load_rows
+from pepo_rlhf.rewards.format import format_reward
 from pepo_rlhf.sandbox.counting import COLOURS, demonstration, generate, write_dataset
 
 ROWS = generate(300, seed=0)
@@ -61,6 +62,7 @@ def test_demonstration_states_the_count_in_the_expected_format():
         match = re.fullmatch(r"<think>(\w+) squares (\d)</think><answer>(\d)</answer>", demonstration(row))
         assert match is not None
         assert match.groups() == (row.colour, str(row.count), str(row.count))
+        assert format_reward(demonstration(row), str(row.count)) == 1.0
     assert demonstration(ROWS[0], count=9) == f"<think>{ROWS[0].colour} squares 9</think><answer>9</answer>"
 
 

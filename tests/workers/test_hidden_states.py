@@ -2,8 +2,14 @@
 
 import pytest
 import torch
-from transformers import InternVLConfig, InternVLForConditionalGeneration, Qwen2Config, Qwen2ForCausalLM
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from pepo_rlhf.core import VisualSimilarity, visual_similarity
 from pepo_rlhf.workers.hidden_states import stream_hidden_states

@@ -17,5 +17,6 @@ from pepo_rlhf import runtime  # noqa: E402
 runtime.install()
 
 # The environment may have a sitecustomize of its own, which this one hides.
-if hidden := importlib.machinery.PathFinder.find_spec("sitecustomize", sys.path):
+hidden = importlib.machinery.PathFinder.find_spec("sitecustomize", sys.path)
+if hidden is not None and hidden.loader is not None:
     hidden.loader.exec_module(importlib.util.module_from_spec(hidden))

@@ -1,0 +1,35 @@
+import pytest
+
+from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.runtime import cluster
+
+
+def sizes(policy, reference, engines, tensor_parallel=1, kl=0.001, **placement):
+    config = Config()
+    config.actor.num_gpus_per_node, config.ref.num_gpus_per_node = policy, reference
+    config.vllm.num_engines, config.vllm.tensor_parallel_size = engines, tensor_parallel
+    config.algo.kl.init_coef = kl
+    for name, value in placement.items():
+        setattr(config.train, name, value)
+    return to_arguments(config)
+
+
+def test_required_gpus_by_hand():
+    assert cluster.required_gpus(sizes(2, 1, 3)) == 6
+    assert cluster.required_gpus(sizes(2, 1, 3, kl=0)) == 5  # no reference is started
+    assert cluster.required_gpus(sizes(4, 4, 2, tensor_parallel=2, colocate_actor_ref=True)) == 8
+    assert cluster.required_gpus(sizes(8, 8, 8, colocate_all=True)) == 8
+    assert cluster.required_gpus(sizes(8, 8, 2, colocate_all=True, async_enable=True)) == 10
+
+
+def test_a_users_variables_win(monkeypatch):
+    monkeypatch.setenv("NCCL_DEBUG", "INFO")
+    assert cluster.worker_environment(sizes(1, 1, 1))["NCCL_DEBUG"] == "INFO"
+
+
+@pytest.mark.parametrize("trust", [True, False])
+def test_trust_follows_the_flag_and_not_the_environment(monkeypatch, trust):
+    monkeypatch.setenv(cluster.TRUST_REMOTE_CODE, "1")
+    args = sizes(1, 1, 1)
+    args.run.trust_remote_code = trust
+    assert cluster.worker_environment(args)[cluster.TRUST_REMOTE_CODE] == ("1" if trust else "0")

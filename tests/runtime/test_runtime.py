@@ -1,0 +1,123 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pepo_rlhf import runtime
+from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
+
+
+def run(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env=os.environ | environment
+    )
+
+
+def test_install_loads_none_of_the_heavy_libraries():
+    heavy = ("torch", "ray", "vllm", "transformers", "deepspeed", "openrlhf")
+    result = run(
+        f"from pepo_rlhf import runtime; runtime.install(); import sys; print([m for m in {heavy} if m in sys.modules])"
+    )
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_a_spawned_interpreter_is_prepared_before_its_first_import():
+    """As vLLM's engine core: nothing of this project is imported by hand, PYTHONPATH alone must do."""
+    result = run("import torchvision, flash_attn, torch; print(torch.cuda.current_device())")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip().endswith("cpu")
+
+
+def test_an_environments_own_sitecustomize_still_runs(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import os; os.environ['OWN_SITECUSTOMIZE'] = '1'")
+    path = os.environ["PYTHONPATH"] + os.pathsep + str(tmp_path)
+    assert run("import os; print(os.environ['OWN_SITECUSTOMIZE'])", PYTHONPATH=path).stdout.strip() == "1"
+
+
+def test_installing_twice_adds_one_path_entry():
+    runtime.install()
+    entries = os.environ["PYTHONPATH"].split(os.pathsep)
+    assert len([entry for entry in entries if entry.endswith("site")]) == 1
+
+
+def test_the_flash_attn_standin_is_not_taken_for_the_library():
+    pytest.importorskip("torch")
+    import torch
+    from transformers.utils import is_flash_attn_2_available
+
+    from pepo_rlhf.workers.model import choose_attention
+
+    if torch.cuda.is_available():
+        pytest.skip("a CUDA machine may have the library itself")
+    assert not is_flash_attn_2_available()
+    assert choose_attention() == "sdpa"
+
+
+@pytest.fixture
+def model_with_code(tmp_path):
+    """A model folder whose configuration needs code that comes with it; the code leaves a mark when it is run."""
+    (tmp_path / "config.json").write_text(
+        '{"model_type": "own_model", "auto_map": {"AutoConfig": "configuration.OwnConfig"}}'
+    )
+    mark = tmp_path / "code_was_run"
+    (tmp_path / "configuration.py").write_text(
+        "from pathlib import Path\n"
+        "from transformers import PretrainedConfig\n"
+        f"Path({str(mark)!r}).touch()\n"
+        "class OwnConfig(PretrainedConfig):\n"
+        "    model_type = 'own_model'\n"
+    )
+    return tmp_path
+
+
+LOAD = """
+from transformers import AutoConfig
+AutoConfig.from_pretrained({folder!r}, trust_remote_code=True)
+"""
+
+
+@pytest.mark.parametrize(("trust", "runs"), [("0", False), ("1", True)])
+def test_code_of_a_model_runs_only_when_asked_for(model_with_code, tmp_path_factory, trust, runs):
+    """Upstream passes trust_remote_code=True in every loader; the flag decides."""
+    cache = str(tmp_path_factory.mktemp("modules"))
+    result = run(LOAD.format(folder=str(model_with_code)), **{TRUST_REMOTE_CODE: trust, "HF_MODULES_CACHE": cache})
+    assert (result.returncode == 0) is runs, result.stderr
+    assert (model_with_code / "code_was_run").exists() is runs
+    if not runs:
+        assert "--run.trust_remote_code true" in result.stderr
+
+
+def test_the_gate_stands_before_every_auto_class():
+    """Each loader imports the gate's function by name: all must have got the replaced one."""
+    from transformers.models.auto import (
+        auto_factory,
+        configuration_auto,
+        image_processing_auto,
+        processing_auto,
+        tokenization_auto,
+        video_processing_auto,
+    )
+
+    for module in (
+        auto_factory,
+        configuration_auto,
+        image_processing_auto,
+        processing_auto,
+        tokenization_auto,
+        video_processing_auto,
+    ):
+        assert module.resolve_trust_remote_code.__module__ == "pepo_rlhf.runtime.remote_code", module.__name__
+
+
+def test_the_package_is_found_by_a_spawned_interpreter_even_when_not_installed(tmp_path):
+    site = Path(runtime.__file__).with_name("site")
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", "import pepo_rlhf; print('found')"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site)},
+    )
+    assert result.stdout.strip() == "found", result.stderr
