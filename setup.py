@@ -1,4 +1,4 @@
-"""Package metadata and pins. What fits together is decided here and locked, with every transitive version, in requirements/."""
+"""Package metadata and pins. requirements/ locks them for the CPU, with every transitive version."""
 
 from pathlib import Path
 

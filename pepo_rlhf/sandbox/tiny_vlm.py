@@ -1,6 +1,7 @@
 """A random Qwen2.5-VL of about one million parameters, as an ordinary Hugging Face folder.
 
 It rehearses on a CPU what the real models do on GPUs: the same architecture, classes and files, every dimension shrunk.
+transformers loads its classes where they are named, so this module can be imported before the runtime is installed.
 """
 
 from __future__ import annotations
@@ -10,16 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from transformers import (
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2_5_VLProcessor,
-    Qwen2Tokenizer,
-    Qwen2VLImageProcessor,
-)
-from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
+import transformers
 
-import pepo_rlhf.runtime
+from pepo_rlhf import runtime
 from pepo_rlhf.sandbox.counting import demonstration, generate
 from pepo_rlhf.sandbox.tokenizer import train_tokenizer
 
@@ -36,18 +30,18 @@ def build_tiny_qwen2_5_vl(path: Path, seed: int = 0) -> Path:
     processor = build_processor()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen2_5_VLForConditionalGeneration(build_config(processor.tokenizer))
+        model = transformers.Qwen2_5_VLForConditionalGeneration(build_config(processor.tokenizer))
     save(path, model, processor)
     return path
 
 
-def build_processor() -> Qwen2_5_VLProcessor:
+def build_processor() -> transformers.Qwen2_5_VLProcessor:
     tokenizer = train_tokenizer(_texts())
     limits = {"min_pixels": MIN_PIXELS, "max_pixels": MAX_PIXELS}
-    return Qwen2_5_VLProcessor(
-        image_processor=Qwen2VLImageProcessor(**limits),
+    return transformers.Qwen2_5_VLProcessor(
+        image_processor=transformers.Qwen2VLImageProcessor(**limits),
         tokenizer=tokenizer,
-        video_processor=Qwen2VLVideoProcessor(**limits),
+        video_processor=transformers.models.qwen2_vl.Qwen2VLVideoProcessor(**limits),
         chat_template=tokenizer.chat_template,
     )
 
@@ -61,7 +55,7 @@ def _texts() -> Iterator[str]:
         yield demonstration(row)
 
 
-def build_config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
+def build_config(tokenizer: transformers.Qwen2Tokenizer) -> transformers.Qwen2_5_VLConfig:
     token_id = tokenizer.get_vocab()
     text = {
         "vocab_size": len(tokenizer),
@@ -89,7 +83,7 @@ def build_config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
         "fullatt_block_indexes": [VISION_LAYERS - 1],
         "window_size": 112,
     }
-    return Qwen2_5_VLConfig(
+    return transformers.Qwen2_5_VLConfig(
         text_config=text,
         vision_config=vision,
         image_token_id=token_id["<|image_pad|>"],
@@ -100,13 +94,16 @@ def build_config(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLConfig:
     )
 
 
-def save(path: Path, model: Qwen2_5_VLForConditionalGeneration, processor: Qwen2_5_VLProcessor) -> None:
+def save(
+    path: Path, model: transformers.Qwen2_5_VLForConditionalGeneration, processor: transformers.Qwen2_5_VLProcessor
+) -> None:
     """Write a complete Hugging Face folder, the weights in bfloat16, as Qwen publishes them and engines run them."""
     model.bfloat16().save_pretrained(path)
     processor.save_pretrained(path)
 
 
 def main() -> None:
+    runtime.install()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the model to")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights")
@@ -115,5 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    pepo_rlhf.runtime.install()
     main()

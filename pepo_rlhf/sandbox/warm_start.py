@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 
 import torch
+import transformers
 from torch.nn.functional import cross_entropy, pad
-from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 
-import pepo_rlhf.runtime
+from pepo_rlhf import runtime
 from pepo_rlhf.sandbox.counting import MAX_COUNT, CountingRow, demonstration, generate
 from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl, save
 
@@ -26,8 +26,8 @@ NOISE = 0.65
 
 
 def train(
-    model: Qwen2_5_VLForConditionalGeneration,
-    processor: Qwen2_5_VLProcessor,
+    model: transformers.Qwen2_5_VLForConditionalGeneration,
+    processor: transformers.Qwen2_5_VLProcessor,
     steps: int = 600,
     noisy_steps: int = 60,
     seed: int = 0,
@@ -55,8 +55,8 @@ def train(
 
 
 def response_loss(
-    model: Qwen2_5_VLForConditionalGeneration,
-    processor: Qwen2_5_VLProcessor,
+    model: transformers.Qwen2_5_VLForConditionalGeneration,
+    processor: transformers.Qwen2_5_VLProcessor,
     rows: list[CountingRow],
     counts: list[int],
 ) -> torch.Tensor:
@@ -82,6 +82,7 @@ def response_loss(
 
 
 def main() -> None:
+    runtime.install()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the model to")
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights, the rows and the training")
@@ -90,13 +91,12 @@ def main() -> None:
     arguments = parser.parse_args()
 
     build_tiny_qwen2_5_vl(arguments.output, arguments.seed)
-    processor = AutoProcessor.from_pretrained(arguments.output)
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(arguments.output, dtype=torch.float32)
+    processor = transformers.AutoProcessor.from_pretrained(arguments.output)
+    model = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(arguments.output, dtype=torch.float32)
     train(model, processor, arguments.steps, arguments.noisy_steps, arguments.seed)
     save(arguments.output, model, processor)
     print(f"wrote {arguments.output}")
 
 
 if __name__ == "__main__":
-    pepo_rlhf.runtime.install()
     main()

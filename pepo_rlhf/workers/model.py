@@ -16,7 +16,7 @@ logger = init_logger(__name__)
 
 
 class PolicyScores(NamedTuple):
-    """What one no-grad forward of the policy says of every response token. Column j speaks of sequence position j + 1."""
+    """What one forward of the policy says of every response token. Column j speaks of sequence position j + 1."""
 
     action_log_probs: torch.Tensor  # [B, S - 1] float32, 0 outside the response
     visual_similarity: torch.Tensor  # [B, S - 1] float32, of the hidden state at the token

@@ -37,6 +37,7 @@ def test_sequence_mask_is_every_token_but_the_first():
 
 
 def test_the_core_imports_torch_and_nothing_else_of_the_stack():
-    code = "import sys, pepo_rlhf.core; print([m for m in ('ray', 'vllm', 'transformers', 'openrlhf') if m in sys.modules])"
+    others = ("ray", "vllm", "transformers", "openrlhf")
+    code = f"import sys, pepo_rlhf.core; print([name for name in {others} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
