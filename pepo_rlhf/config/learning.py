@@ -127,6 +127,10 @@ class Algorithm:
     kl: KL = field(default_factory=KL)
     dynamic_filtering_enable: bool = False
     """Drop groups whose rewards are all equal and generate others instead (DAPO's dynamic sampling)."""
+    dynamic_filtering_max_resamples: int = 3
+    """Rounds of other prompts a batch may take; then dropped groups, whose advantage is 0, fill it up."""
+    overlong_filtering_enable: bool = False
+    """Responses cut off at the length limit count in their group's statistics and carry no loss (DAPO)."""
 
 
 @dataclass(kw_only=True)

@@ -41,12 +41,17 @@ class PepoExperienceMaker(RemoteExperienceMaker):
         experiences = super().compute_advantages_and_returns(experiences)
         if self.args.algo.kl.use_loss or self.initial_model_group is None:
             zero_flat_groups(experiences, self.args.rollout.n_samples_per_prompt)
+        num_filtered = drop_truncated(experiences) if self.args.algo.overlong_filtering_enable else 0
         weights = self._weights(experiences)
         for experience, weight in zip(experiences, weights, strict=True):
             weighted = token_advantages(experience.advantages, weight, self._exploration(progress))
             # Columns of the prompt keep upstream's value: with uniform weights no bit differs from upstream.
             experience.advantages = torch.where(experience.action_mask.bool(), weighted, experience.advantages)
-        self.metrics = {"progress": progress, **token_metrics(experiences, self._scores, weights)}
+        self.metrics = {
+            "progress": progress,
+            "overlong_filtered": num_filtered,
+            **token_metrics(experiences, self._scores, weights),
+        }
         return experiences
 
     def _weights(self, experiences: list[Experience]) -> tuple[torch.Tensor, ...]:
@@ -95,6 +100,16 @@ def zero_flat_groups(experiences: list[Experience], num_samples: int) -> None:
     flat = (groups == groups[:, :1]).all(dim=-1).repeat_interleave(num_samples)
     for experience in experiences:
         experience.advantages[flat[torch.tensor(experience.index)]] = 0.0
+
+
+def drop_truncated(experiences: list[Experience]) -> int:
+    """Takes responses that were cut off at the length limit out of the loss, in place, and returns how many.
+
+    Their rewards have counted in their group's mean and spread (DAPO, arXiv 2503.14476, overlong filtering).
+    """
+    for experience in experiences:
+        experience.action_mask = experience.action_mask * ~experience.truncated.bool().unsqueeze(-1)
+    return int(sum(experience.truncated.sum() for experience in experiences))
 
 
 def _stack(tensors: list[torch.Tensor]) -> torch.Tensor:

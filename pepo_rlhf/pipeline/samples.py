@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import ray
 import torch
@@ -32,30 +34,44 @@ class PepoSamplesGenerator(SamplesGenerator):
     ) -> tuple[list[Experience], int, bool]:
         """Draws prompts until `num_prompts` groups are accepted or the data ends.
 
-        Dynamic filtering drops groups of zero reward spread: they carry no gradient. (Upstream tests whether the mean
-        lies between two bounds, which drops good groups when rewards are sums.)
+        Dynamic filtering drops flat groups, whose rewards are all equal: they carry no gradient. (Upstream tests
+        whether the mean lies between two bounds, which drops good groups when rewards are sums.) After
+        `--algo.dynamic_filtering_max_resamples` further rounds of prompts, dropped groups fill the batch up.
 
         Returns:
             experiences of the accepted groups, group by group; number of prompts drawn; whether the data ended.
         """
-        training = dataloader_iter is self._dataloader_iter
-        accepted: list[Experience] = []
-        num_drawn, num_accepted, exhausted = 0, 0, False
-        while num_accepted < num_prompts and not exhausted:
-            prompts, labels, images, exhausted = _collect_prompt_batch(dataloader_iter, num_prompts - num_accepted)
+        training = dataloader_iter is not getattr(self, "_eval_dataloader_iter", None)
+        accepted: list[list[Experience]] = []
+        flat: list[list[Experience]] = []
+        num_drawn, exhausted = 0, False
+        for _ in range(1 + self.args.algo.dynamic_filtering_max_resamples):
+            prompts, labels, images, exhausted = _collect_prompt_batch(dataloader_iter, num_prompts - len(accepted))
             first = self.num_prompts_drawn if training else num_drawn
             num_drawn += len(prompts)
             if training:
                 self.num_prompts_drawn += len(prompts)
             for group in self._sample_groups(prompts, labels, images, first, **generate_kwargs):
-                if dynamic_filtering and len({experience.rewards.item() for experience in group}) == 1:
-                    continue
-                accepted.extend(group)
-                num_accepted += 1
-        if training and num_accepted < num_prompts:
-            logger.warning(f"the data ended: {num_accepted} groups of an incomplete batch are not trained on")
-            accepted = []
-        return accepted, num_drawn, exhausted
+                is_flat = len({experience.rewards.item() for experience in group}) == 1
+                (flat if dynamic_filtering and is_flat else accepted).append(group)
+            if len(accepted) == num_prompts or exhausted:
+                break
+        if training:
+            accepted = self._whole_batch(accepted, flat, num_prompts)
+        return list(itertools.chain.from_iterable(accepted)), num_drawn, exhausted
+
+    def _whole_batch(self, accepted: list, flat: list, num_prompts: int) -> list[list[Experience]]:
+        """`num_prompts` groups, flat ones at the end where the others do not suffice, or none at all."""
+        num_dropped = len(flat)
+        fill = flat[: num_prompts - len(accepted)]
+        batch = accepted + fill
+        if len(batch) < num_prompts:
+            logger.warning(f"the data ended: {len(batch)} groups of an incomplete batch are not trained on")
+            return []
+        for experience in itertools.chain.from_iterable(batch):
+            experience.info["flat_groups_dropped"] = torch.tensor([float(num_dropped - len(fill))])
+            experience.info["flat_groups_kept"] = torch.tensor([float(len(fill))])
+        return batch
 
     def _sample_groups(self, prompts, labels, images, first: int, **generate_kwargs) -> list[list[Experience]]:
         refs = [

@@ -14,9 +14,12 @@ def token_metrics(
     """Spread of similarity and weight, mean entropy, and the rollout/trainer gap, over the batch's response tokens.
 
     weight_entropy_corr is Pearson's r, and 0 where either is constant. rollout_trainer_gap is the mean absolute
-    difference, in nats, between the log-probs that vLLM sampled with and those that the trainer computes.
+    difference, in nats, between the log-probs that vLLM sampled with and those that the trainer computes. Empty when
+    no response of the batch carries a loss.
     """
     masks = [experience.action_mask.bool() for experience in experiences]
+    if not any(mask.any() for mask in masks):
+        return {}
 
     def valid(tensors) -> torch.Tensor:
         return torch.cat([tensor[mask].float() for tensor, mask in zip(tensors, masks, strict=True)])

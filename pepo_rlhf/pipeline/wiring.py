@@ -29,8 +29,14 @@ REBINDINGS = (
     Rebinding(
         "openrlhf.trainer.ray.ppo_actor",
         "ActorPPOTrainer",
-        "pepo_rlhf.workers.weight_sync:PolicyTrainer",
+        "pepo_rlhf.workers.policy_trainer:PolicyTrainer",
         "sends weights over CUDA transports only, and leaves stale image embeddings in the engines",
+    ),
+    Rebinding(
+        "openrlhf.trainer.ray.ppo_actor",
+        "iter_grad_accum_global_norm",
+        "pepo_rlhf.workers.update_windows:trainable_windows",
+        "divides 0 by 0 in an update in which every response is masked",
     ),
     Rebinding(
         "openrlhf.trainer.ppo_trainer",

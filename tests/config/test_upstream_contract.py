@@ -23,7 +23,12 @@ OPENRLHF = Path(_spec.submodule_search_locations[0])
 COMMAND = OPENRLHF / "cli" / "train_ppo_ray.py"
 
 # Settings that upstream has no flag for, apart from the sections pepo and run.
-OURS = {"reward.functions", "logger.wandb.enable"}
+OURS = {
+    "algo.dynamic_filtering_max_resamples",
+    "algo.overlong_filtering_enable",
+    "logger.wandb.enable",
+    "reward.functions",
+}
 
 
 def upstream_flags() -> dict[str, argparse.Action]:

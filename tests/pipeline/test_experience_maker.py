@@ -15,7 +15,7 @@ from pepo_rlhf.workers.model import PolicyScores
 PROMPT = 3  # prompt tokens of every sample
 
 
-def make_batch(rewards, lengths, with_image=True, progress=0.0, micro_batch_size=2):
+def make_batch(rewards, lengths, with_image=True, progress=0.0, micro_batch_size=2, truncated=()):
     """Experiences as they are after the forwards: micro-batches of right-padded rows, and their scores."""
     generator = torch.Generator().manual_seed(0)
     experiences, scores = [], []
@@ -34,6 +34,7 @@ def make_batch(rewards, lengths, with_image=True, progress=0.0, micro_batch_size
                 action_log_probs=log_probs,
                 rollout_log_probs=log_probs + 0.125,
                 kl=torch.zeros(len(rows), width),
+                truncated=torch.tensor([row in truncated for row in rows]),
                 mm_train_inputs=[{"pixel_values": torch.zeros(1)} if with_image else None for _ in rows],
                 info={"progress": torch.full((len(rows),), progress)},
             )
@@ -140,6 +141,26 @@ def test_prompts_without_an_image():
         assert torch.equal(a.advantages, b.advantages)
     with pytest.raises(ValueError, match="8 responses .* without an image"):
         run(make_maker(no_image="error"), batch())
+
+
+def test_truncated_responses_carry_no_loss_but_count_in_their_group():
+    plain = run(make_maker(method="uniform"), make_batch(REWARDS, LENGTHS))
+    maker = make_maker(method="uniform")
+    maker.args.algo.overlong_filtering_enable = True
+    filtered = run(maker, make_batch(REWARDS, LENGTHS, truncated={1, 4}))
+    assert maker.metrics["overlong_filtered"] == 2
+    for number, (a, b) in enumerate(zip(filtered, plain, strict=True)):
+        for row in range(2):
+            masked = 2 * number + row in {1, 4}
+            assert a.action_mask[row].sum() == (0 if masked else b.action_mask[row].sum())
+            assert torch.equal(a.advantages[row], b.advantages[row])
+
+
+def test_a_batch_in_which_everything_is_truncated_has_no_token_metrics():
+    maker = make_maker()
+    maker.args.algo.overlong_filtering_enable = True
+    run(maker, make_batch(REWARDS, LENGTHS, truncated=range(8)))
+    assert maker.metrics == {"progress": 0.0, "overlong_filtered": 8}
 
 
 def test_metrics_say_what_the_weights_look_like():

@@ -17,6 +17,23 @@ class PolicyTrainer(ActorPPOTrainer):
         if torch.cuda.is_available():
             super()._init_vllm_sync_group(backend)
 
+    def ppo_train(self, kl_ctl: float) -> dict[str, float]:
+        """Upstream's update of one batch; `skipped_updates` counts windows in which every response was masked."""
+        self.strategy.num_skipped_updates = 0
+        return super().ppo_train(kl_ctl) | {"skipped_updates": self.strategy.num_skipped_updates}
+
+    def training_step(self, experience, kl_ctl, step, loss_batch_info=None) -> dict:
+        """Upstream's micro-batch; where every response of it is masked its means are 0/0, and reported as 0."""
+        status = super().training_step(experience, kl_ctl, step, loss_batch_info)
+        if status["num_action_tokens"] == 0:
+            status["metrics"] = {
+                name: torch.nan_to_num(value)
+                if isinstance(value, torch.Tensor) and value.is_floating_point()
+                else value
+                for name, value in status["metrics"].items()
+            }
+        return status
+
     def broadcast_to_vllm(self) -> None:
         """One sync: engines finish what is in flight, take the weights, and forget everything computed with old ones.
 

@@ -1,0 +1,97 @@
+"""Which groups make a batch. Sampling itself is tested end to end; here the groups are made by hand."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from openrlhf.trainer.ppo_utils.experience import Experience
+
+from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.pipeline.samples import PepoSamplesGenerator
+
+
+class ListedGenerator(PepoSamplesGenerator):
+    """Gives out groups with the rewards that its prompts stand for, and notes the positions that were asked for."""
+
+    def _sample_groups(self, prompts, labels, images, first, **generate_kwargs):
+        self.positions = getattr(self, "positions", []) + list(range(first, first + len(prompts)))
+        return [
+            [Experience(prompts=[str(rewards)], rewards=torch.tensor([reward]), info={}) for reward in rewards]
+            for rewards in prompts
+        ]
+
+
+FLAT, SPREAD = [1.0, 1.0], [0.0, 1.0]
+
+
+def generator(filtering=False, max_resamples=3):
+    args = to_arguments(Config())
+    args.algo.dynamic_filtering_max_resamples = max_resamples
+    made = ListedGenerator(SimpleNamespace(args=args), [], None, None, [])
+    made.filtering = filtering
+    return made
+
+
+def draw(made, groups, num_prompts):
+    rows = iter([([""], [rewards], [""], [None]) for rewards in groups])
+    experiences, num_drawn, exhausted = made._generate_vllm(rows, num_prompts, made.filtering)
+    return [experience.prompts[0] for experience in experiences[::2]], num_drawn, exhausted, experiences
+
+
+def test_groups_keep_the_order_of_their_prompts():
+    groups = [[0.0, float(i)] for i in range(4)]
+    drawn, num_drawn, exhausted, _ = draw(generator(), groups, 4)
+    assert drawn == [str(group) for group in groups]
+    assert (num_drawn, exhausted) == (4, False)
+
+
+def test_flat_groups_are_replaced_and_counted():
+    drawn, num_drawn, _, experiences = draw(generator(True), [FLAT, SPREAD, FLAT, SPREAD], 2)
+    assert drawn == [str(SPREAD)] * 2
+    assert num_drawn == 4
+    assert experiences[0].info["flat_groups_dropped"] == 2
+    assert experiences[0].info["flat_groups_kept"] == 0
+
+
+def test_without_filtering_flat_groups_stay():
+    drawn, num_drawn, _, _ = draw(generator(False), [FLAT, SPREAD], 2)
+    assert (drawn, num_drawn) == ([str(FLAT), str(SPREAD)], 2)
+
+
+@pytest.mark.parametrize("max_resamples", [0, 2])
+def test_resampling_is_bounded_and_flat_groups_then_fill_the_batch(max_resamples):
+    drawn, num_drawn, _, experiences = draw(generator(True, max_resamples), [SPREAD] + [FLAT] * 20, 3)
+    assert drawn == [str(SPREAD), str(FLAT), str(FLAT)]
+    assert num_drawn == 3 + 2 * max_resamples
+    assert experiences[0].info["flat_groups_kept"] == 2
+    assert experiences[0].info["flat_groups_dropped"] == 2 * max_resamples
+
+
+def test_an_incomplete_last_batch_is_not_trained_on():
+    drawn, num_drawn, exhausted, _ = draw(generator(True), [SPREAD, FLAT], 3)
+    assert (drawn, num_drawn, exhausted) == ([], 2, True)
+
+
+def test_an_incomplete_last_batch_of_evaluation_counts():
+    made = generator()
+    rows = made._eval_dataloader_iter = iter([([""], [SPREAD], [""], [None])])
+    experiences, num_drawn, exhausted = made._generate_vllm(rows, 3, False)
+    assert (len(experiences), num_drawn, exhausted) == (2, 1, True)
+    assert made.num_prompts_drawn == 0, "evaluation must not move the training progress"
+
+
+def test_positions_run_on_over_batches_and_resamples():
+    made = generator(True)
+    draw(made, [SPREAD, FLAT, SPREAD], 2)
+    draw(made, [SPREAD, SPREAD], 2)
+    assert made.positions == [0, 1, 2, 3, 4]
+
+
+def test_seeds_differ_between_prompts_and_leave_room_for_samples():
+    made = generator()
+    made.tokenizer = SimpleNamespace()
+    kwargs = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 8}
+    seeds = [made._sampling_params(position, **kwargs).seed for position in range(50)]
+    assert len(set(seeds)) == 50
+    assert seeds == [made._sampling_params(position, **kwargs).seed for position in range(50)]
+    assert all(seed % 2**20 == 0 and 0 <= seed < 2**63 for seed in seeds)
