@@ -2,25 +2,74 @@
 
 from __future__ import annotations
 
+import dataclasses
+import signal
+import sys
+from pathlib import Path
+
+import yaml
+
 from pepo_rlhf import runtime
-from pepo_rlhf.config import parse_arguments, to_arguments
+from pepo_rlhf.config import Config, parse_arguments, to_arguments
 
 
 def main() -> None:
-    args = to_arguments(parse_arguments())
+    config = parse_arguments()
+    args = to_arguments(config)
     runtime.install()
-    # Imported late: a mistake in the flags is reported without waiting for Ray, vLLM and DeepSpeed to load.
+    try:
+        check_inputs(args)
+        write_config(config, Path(args.run.dir))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    # Imported late: a mistake in flags or data is reported without waiting for Ray, vLLM and DeepSpeed to load.
     import ray
 
     from pepo_rlhf.pipeline import launch, wiring
     from pepo_rlhf.runtime import cluster
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: through the finally below
     wiring.apply()
     cluster.connect(args)
     try:
         launch.run(args)
     finally:
         ray.shutdown()
+
+
+def check_inputs(args) -> None:
+    """Reads data, rewards and the model's configuration, so that what is wrong with them costs no GPU time.
+
+    Raises:
+        ValueError: one line that names what is wrong and how to mend it.
+    """
+    from transformers import AutoConfig
+
+    from pepo_rlhf.data import load_rows
+    from pepo_rlhf.rewards import load_rewards
+
+    try:
+        AutoConfig.from_pretrained(args.actor.model_name_or_path, trust_remote_code=True)
+    except OSError as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise ValueError(f"--actor.model_name_or_path {args.actor.model_name_or_path}: {first_line}") from error
+    load_rewards(args.reward.functions)
+    load_rows(args.data.prompt_dataset, args.data.prompt_split, args.data.max_samples)
+    if args.eval.dataset:
+        load_rows(args.eval.dataset, args.eval.split, args.data.max_samples)
+
+
+def write_config(config: Config, run_dir: Path) -> None:
+    """Writes the resolved settings to config.yaml of the run folder. They hold no secrets: those have no flag.
+
+    Raises:
+        ValueError: if the folder holds another run.
+    """
+    if (run_dir / "metrics.jsonl").exists() and not config.ckpt.load_enable:
+        raise ValueError(f"--run.dir {run_dir} holds a run; choose another, or continue it with --ckpt.load_enable")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False), encoding="utf-8")
 
 
 if __name__ == "__main__":

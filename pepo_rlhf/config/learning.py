@@ -52,7 +52,17 @@ class Reward:
     """Rewards"""
 
     functions: list[str] = field(default_factory=lambda: ["format", "accuracy"])
-    """Verifiers, summed: names of built-in ones, or path.py:function."""
+    """Verifiers, summed: names of built-in ones, or path.py:function. Each is a component of the reward."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Factor of a component in the sum, by its name; 1 if it is not named. 0 logs the component and no more."""
+    num_processes: int = 2
+    """Processes that run the verifiers, for each vLLM engine."""
+    timeout_seconds: float = 10.0
+    """Longest time that the verifiers may take for one response; more is a grader error."""
+    memory_mb: int = 1024
+    """MiB that they may allocate in a process, on top of what their files load; more is a grader error."""
+    max_error_rate: float = 0.05
+    """Share of a batch's responses with grader errors (also exceptions and crashes) above which the run stops."""
     clip_range: tuple[float, float] = (-10.0, 10.0)
     """Range that the reward is clipped to."""
     overlong_buffer_len: float | None = None

@@ -17,6 +17,8 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "actor.num_gpus_per_node",
             "ref.num_nodes",
             "ref.num_gpus_per_node",
+            "reward.num_processes",
+            "reward.memory_mb",
             "vllm.num_engines",
             "vllm.tensor_parallel_size",
             "ds.tensor_parallel_size",
@@ -41,7 +43,14 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     (
         "greater than 0",
         lambda value: value > 0,
-        ("pepo.temperature", "rollout.temperature", "actor.adam.lr", "actor.muon.lr", "actor.eps_clip"),
+        (
+            "pepo.temperature",
+            "reward.timeout_seconds",
+            "rollout.temperature",
+            "actor.adam.lr",
+            "actor.muon.lr",
+            "actor.eps_clip",
+        ),
     ),
     (
         "greater than 0 and at most 1",
@@ -60,7 +69,11 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "reward.overlong_buffer_len",
         ),
     ),
-    ("from 0 to 1", lambda value: 0 <= value <= 1, ("actor.lr_warmup_ratio", "actor.min_lr_ratio", "train.ema_beta")),
+    (
+        "from 0 to 1",
+        lambda value: 0 <= value <= 1,
+        ("reward.max_error_rate", "actor.lr_warmup_ratio", "actor.min_lr_ratio", "train.ema_beta"),
+    ),
     ("at most 1", lambda value: value <= 1, ("reward.stop_properly_penalty_coef",)),
     ("greater than 1", lambda value: value > 1, ("actor.dual_clip",)),
     ("-1 (never) or at least 1", lambda value: value == -1 or value >= 1, ("eval.steps", "ckpt.save_steps")),

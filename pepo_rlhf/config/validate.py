@@ -12,6 +12,8 @@ from pepo_rlhf.config import placement
 from pepo_rlhf.config.ranges import values_in_range
 from pepo_rlhf.config.settings import Config
 
+# Metrics of a response; a component of that name would overwrite one.
+RESPONSE_METRICS = ("reward", "score", "reward_errors", "response_length", "truncated", "kl", "entropy", "progress")
 GROUP_ESTIMATORS = ("group_norm", "rloo", "reinforce_baseline", "dr_grpo")
 
 
@@ -42,6 +44,22 @@ def reward_given(config: Config) -> str | None:
     if config.reward.functions:
         return None
     return "--reward.functions is empty: name a built-in verifier or path.py:function"
+
+
+def components_have_names_of_their_own(config: Config) -> str | None:
+    for function in config.reward.functions:
+        name = function.rpartition(":")[2]
+        if name in RESPONSE_METRICS:
+            return f"--reward.functions {function} would log over the metric {name}: give the function another name"
+    return None
+
+
+def weights_name_components(config: Config) -> str | None:
+    components = [function.rpartition(":")[2] for function in config.reward.functions]
+    for name in config.reward.weights:
+        if name not in components:
+            return f"--reward.weights names {name!r}, which is none of --reward.functions: {', '.join(components)}"
+    return None
 
 
 def response_fits_context(config: Config) -> str | None:
@@ -136,6 +154,8 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     model_given,
     dataset_given,
     reward_given,
+    components_have_names_of_their_own,
+    weights_name_components,
     response_fits_context,
     length_penalty_fits_response,
     groups_have_several_responses,

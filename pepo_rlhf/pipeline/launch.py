@@ -77,7 +77,7 @@ def start_engines(args, shared: PlacementGroup | None) -> list:
         engines.append(
             actor.remote(
                 **_engine_arguments(args),
-                rewards=args.reward.functions,
+                rewards=_reward_arguments(args),
                 seed=args.train.seed + index,
                 bundle_indices=bundles,
                 num_gpus=_SHARED_GPU if shared else 1,
@@ -107,6 +107,17 @@ def _engine_arguments(args) -> dict:
         # Log-probs of the distribution that was sampled from (temperature, top-p), as the trainer computes them.
         "logprobs_mode": "processed_logprobs",
         "max_logprobs": 1,
+    }
+
+
+def _reward_arguments(args) -> dict:
+    """Settings of the reward service, of which every engine has one."""
+    return {
+        "functions": args.reward.functions,
+        "weights": vars(args.reward.weights),  # a namespace like every other mapping of the settings
+        "num_processes": args.reward.num_processes,
+        "timeout_seconds": args.reward.timeout_seconds,
+        "memory_mb": args.reward.memory_mb,
     }
 
 

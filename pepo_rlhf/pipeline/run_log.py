@@ -1,9 +1,10 @@
-"""The run's numbers: metrics.jsonl, one object a step, and a line to look at while it runs."""
+"""The run's numbers: metrics.jsonl, one object a step; evaluations.jsonl, one an evaluation; a line of each to look at."""
 
 from __future__ import annotations
 
 import json
 import numbers
+import time
 from pathlib import Path
 
 # Upstream's names -> ours. Every other number of the status goes in under its own name.
@@ -22,19 +23,56 @@ _NAMES = {
 
 
 class RunLog:
-    """Appends to `<run_dir>/metrics.jsonl`."""
+    """Appends to the files of `run_dir` and prints a line for each record.
 
-    def __init__(self, run_dir: str, max_steps: int | None = None) -> None:
-        self.path = Path(run_dir) / "metrics.jsonl"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+    Args:
+        run_dir: the run's folder; made if it is not there.
+        num_steps: steps of the whole run, for "step n of m" and the time left; 0 where they are not known.
+    """
 
-    def write(self, global_step: int, status: dict) -> dict:
-        """Writes one step and returns the record. Upstream's duplicate of a renamed number is left out."""
+    def __init__(self, run_dir: str, num_steps: int = 0) -> None:
+        self.run_dir = Path(run_dir)
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        self.num_steps = num_steps
+        self._last_step_times: list[float] = []
+
+    def write_step(self, global_step: int, status: dict) -> None:
+        """One step. Upstream's other mean of a renamed number, taken over the update, is left out."""
         record: dict = {"global_step": global_step}
         for name, value in status.items():
             if isinstance(value, numbers.Real):
                 record.setdefault(_NAMES.get(name, name), value)
         record |= {ours: status[theirs] for theirs, ours in _NAMES.items() if theirs in status}
-        with self.path.open("a", encoding="utf-8") as file:
+        self._append("metrics.jsonl", record)
+        print(self._step_line(record), flush=True)
+
+    def write_evaluation(self, global_step: int, metrics: dict[str, float]) -> None:
+        """One evaluation."""
+        self._append("evaluations.jsonl", {"global_step": global_step, **metrics})
+        if "eval_accuracy" in metrics:
+            print(
+                f"evaluation after step {global_step}: accuracy {metrics['eval_accuracy']:.3f} (95% interval "
+                f"{metrics['eval_accuracy_low']:.3f} to {metrics['eval_accuracy_high']:.3f})",
+                flush=True,
+            )
+
+    def _append(self, name: str, record: dict) -> None:
+        with (self.run_dir / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        return record
+
+    def _step_line(self, record: dict) -> str:
+        step = record["global_step"]
+        shown = ("reward", "accuracy", "format", "entropy", "rollout_trainer_gap")
+        parts = [f"{name} {record[name]:.3f}" for name in shown if name in record]
+        parts.append(f"{record.get('time_step', 0.0):.1f} s")
+        if not self.num_steps:
+            return f"step {step}: " + ", ".join(parts)
+        return f"step {step} of {self.num_steps}: " + ", ".join([*parts, self._time_left(step)])
+
+    def _time_left(self, step: int) -> str:
+        self._last_step_times = [*self._last_step_times[-10:], time.monotonic()]
+        if len(self._last_step_times) == 1:
+            return "time left not known yet"
+        elapsed = self._last_step_times[-1] - self._last_step_times[0]
+        seconds = elapsed / (len(self._last_step_times) - 1) * (self.num_steps - step)
+        return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s left"

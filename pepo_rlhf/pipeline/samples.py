@@ -12,6 +12,7 @@ from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator, _coll
 from openrlhf.utils.logging_utils import init_logger
 from vllm import SamplingParams
 
+from pepo_rlhf.pipeline.grader_errors import GraderErrors, make_neutral
 from pepo_rlhf.workers.policy import vision_token_ids
 
 logger = init_logger(__name__)
@@ -45,6 +46,7 @@ class PepoSamplesGenerator(SamplesGenerator):
         accepted: list[list[Experience]] = []
         flat: list[list[Experience]] = []
         num_drawn, exhausted = 0, False
+        self._grader_errors = GraderErrors(self.args.reward.max_error_rate)
         for _ in range(1 + self.args.algo.dynamic_filtering_max_resamples):
             prompts, labels, images, exhausted = _collect_prompt_batch(dataloader_iter, num_prompts - len(accepted))
             first = self.num_prompts_drawn if training else num_drawn
@@ -85,12 +87,15 @@ class PepoSamplesGenerator(SamplesGenerator):
             )
             for index, (prompt, label, image) in enumerate(zip(prompts, labels, images, strict=True))
         ]
+        responses = ray.get(refs)
+        self._grader_errors.count(itertools.chain.from_iterable(responses))
         groups = [
-            [self._process_response_into_experience(response, **generate_kwargs) for response in responses]
-            for responses in ray.get(refs)
+            [self._process_response_into_experience(response, **generate_kwargs) for response in group]
+            for group in responses
         ]
         num_prompts = len(self.prompts_dataloader) * self.args.train.num_episodes
         for position, group in enumerate(groups, start=first):
+            make_neutral(group)
             for experience in group:
                 experience.info["progress"] = torch.tensor([position / num_prompts])
         return groups

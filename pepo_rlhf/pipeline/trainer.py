@@ -1,4 +1,4 @@
-"""The trainer: upstream's loop over batches, with token metrics and a metrics file."""
+"""The trainer: upstream's loop over batches, with token metrics, a run folder and evaluation at both ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pepo_rlhf.pipeline import wiring
 from pepo_rlhf.pipeline.run_log import RunLog
 
 
-class TokenMetricsMixin(BasePPOTrainer):
+class RunLogMixin(BasePPOTrainer):
     """What the synchronous and the asynchronous trainer add to upstream's common base."""
 
     def __init__(self, *args, **kwargs) -> None:
@@ -24,24 +24,44 @@ class TokenMetricsMixin(BasePPOTrainer):
 
     def save_logs_and_checkpoints(self, global_step: int, logs_dict=None, client_states=None) -> None:
         """Writes the metrics file before upstream's trackers and checkpoints."""
-        record = self.run_log.write(global_step, logs_dict or {})
-        print(
-            f"step {global_step}: "
-            + ", ".join(f"{name} {record[name]:.3f}" for name in ("reward", "accuracy", "entropy") if name in record)
-            + f", {record['time_step']:.1f} s",
-            flush=True,
-        )
+        self.run_log.write_step(global_step, logs_dict or {})
         super().save_logs_and_checkpoints(global_step, logs_dict, client_states)
 
 
-class PepoTrainer(TokenMetricsMixin, PPOTrainer.__ray_metadata__.modified_class):
+class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
     """The synchronous trainer: one batch at a time, every engine on the newest weights."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        num_prompts = len(self.prompts_dataloader) * self.args.train.num_episodes
+        self.run_log.num_steps = num_prompts // self.args.rollout.batch_size
 
     def init_checkpoint_states(self) -> dict:
         """On resume, tells the samples generator how far into the run it is: seeds and progress depend on it."""
         states = super().init_checkpoint_states()
         self.samples_generator.num_prompts_drawn = states["total_consumed_prompts"]
         return states
+
+    def fit(self, global_step: int = 0) -> None:
+        """Trains; with an evaluation dataset, evaluates before the first step and after the last one."""
+        if self.eval_dataloader is not None:
+            self._evaluate(global_step)
+        super().fit(global_step)
+        if self.eval_dataloader is not None:
+            self._evaluate(self.run_log.num_steps)
+
+    def _evaluate(self, global_step: int) -> None:
+        sampling = {
+            "temperature": self.args.eval.temperature,
+            "n_samples_per_prompt": self.args.eval.n_samples_per_prompt,
+        }
+        self.evaluate(global_step, **(self.generate_kwargs | sampling))
+
+    def evaluate(self, global_step: int, **generate_kwargs) -> dict[str, float]:
+        """Upstream's evaluation, also written to the run folder."""
+        metrics = super().evaluate(global_step, **generate_kwargs)
+        self.run_log.write_evaluation(global_step, metrics)
+        return metrics
 
 
 TrainerActor = ray.remote(PepoTrainer)

@@ -6,7 +6,7 @@ import ray
 from openrlhf.trainer import ppo_trainer_async as upstream
 
 from pepo_rlhf.pipeline import wiring
-from pepo_rlhf.pipeline.trainer import TokenMetricsMixin
+from pepo_rlhf.pipeline.trainer import RunLogMixin
 
 
 class AsyncGenerator(upstream.GenerateSamplesActor.__ray_metadata__.modified_class):
@@ -22,8 +22,13 @@ class AsyncGenerator(upstream.GenerateSamplesActor.__ray_metadata__.modified_cla
         super().fit(episode, total_consumed_prompts)
 
 
-class AsyncTraining(TokenMetricsMixin, upstream.TrainingActor.__ray_metadata__.modified_class):
+class AsyncTraining(RunLogMixin, upstream.TrainingActor.__ray_metadata__.modified_class):
     """Upstream's training process."""
+
+    def save_best_checkpoint(self, eval_metrics, global_step, client_states=None) -> None:
+        """Upstream comes here after every evaluation, which the generating process has made."""
+        self.run_log.write_evaluation(global_step, eval_metrics)
+        super().save_best_checkpoint(eval_metrics, global_step, client_states)
 
 
 class PepoTrainerAsync(upstream.PPOTrainerAsync.__ray_metadata__.modified_class):

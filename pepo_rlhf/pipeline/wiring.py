@@ -69,6 +69,18 @@ REBINDINGS = (
         "the same, in the asynchronous trainer",
     ),
     Rebinding(
+        "openrlhf.trainer.ppo_trainer",
+        "compute_eval_metrics",
+        "pepo_rlhf.pipeline.evaluation:compute_eval_metrics",
+        "reports the mean reward, without its components or an interval",
+    ),
+    Rebinding(
+        "openrlhf.trainer.ppo_trainer_async",
+        "compute_eval_metrics",
+        "pepo_rlhf.pipeline.evaluation:compute_eval_metrics",
+        "the same, in the asynchronous trainer",
+    ),
+    Rebinding(
         "openrlhf.trainer.ppo_trainer_async",
         "GenerateSamplesActor",
         "pepo_rlhf.pipeline.trainer_async:GenerateActor",

@@ -10,7 +10,6 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from numbers import Real
 from pathlib import Path
 
@@ -22,66 +21,61 @@ Component = Callable[[str, str], float]
 BUILT_IN: dict[str, Component] = {"accuracy": accuracy_reward, "format": format_reward}
 
 
-def load_rewards(names: Sequence[str]) -> Reward:
-    """Reward made of the named components, each of them loaded once here so that a mistake shows at once.
-
-    Raises ValueError for no name, an unknown name, a missing file or function, or two components of one name. What a
-    user's file raises when it is run is passed on.
-    """
-    _load_components(tuple(names))
-    return Reward(tuple(names))
+class RewardError(ValueError):
+    """Reward functions that cannot be used; the message says which and why."""
 
 
 @dataclass(frozen=True)
 class Reward:
-    """Calls every component. It holds names only, so it pickles; a worker loads the functions at its first call."""
+    """Calls every component."""
 
-    names: tuple[str, ...]
+    components: Mapping[str, Component]
 
     def __call__(self, response: str, label: str) -> dict[str, float]:
         """Value of each component by name.
 
-        An exception of a component is passed on with a note that names the component and shows the response.
+        An exception of a component is passed on with a note that names the component.
         Raises ValueError when a component returns anything but a finite number.
         """
-        return {
-            name: _score(name, component, response, label) for name, component in _load_components(self.names).items()
-        }
+        return {name: _score(name, component, response, label) for name, component in self.components.items()}
 
-    @staticmethod
-    def total(components: Mapping[str, float]) -> float:
-        """The scalar reward: the sum of the components."""
-        return sum(components.values())
+
+def component_name(function: str) -> str:
+    """Name of the component that a function of --reward.functions makes: "shortness" of "path/to/file.py:shortness"."""
+    return function.rpartition(":")[2]
+
+
+def load_rewards(functions: Sequence[str]) -> Reward:
+    """Reward made of the named functions.
+
+    Raises RewardError for no name, an unknown name, a missing file or function, or two components of one name. What a
+    user's file raises when it is run is passed on.
+    """
+    if not functions:
+        raise RewardError(f"no reward is named; choose from {_choices()}")
+    components: dict[str, Component] = {}
+    for function in functions:
+        name = component_name(function)
+        if name in components:
+            raise RewardError(f"two rewards are called {name!r}; rename the function or drop one of {functions}")
+        components[name] = _load_function(function) if ":" in function else _find_built_in(function)
+    return Reward(components)
 
 
 def _score(name: str, component: Component, response: str, label: str) -> float:
-    shown = response if len(response) <= 200 else f"{response[:200]}..."
     try:
         value = component(response, label)
-    except Exception as error:
-        error.add_note(f"raised by the reward component {name!r} for label {label!r} and response {shown!r}")
+        if not isinstance(value, Real) or not math.isfinite(value):
+            raise ValueError(f"{value!r} is not a finite number")
+    except (Exception, SystemExit) as error:
+        error.add_note(f"raised by the reward component {name!r}")
         raise
-    if not isinstance(value, Real) or not math.isfinite(value):
-        raise ValueError(f"reward component {name!r} returned {value!r}, not a finite number, for response {shown!r}")
     return float(value)
-
-
-@cache
-def _load_components(names: tuple[str, ...]) -> dict[str, Component]:
-    if not names:
-        raise ValueError(f"no reward is named; choose from {_choices()}")
-    components: dict[str, Component] = {}
-    for name in names:
-        component_name = name.rpartition(":")[2]
-        if component_name in components:
-            raise ValueError(f"two rewards are called {component_name!r}; rename the function or drop one of {names}")
-        components[component_name] = _load_function(name) if ":" in name else _find_built_in(name)
-    return components
 
 
 def _find_built_in(name: str) -> Component:
     if name not in BUILT_IN:
-        raise ValueError(f"unknown reward {name!r}; choose from {_choices()}")
+        raise RewardError(f"unknown reward {name!r}; choose from {_choices()}")
     return BUILT_IN[name]
 
 
@@ -93,7 +87,7 @@ def _load_function(name: str) -> Component:
     path_text, _, function_name = name.rpartition(":")
     path = Path(path_text)
     if path.suffix != ".py" or not path.is_file():
-        raise ValueError(f"reward {name!r}: there is no Python file {path.absolute()}; write path/to/file.py:function")
+        raise RewardError(f"reward {name!r}: there is no Python file {path.absolute()}; write path/to/file.py:function")
     # A name that no importable module can have, so that the file shadows none. Dataclasses look their module up by it.
     module_name = f"reward:{path.absolute()}"
     spec = importlib.util.spec_from_file_location(module_name, path)
@@ -104,7 +98,7 @@ def _load_function(name: str) -> Component:
     function = getattr(module, function_name, None)
     if not callable(function):
         problem = "has no function" if function is None else "has something that is not a function called"
-        raise ValueError(
+        raise RewardError(
             f"reward {name!r}: {path} {problem} {function_name!r}; define {function_name}(response, label)"
         )
     return function

@@ -6,6 +6,7 @@ One to five squares have the colour asked for; one to four of each other colour 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import random
@@ -107,3 +108,19 @@ def write_dataset(path: Path, num_rows: int, seed: int, split: Split = "train") 
             row.draw().save(images / name)
             record = {"images": [f"images/{name}"], "problem": row.problem, "answer": str(row.count)}
             file.write(json.dumps(record) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write train.jsonl and test.jsonl to")
+    parser.add_argument("--num_train", type=int, default=1024, help="rows to train on")
+    parser.add_argument("--num_test", type=int, default=200, help="held-out rows")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    write_dataset(arguments.output / "train.jsonl", arguments.num_train, arguments.seed, "train")
+    write_dataset(arguments.output / "test.jsonl", arguments.num_test, arguments.seed, "test")
+    print(f"wrote {arguments.num_train} rows to train on and {arguments.num_test} held-out ones to {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -9,25 +9,28 @@ from copy import deepcopy
 
 import ray
 from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
+from openrlhf.utils.logging_utils import init_logger
 from openrlhf.utils.utils import get_tokenizer
 from safetensors.torch import save_file
 
 from pepo_rlhf.data.images import decode_image
-from pepo_rlhf.rewards import load_rewards
+from pepo_rlhf.rewards import Grade, RewardService
 from pepo_rlhf.workers.policy import vision_token_ids
+
+logger = init_logger(__name__)
 
 
 class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
-    """Upstream's rollout actor. A prompt is encoded once for its n samples, and rewards are never swallowed.
+    """Upstream's rollout actor. A prompt is encoded once for its n samples, and grader errors are never swallowed.
 
     Args:
-        rewards: names for `load_rewards`.
+        rewards: arguments of the RewardService.
         engine_kwargs: as upstream, for vLLM's AsyncEngineArgs; `model` names the policy's folder or hub id.
     """
 
-    async def __init__(self, rewards: list[str], **engine_kwargs) -> None:  # type: ignore[misc]  # Ray awaits it
+    async def __init__(self, rewards: dict, **engine_kwargs) -> None:  # type: ignore[misc]  # Ray awaits it
         self.processor = get_tokenizer(engine_kwargs["model"], None)
-        self.rewards = load_rewards(rewards)
+        self.rewards = RewardService(**rewards)
         await super().__init__(**engine_kwargs, mm_pad_token_ids=vision_token_ids(self.processor))
 
     async def generate_responses(
@@ -59,13 +62,10 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
                 for sample in range(num_samples)
             )
         )
-        # math-verify is slow enough to be felt by the engine's event loop, hence the threads.
-        components = await asyncio.gather(
-            *(asyncio.to_thread(self.rewards, self._response_text(output), label) for output in outputs)
-        )
+        grades = await asyncio.gather(*(self._grade(prompt, output, label) for output in outputs))
         return [
-            self._as_sample(prompt, label, images, prompt_ids, image_tensors, output, parts)
-            for output, parts in zip(outputs, components, strict=True)
+            self._as_sample(prompt, label, images, prompt_ids, image_tensors, output, grade)
+            for output, grade in zip(outputs, grades, strict=True)
         ]
 
     def _encode(self, prompt: str, pictures: list) -> tuple[list[int], dict | None]:
@@ -78,14 +78,21 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         per_token = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
         return encoded["input_ids"][0].tolist(), {k: v for k, v in encoded.items() if k not in per_token}
 
-    def _response_text(self, output) -> str:
-        return self.processor.tokenizer.decode(output.outputs[0].token_ids, skip_special_tokens=True)
+    async def _grade(self, prompt: str, output, label: str) -> Grade:
+        response = self.processor.tokenizer.decode(output.outputs[0].token_ids, skip_special_tokens=True)
+        grade = await asyncio.wrap_future(self.rewards.submit(response, label))
+        if grade.error is not None:
+            # A prompt ends with the problem, after what all prompts share.
+            logger.warning(
+                f"grader error: {grade.headline[:300]}; response {response[:200]!r}, label {label[:100]!r}, "
+                f"prompt ...{prompt[-200:]!r}"
+            )
+        return grade
 
-    def _as_sample(self, prompt, label, images, prompt_ids, image_tensors, output, components) -> dict:
+    def _as_sample(self, prompt, label, images, prompt_ids, image_tensors, output, grade) -> dict:
         completion = output.outputs[0]
         response_ids = list(completion.token_ids)
         log_probs = [step[token].logprob for token, step in zip(response_ids, completion.logprobs, strict=True)]
-        reward = self.rewards.total(components)
         return {
             "prompt": prompt,
             "label": label,
@@ -95,9 +102,10 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
             "action_ranges": [(len(prompt_ids), len(prompt_ids) + len(response_ids))],
             "rollout_log_probs": [0.0] * len(prompt_ids) + log_probs,
             "truncated": completion.finish_reason == "length",
-            "reward": reward,
-            "scores": reward,
-            "extra_logs": components,
+            "reward": grade.reward,
+            "scores": grade.reward,
+            "reward_error": grade.error,
+            "extra_logs": {**grade.components, "reward_errors": float(grade.error is not None)},
         }
 
     async def begin_weight_update(self) -> None:
@@ -129,8 +137,9 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         return sorted(set.intersection(*map(set, received)))
 
     async def shutdown(self) -> None:
-        """Ends the engine's processes."""
+        """Ends the processes of the engine and of the reward service."""
         self.llm.shutdown()
+        self.rewards.close()
 
 
 def _with_seed(params, sample: int):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import openrlhf.trainer.ppo_trainer_async as ppo_trainer_async
 import pytest
-from openrlhf.trainer.ppo_trainer import BasePPOTrainer, PPOTrainer
+from openrlhf.trainer.ppo_trainer import BasePPOTrainer, PPOTrainer, compute_eval_metrics
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator, _collect_prompt_batch
@@ -36,6 +36,10 @@ SIGNATURES = {
     BasePPOTrainer.train_step: ["self", "rollout_samples", "global_step"],
     BasePPOTrainer.save_logs_and_checkpoints: ["self", "global_step", "logs_dict", "client_states"],
     BasePPOTrainer.init_checkpoint_states: ["self"],
+    BasePPOTrainer.save_best_checkpoint: ["self", "eval_metrics", "global_step", "client_states"],
+    plain(PPOTrainer).fit: ["self", "global_step"],
+    plain(PPOTrainer).evaluate: ["self", "global_step", "generate_kwargs"],
+    compute_eval_metrics: ["eval_dataloader", "samples_list", "n_samples_per_prompt"],
     plain(ppo_trainer_async.GenerateSamplesActor).fit: ["self", "episode", "total_consumed_prompts"],
     ActorPPOTrainer._init_vllm_sync_group: ["self", "backend"],
     ActorPPOTrainer.broadcast_to_vllm: ["self"],

@@ -1,0 +1,41 @@
+"""Evaluation during training: mean accuracy over samples (avg@k), with an interval."""
+
+from __future__ import annotations
+
+import numpy as np
+from openrlhf.trainer import ppo_trainer
+from openrlhf.trainer.ppo_utils.experience import Experience
+
+_upstream_metrics = ppo_trainer.compute_eval_metrics
+_RESAMPLES = 2000
+
+
+def compute_eval_metrics(
+    eval_dataloader, samples_list: list[Experience], n_samples_per_prompt: int
+) -> dict[str, float]:
+    """Upstream's metrics, which name the best checkpoint, and the mean of every reward component.
+
+    Returns:
+        eval_reward, eval_<component> for each component, and for accuracy a 95% interval, eval_accuracy_low and
+        eval_accuracy_high, by bootstrap over prompts: samples of one prompt are not independent.
+    """
+    metrics = dict(_upstream_metrics(eval_dataloader, samples_list, n_samples_per_prompt))
+    if not samples_list:
+        return metrics
+    metrics["eval_num_prompts"] = len(samples_list) // n_samples_per_prompt
+    for name in ("reward", "format", "accuracy"):
+        if name not in samples_list[0].info:
+            continue
+        values = np.array([float(sample.info[name]) for sample in samples_list]).reshape(-1, n_samples_per_prompt)
+        metrics[f"eval_{name}"] = float(values.mean())
+        if name == "accuracy":
+            low, high = bootstrap_interval(values.mean(axis=1))
+            metrics |= {"eval_accuracy_low": low, "eval_accuracy_high": high}
+    return metrics
+
+
+def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
+    """95% percentile interval of the mean of independent `values`, from 2000 resamples with a fixed seed."""
+    chosen = np.random.default_rng(0).integers(len(values), size=(_RESAMPLES, len(values)))
+    low, high = np.percentile(values[chosen].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)

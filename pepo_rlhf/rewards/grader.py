@@ -1,0 +1,75 @@
+"""The process that verifiers run in: python -m pepo_rlhf.rewards.grader MEMORY_MB FUNCTION...
+
+RewardService starts it and talks to it in lines of JSON. It answers once when the functions are loaded, then each line
+[response, label] with {"components": ...} or {"error": text, "restart": whether the process is spoilt}.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+from typing import TextIO
+
+from pepo_rlhf.rewards.reward import Reward, RewardError, load_rewards
+
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+
+
+def main(memory_mb: int, functions: list[str]) -> None:
+    # The input ends with the parent, but a verifier that hangs does not look at it.
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    tasks, results = _take_standard_streams()
+    try:
+        reward = _load(functions)
+    except (Exception, SystemExit) as error:
+        _send(results, {"error": str(error) if isinstance(error, RewardError) else traceback.format_exc()})
+        return
+    _limit_memory(memory_mb)
+    _send(results, {})
+    for line in tasks:
+        _send(results, _grade(reward, *json.loads(line)))
+
+
+def _take_standard_streams() -> tuple[TextIO, TextIO]:
+    """Standard input and output for tasks and results alone: verifiers read nothing, and print to standard error."""
+    tasks, results = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    return tasks, results
+
+
+def _load(functions: list[str]) -> Reward:
+    reward = load_rewards(functions)
+    if "accuracy" in reward.components:
+        import math_verify  # noqa: F401  # a second, which must not count against the first response
+    return reward
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Bounds what verifiers allocate on top of what is loaded; malloc fails beyond it, in Python as MemoryError."""
+    with open("/proc/self/statm") as file:
+        size = int(file.read().split()[0]) * resource.getpagesize()
+    limit = size + megabytes * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _grade(reward: Reward, response: str, label: str) -> dict:
+    try:
+        return {"components": reward(response, label)}
+    except (Exception, SystemExit) as error:
+        # What has filled the memory may still be there, say in a cache of the verifier's.
+        return {"error": traceback.format_exc(), "restart": isinstance(error, MemoryError)}
+
+
+def _send(results: TextIO, message: dict) -> None:
+    print(json.dumps(message), file=results, flush=True)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,154 @@
+"""The reward service: grades responses in processes that can be killed.
+
+A verifier that hangs, raises, eats memory or ends its process costs the one response that it was given. That response
+has a grader error, which is not the same as a wrong answer.
+
+The processes are plain ones with lines of JSON between. Those of multiprocessing, and of the pools built on it, would
+run the main module of a Ray worker once more each, and unpickle what verifiers return.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+from pepo_rlhf.rewards.reward import RewardError, component_name
+
+_LOADING_SECONDS = 120  # for a user's file that loads a model
+
+
+class Grade(NamedTuple):
+    """What a response is worth. After a grader error `components` and `reward` are 0, and `error` says what happened."""
+
+    components: dict[str, float]
+    reward: float
+    error: str | None = None
+
+    @property
+    def headline(self) -> str:
+        """The error in one line: of a traceback, the exception and the component that raised it."""
+        return " ".join((self.error or "").splitlines()[-2:])
+
+
+class RewardService:
+    """Grades in `num_processes` processes, several responses at once.
+
+    Args:
+        functions: names for `load_rewards`.
+        weights: factor of a component by its name; 1 for any other.
+        timeout_seconds: longest time for one response, all components together.
+        memory_mb: MiB that a process may allocate on top of what the functions' files load.
+
+    Raises:
+        RewardError: if the functions cannot be loaded, with the traceback of a user's file.
+    """
+
+    def __init__(
+        self,
+        functions: Sequence[str],
+        *,
+        weights: Mapping[str, float],
+        num_processes: int,
+        timeout_seconds: float,
+        memory_mb: int,
+    ) -> None:
+        self._names = [component_name(function) for function in functions]
+        self._weights = weights
+        self._timeout_seconds = timeout_seconds
+        self._threads = ThreadPoolExecutor(num_processes, thread_name_prefix="reward")
+        self._processes = [GraderProcess(functions, memory_mb) for _ in range(num_processes)]
+        self._idle: queue.SimpleQueue[GraderProcess] = queue.SimpleQueue()
+        # Loaded at once, so that a mistake shows at once.
+        list(self._threads.map(GraderProcess.start, self._processes))
+        for process in self._processes:
+            self._idle.put(process)
+
+    def submit(self, response: str, label: str) -> Future[Grade]:
+        return self._threads.submit(self._grade, response, label)
+
+    def close(self) -> None:
+        """Ends the processes, after the responses that they are at; those that wait are cancelled."""
+        self._threads.shutdown(cancel_futures=True)
+        for process in self._processes:
+            process.stop()
+
+    def _grade(self, response: str, label: str) -> Grade:
+        process = self._idle.get()
+        try:
+            reply = process.grade(response, label, self._timeout_seconds)
+        finally:
+            self._idle.put(process)
+        if "error" in reply:
+            return Grade(dict.fromkeys(self._names, 0.0), 0.0, reply["error"])
+        components = reply["components"]
+        return Grade(components, sum(self._weights.get(name, 1.0) * value for name, value in components.items()))
+
+
+class GraderProcess:
+    """One process of pepo_rlhf.rewards.grader, started again when it has been lost."""
+
+    def __init__(self, functions: Sequence[str], memory_mb: int) -> None:
+        self._command = [sys.executable, "-m", "pepo_rlhf.rewards.grader", str(memory_mb), *functions]
+        self._process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Starts the process and waits until the functions are loaded; raises RewardError if they cannot be."""
+        search_path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), *sys.path])
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": search_path},
+            encoding="utf-8",
+            start_new_session=True,  # out of reach of Ctrl-C; stop() ends what verifiers start along with it
+        )
+        reply = self._receive(_LOADING_SECONDS)
+        if "error" in reply:
+            self.stop()
+            raise RewardError(reply["error"])
+
+    def grade(self, response: str, label: str, timeout_seconds: float) -> dict:
+        """Reply of the process, or {"error": text} where there is none in time."""
+        if self._process is None:
+            self.start()
+        assert self._process is not None and self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # a dead process: its reply is the end of file
+            print(json.dumps([response, label]), file=self._process.stdin, flush=True)
+        reply = self._receive(timeout_seconds)
+        if reply.get("restart"):
+            self.stop()
+        return reply
+
+    def stop(self) -> int:
+        """Kills the process and what it has started, and returns its exit status; 0 if there is none."""
+        if self._process is None:
+            return 0
+        process, self._process = self._process, None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(BrokenPipeError), process:  # closes the pipes and waits
+            pass
+        return process.returncode
+
+    def _receive(self, seconds: float) -> dict:
+        assert self._process is not None and self._process.stdout is not None
+        poll = select.poll()
+        poll.register(self._process.stdout, select.POLLIN)
+        if not poll.poll(seconds * 1000):
+            self.stop()
+            return {"error": f"no result within {seconds:g} s"}
+        line = self._process.stdout.readline()
+        if line.endswith("\n"):
+            return json.loads(line)
+        status = self.stop()
+        ending = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+        return {"error": f"the grader process {ending}"}

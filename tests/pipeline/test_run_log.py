@@ -1,0 +1,33 @@
+import json
+
+from pepo_rlhf.pipeline.run_log import RunLog
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_one_object_a_step_under_the_documented_names(tmp_path, capsys):
+    log = RunLog(str(tmp_path / "run"), num_steps=2)
+    status = {
+        "reward": 9.0,
+        "rollout/reward_mean": 0.5,
+        "timing/step_total": 2.0,
+        "kl": 0.1,
+        "generated_samples": ["x"],
+    }
+    log.write_step(1, status)
+    log.write_step(2, status | {"kl": 0.2})
+    assert read(tmp_path / "run" / "metrics.jsonl") == [
+        {"global_step": 1, "reward": 0.5, "time_step": 2.0, "kl": 0.1},
+        {"global_step": 2, "reward": 0.5, "time_step": 2.0, "kl": 0.2},
+    ]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("step 1 of 2: reward 0.500, 2.0 s")
+    assert lines[1].endswith("0 min 00 s left")
+
+
+def test_evaluations_go_to_a_file_of_their_own(tmp_path):
+    log = RunLog(str(tmp_path))
+    log.write_evaluation(0, {"eval_accuracy": 0.25, "eval_accuracy_low": 0.2, "eval_accuracy_high": 0.3})
+    assert read(tmp_path / "evaluations.jsonl")[0]["eval_accuracy"] == 0.25
