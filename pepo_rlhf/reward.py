@@ -10,52 +10,97 @@ import argparse
 import contextlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pepo_rlhf.config.learning import Reward
-from pepo_rlhf.rewards import Grade, RewardError, RewardService
+from pepo_rlhf.rewards import Grade, RewardService
 
 
 def main() -> int:
-    defaults, formatter = Reward(), argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m pepo_rlhf.reward", formatter_class=formatter)
-    parser.add_argument("--file", type=Path, required=True, help="JSONL of responses and labels")
-    parser.add_argument("--output", type=Path, help="JSONL to write: each row with its components and error")
-    parser.add_argument("--functions", nargs="+", default=defaults.functions, help="as --reward.functions of a run")
-    parser.add_argument("--num_processes", type=int, default=defaults.num_processes, help="processes of the verifiers")
-    parser.add_argument("--timeout_seconds", type=float, default=defaults.timeout_seconds, help="for one response")
-    parser.add_argument("--memory_mb", type=int, default=defaults.memory_mb, help="MiB, for each process")
-    args = parser.parse_args()
+    args = _parse_arguments()
     try:
         rows = read_completions(args.file)
-        grades = grade_rows(
-            rows,
-            RewardService(
-                args.functions,
-                weights={},
-                num_processes=args.num_processes,
-                timeout_seconds=args.timeout_seconds,
-                memory_mb=args.memory_mb,
-            ),
-        )
-    except (OSError, ValueError, RewardError) as error:
+        grades = _grade(rows, args)
+        print(report(grades))
+        if args.output:
+            _write(args.output, rows, grades)
+    except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(report(grades))
-    if args.output:
-        with args.output.open("w", encoding="utf-8") as file:
-            for row, grade in zip(rows, grades, strict=True):
-                file.write(json.dumps({**row, "components": grade.components, "error": grade.error}) + "\n")
     return int(any(grade.error is not None for grade in grades))
 
 
+def _parse_arguments() -> argparse.Namespace:
+    defaults = Reward()
+    parser = argparse.ArgumentParser(
+        prog="python -m pepo_rlhf.reward", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--file", type=Path, required=True, help="JSONL of responses and labels")
+    parser.add_argument("--output", type=Path, help="JSONL to write: the rows, each with its components and error")
+    parser.add_argument("--functions", nargs="+", default=defaults.functions, help="as --reward.functions of a run")
+    parser.add_argument("--num_processes", type=int, default=defaults.num_processes, help="that run the verifiers")
+    parser.add_argument("--timeout_seconds", type=float, default=defaults.timeout_seconds, help="of one response")
+    parser.add_argument("--memory_mb", type=int, default=defaults.memory_mb, help="MiB of each process")
+    return parser.parse_args()
+
+
 def read_completions(path: Path) -> list[dict]:
-    """Rows of the file, each with the texts "response" and "label".
+    """Rows of the file, each with the texts "response" and "label" among its keys.
 
     Raises:
-        ValueError: for the first row without them, by its line number, and for a file without rows.
+        ValueError: for a file without rows, and for the first row without those texts, by its line number.
     """
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        ...
+    with path.open(encoding="utf-8") as file:
+        rows = [_read_row(line, f"{path} row {number}") for number, line in enumerate(file, start=1)]
+    if not rows:
+        raise ValueError(f"{path} is empty")
     return rows
+
+
+def _read_row(line: str, source: str) -> dict:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{source} is not JSON: {error}") from error
+    match row:
+        case {"response": str(), "label": str() | int() | float() as label}:
+            return {**row, "label": str(label)}
+        case {"response": str(), "answer": str() | int() | float() as label}:
+            return {**row, "label": str(label)}
+    raise ValueError(f'{source}: write {{"response": text, "label": text}}; "answer" will do for "label"')
+
+
+def _grade(rows: list[dict], args: argparse.Namespace) -> list[Grade]:
+    service = RewardService(
+        args.functions,
+        weights={},
+        num_processes=args.num_processes,
+        timeout_seconds=args.timeout_seconds,
+        memory_mb=args.memory_mb,
+    )
+    with contextlib.closing(service):
+        futures = [service.submit(row["response"], row["label"]) for row in rows]
+        return [future.result() for future in futures]
+
+
+def report(grades: Sequence[Grade]) -> str:
+    """The mean of each component over the graded responses, and a line for each of the others."""
+    graded = [grade.components for grade in grades if grade.error is None]
+    lines = [f"{len(graded)} of {len(grades)} responses graded"]
+    for name in grades[0].components if graded else ():
+        lines.append(f"{name:<20} {sum(components[name] for components in graded) / len(graded):.4f}")
+    for row, grade in enumerate(grades, start=1):
+        if grade.error is not None:
+            lines.append(f"row {row}: {grade.headline}")
+    return "\n".join(lines)
+
+
+def _write(path: Path, rows: list[dict], grades: list[Grade]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for row, grade in zip(rows, grades, strict=True):
+            file.write(json.dumps({**row, "components": grade.components, "error": grade.error}) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

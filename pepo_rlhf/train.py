@@ -46,7 +46,7 @@ def check_inputs(args) -> None:
     """
     from transformers import AutoConfig
 
-    from pepo_rlhf.data import load_rows
+    from pepo_rlhf.data import load_configured
     from pepo_rlhf.rewards import load_rewards
 
     try:
@@ -55,9 +55,9 @@ def check_inputs(args) -> None:
         first_line = str(error).strip().splitlines()[0]
         raise ValueError(f"--actor.model_name_or_path {args.actor.model_name_or_path}: {first_line}") from error
     load_rewards(args.reward.functions)
-    load_rows(args.data.prompt_dataset, args.data.prompt_split, args.data.max_samples)
+    load_configured(args.data.prompt_dataset, args.data.prompt_split, args.data)
     if args.eval.dataset:
-        load_rows(args.eval.dataset, args.eval.split, args.data.max_samples)
+        load_configured(args.eval.dataset, args.eval.split, args.data)
 
 
 def write_config(config: Config, run_dir: Path) -> None:

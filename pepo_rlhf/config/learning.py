@@ -43,6 +43,14 @@ class Data:
     """Longest sequence in tokens: prompt, image tokens and response together."""
     max_images_per_prompt: int = 1
     """Images that a prompt may hold at most; 0 is text only."""
+    min_pixels: int | None = None
+    """Smaller images are enlarged to so many pixels, by trainer and engine alike; None is the model's own limit."""
+    max_pixels: int | None = None
+    """Larger images are shrunk to so many pixels, by trainer and engine alike; None is the model's own limit."""
+    fetch_urls: bool = False
+    """Download images that rows name by URL, once, while the rows are loaded."""
+    on_bad_row: Literal["error", "skip"] = "error"
+    """A row that cannot be trained on: error stops, skip leaves it out and counts it in rows_skipped."""
     dataloader_num_workers: int = 0
     """Processes that load rows; each needs a CPU."""
 

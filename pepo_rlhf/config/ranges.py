@@ -24,6 +24,8 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "ds.tensor_parallel_size",
             "data.max_len",
             "data.max_samples",
+            "data.min_pixels",
+            "data.max_pixels",
             "rollout.batch_size",
             "rollout.n_samples_per_prompt",
             "rollout.vllm_generate_batch_size",

@@ -72,6 +72,13 @@ def response_fits_context(config: Config) -> str | None:
     )
 
 
+def pixel_limits_are_a_range(config: Config) -> str | None:
+    smallest, largest = config.data.min_pixels, config.data.max_pixels
+    if smallest is None or largest is None or smallest <= largest:
+        return None
+    return f"--data.min_pixels {smallest} is above --data.max_pixels {largest}: lower it"
+
+
 def length_penalty_fits_response(config: Config) -> str | None:
     buffer = config.reward.overlong_buffer_len
     longest = config.rollout.max_new_tokens or config.data.max_len
@@ -157,6 +164,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     components_have_names_of_their_own,
     weights_name_components,
     response_fits_context,
+    pixel_limits_are_a_range,
     length_penalty_fits_response,
     groups_have_several_responses,
     token_weights_keep_off_the_kl,

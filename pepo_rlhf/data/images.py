@@ -8,12 +8,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 
 def decode_image(image: str | bytes) -> Image.Image:
-    """Decode a file or encoded bytes to RGB, upright, all of it at once.
+    """Decode a file or encoded bytes to RGB, upright, all of it at once; of an animation, its first frame.
 
     Transparent pixels become white: geometry diagrams are black lines on a transparent ground, which dropping the
     alpha channel would turn into black on black. Raises ValueError that says what is wrong with the image.
     """
-    name = f"image file {image}" if isinstance(image, str) else f"image of {len(image)} bytes"
+    name = f"image file {_shorten(image)}" if isinstance(image, str) else f"image of {len(image)} bytes"
     try:
         with Image.open(image if isinstance(image, str) else io.BytesIO(image)) as opened:
             opened.load()
@@ -23,9 +23,14 @@ def decode_image(image: str | bytes) -> Image.Image:
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not an image that Pillow can read") from error
     # Pillow's decoders answer damaged data with any of these.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{name} cannot be decoded: {error}") from error
+    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{name} cannot be decoded: {getattr(error, 'strerror', None) or error}") from error
     return _to_rgb(upright, name)
+
+
+def _shorten(path: str) -> str:
+    # Base64 text that is taken for a path runs to megabytes.
+    return path if len(path) <= 300 else f"{path[:300]}..."
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:

@@ -2,44 +2,151 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
+from typing import Any, Literal
 
+from pepo_rlhf.data.fetch import fetch_image, is_url
 from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
-from pepo_rlhf.data.sources import read_source
+from pepo_rlhf.data.sources import RowReader, read_source
+
+logger = logging.getLogger(__name__)
+_MAX_ASPECT_RATIO = 200  # Qwen's processors refuse more
+_NUM_REASONS = 3
 
 
-def load_rows(path_or_id: str, split: str = "train", max_samples: int | None = None) -> list[Row]:
+@dataclass(frozen=True)
+class LoadedRows:
+    """What can be trained on, and the number of rows that cannot."""
+
+    rows: list[Row]
+    num_skipped: int
+
+
+def load_rows(
+    path_or_id: str,
+    split: str = "train",
+    max_samples: int | None = None,
+    *,
+    max_images: int | None = None,
+    reserved_tokens: Collection[str] = (),
+    fetch_urls: bool = False,
+    on_bad_row: Literal["error", "skip"] = "error",
+) -> LoadedRows:
     """Rows of one source, or of several separated by commas, one after the other; at most `max_samples` of each.
 
-    Every image is decoded in full once. A row without placeholders gets one for each image, at the front. Raises one
-    ValueError, naming the row and how to mend it, at the first row that cannot be trained on; rows are never skipped.
+    Every image is decoded in full once, and one named by URL is downloaded if `fetch_urls`. A row without placeholders
+    gets one for each image, at the front. A row that cannot be trained on is skipped, counted and warned about, or
+    raises a ValueError that names it and says how to mend it, as `on_bad_row` has it. A source that cannot be read, or
+    without a good row, always raises.
+
+    max_images: most images of a row
+    reserved_tokens: the model's own placeholders, which a text may not contain: no image would belong to them
     """
+    check = partial(_check, max_images=max_images, reserved_tokens=reserved_tokens, fetch_urls=fetch_urls)
     rows: list[Row] = []
+    reasons: list[str] = []
     for name in (part.strip() for part in path_or_id.split(",")):
         if not name:
             raise ValueError(f"the data set {path_or_id!r} has an empty name in it; name a path or a hub id")
-        checked = [_check(row) for row in islice(read_source(name, split), max_samples)]
-        if not checked:
-            raise ValueError(f"{name}: no rows in it; name a source that has some")
-        rows += checked
-    return rows
+        skipped: list[str] = []
+        good = _good_rows(read_source(name, split), check, skipped if on_bad_row == "skip" else None)
+        loaded = list(islice(good, max_samples))
+        if not loaded:
+            raise ValueError(f"{name}: {_why_empty(skipped)}")
+        rows += loaded
+        reasons += skipped
+    if reasons:
+        logger.warning("%s: %d rows are skipped: %s", path_or_id, len(reasons), _first_of(reasons))
+    return LoadedRows(rows, len(reasons))
 
 
-def _check(row: Row) -> Row:
+def load_configured(path_or_id: str, split: str, data: Any, reserved_tokens: Collection[str] = ()) -> LoadedRows:
+    """`load_rows` as the settings of the section data have it."""
+    return load_rows(
+        path_or_id,
+        split,
+        data.max_samples,
+        max_images=data.max_images_per_prompt,
+        reserved_tokens=reserved_tokens,
+        fetch_urls=data.fetch_urls,
+        on_bad_row=data.on_bad_row,
+    )
+
+
+def _good_rows(readers: Iterable[RowReader], check: Callable[[Row], Row], skipped: list[str] | None) -> Iterator[Row]:
+    """Rows that pass; why the others do not goes to `skipped`, or is raised where that is None."""
+    for read in readers:
+        try:
+            row = check(read())
+        except ValueError as error:
+            if skipped is None:
+                raise
+            skipped.append(str(error))
+        else:
+            yield row
+
+
+def _why_empty(skipped: list[str]) -> str:
+    if not skipped:
+        return "no rows in it; name a source that has some"
+    return f"none of its {len(skipped)} rows can be trained on: {_first_of(skipped)}"
+
+
+def _first_of(reasons: list[str]) -> str:
+    return " | ".join(reasons[:_NUM_REASONS]) + (" | ..." if len(reasons) > _NUM_REASONS else "")
+
+
+def _check(row: Row, max_images: int | None, reserved_tokens: Collection[str], fetch_urls: bool) -> Row:
+    _check_texts(row, reserved_tokens)
+    if max_images is not None and len(row.images) > max_images:
+        raise ValueError(
+            f"{row.source}: {len(row.images)} images, where --data.max_images_per_prompt allows {max_images}; raise it "
+            "or drop the row"
+        )
+    return _place_images(replace(row, images=tuple(_load_image(image, row, fetch_urls) for image in row.images)))
+
+
+def _check_texts(row: Row, reserved_tokens: Collection[str]) -> None:
     if not row.prompt.replace(IMAGE_PLACEHOLDER, "").strip():
         raise ValueError(f"{row.source}: the prompt is empty; write the problem's text or drop the row")
     if not row.label.strip():
         raise ValueError(f"{row.source}: the label is missing or empty; fill 'answer' or 'solution', or drop the row")
-    for image in row.images:
-        try:
-            decode_image(image)
-        except ValueError as error:
+    text = f"{row.system}\n{row.prompt}\n{row.label}"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{row.source}: half of a surrogate pair in its text ({error}); write it again") from error
+    for token in reserved_tokens:
+        if token in text:
             raise ValueError(
-                f"{row.source}: {error}; mend the image or its path (a relative path starts at the data file's folder)"
-            ) from error
-    return _place_images(row)
+                f"{row.source}: {token} in its text belongs to the model; write {IMAGE_PLACEHOLDER} where an image "
+                "stands"
+            )
+
+
+def _load_image(image: str | bytes, row: Row, fetch_urls: bool) -> str | bytes:
+    """Path or bytes of an image that decodes; bytes for a URL."""
+    url = image if isinstance(image, str) and is_url(image) else None
+    if url and not fetch_urls:
+        raise ValueError(f"{row.source}: {url} is not fetched; set --data.fetch_urls, or download it and name the file")
+    try:
+        image = fetch_image(url) if url else image
+        size = decode_image(image).size
+    except ValueError as error:
+        problem = f"{url}: {error}; mend the URL" if url else f"{error}; mend the image or its path"
+        hint = "" if url else " (a relative path starts at the data file's folder)"
+        raise ValueError(f"{row.source}: {problem}{hint}") from error
+    if max(size) > _MAX_ASPECT_RATIO * min(size):
+        raise ValueError(
+            f"{row.source}: an image of {size[0]} x {size[1]} pixels is too narrow; its sides may differ by a factor "
+            f"of {_MAX_ASPECT_RATIO} at most"
+        )
+    return image
 
 
 def _place_images(row: Row) -> Row:

@@ -5,8 +5,8 @@ messages  {"messages": [{"role": "user", "content": "<image>Find x."}], "images"
 columns   {"problem" or "question": "Find x.", "images": [...] or "image": ..., "answer": "13"}; Geometry3K on the
           Hugging Face hub and most plain data sets
 
-The label is in "answer" or, failing that, in "solution", bare or inside <answer> tags. An image is a path, bytes, or
-a struct with "path" or "bytes" (base64 text in JSON).
+The label is in "answer" or, failing that, in "solution", bare or inside <answer> tags. An image is a path, a URL,
+bytes, or a struct with "path" or "bytes" (base64 text in JSON).
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import reprlib
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from pepo_rlhf.data.fetch import is_url
 from pepo_rlhf.data.row import Row
 
 _ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
@@ -30,12 +33,14 @@ def row_from_record(record: Mapping[str, Any], folder: Path, source: str, dataso
     neither schema, and for one that names no image: a problem without one says so with an empty list.
     """
     system, prompt = _read_prompt(record, source)
-    images = _first(record, "images", "image")
-    if images is None:
+    columns = [record[column] for column in ("images", "image") if record.get(column) is not None]
+    if not columns:
         raise ValueError(
             f"{source}: no image is named; fill 'images' or 'image', write \"images\": [] for a problem without one, "
             "or drop the row"
         )
+    # Of two columns, as in data sets that were joined, one may be empty.
+    images: Any = next((column for column in columns if column != []), [])
     images = images if isinstance(images, list) else [images]
     return Row(
         prompt=prompt,
@@ -72,25 +77,31 @@ def _read_prompt(record: Mapping[str, Any], source: str) -> tuple[str, str]:
 
 
 def _read_label(value: Any, source: str) -> str:
-    if not isinstance(value, str | int | float | None):
-        raise ValueError(f"{source}: the label must be a text or a number, not {value!r}; write the bare answer")
-    label = "" if value is None else str(value)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if value is None or value != value:  # pandas writes a missing number as NaN
+        return ""
+    if not isinstance(value, str | int | float | Decimal):
+        raise ValueError(
+            f"{source}: the label must be a text or a number, not {reprlib.repr(value)}; write the bare answer"
+        )
+    label = str(value)
     match = _ANSWER.search(label)
     return (match.group(1) if match else label).strip()
 
 
 def _read_image(value: Any, folder: Path, source: str) -> str | bytes:
-    """Absolute path or encoded bytes."""
+    """Absolute path, URL or encoded bytes."""
     match value:
         case bytes(data) | {"bytes": bytes(data)}:
             return data
         case {"bytes": str(text)}:
             return _decode_base64(text, source)
         case str(path) | {"path": str(path)}:
-            if path.startswith(("http://", "https://")):
-                raise ValueError(f"{source}: images are not fetched; download {path} and name the file")
-            return str(folder / path)
-    raise ValueError(f"{source}: an image must be a path or bytes, not {value!r}; write its path")
+            if path.startswith("data:"):
+                return _decode_base64(path.partition(",")[2], source)
+            return path if is_url(path) else str(folder / path)
+    raise ValueError(f"{source}: an image must be a path or bytes, not {reprlib.repr(value)}; write its path")
 
 
 def _decode_base64(text: str, source: str) -> bytes:

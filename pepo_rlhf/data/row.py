@@ -12,7 +12,7 @@ class Row:
     """A problem about images, and its label.
 
     prompt: user text, with one `<image>` where each image stands
-    images: absolute path or encoded bytes of each image, in the order of the placeholders
+    images: absolute path or encoded bytes of each image, in the order of the placeholders; until it is loaded, its URL
     label: what the rewards compare a response with
     source: where the row comes from, for messages: "train.jsonl:row 3"
     datasource: name of the dataset, for metrics per dataset

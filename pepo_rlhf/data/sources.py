@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from pepo_rlhf.data.geometry3k import read_problem_folders
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import Row
 
+RowReader = Callable[[], Row]
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _BATCH_ROWS = 64
 
 
-def read_source(name: str, split: str) -> Iterator[Row]:
-    """Rows of one source, read as they are asked for and not checked yet.
+def read_source(name: str, split: str) -> Iterator[RowReader]:
+    """Rows of one source, each as a function that reads it, so that a bad row does not end the ones after it.
 
     A file is a .jsonl or .parquet file, which holds one split. A folder holds problems.jsonl, <split>.jsonl, parquet
-    files as the hub lays them out, or InterGPS problem folders. Anything else that looks like owner/name is the id of
-    a data set on the hub. Raises ValueError naming what was looked for.
+    files as the hub lays them out, what `save_to_disk` of Hugging Face datasets wrote, or InterGPS problem folders.
+    Anything else that looks like owner/name is the id of a data set on the hub. Raises ValueError naming what was
+    looked for; a row's function raises ValueError naming the row.
     """
     path = Path(name).absolute()
     if path.is_file():
@@ -34,63 +36,89 @@ def read_source(name: str, split: str) -> Iterator[Row]:
     raise ValueError(f"{name}: no such file or folder, and not the owner/name of a data set on the hub")
 
 
-def _read_folder(folder: Path, split: str) -> Iterator[Row]:
-    for file in (folder / "problems.jsonl", folder / f"{split}.jsonl"):
-        if file.is_file():
-            return _read_file(file, folder.name)
-    patterns = [f"{split}.parquet", f"{split}-*.parquet", f"data/{split}-*.parquet"]
-    if files := [file for pattern in patterns for file in sorted(folder.glob(pattern))]:
-        return chain.from_iterable(_read_file(file, folder.name) for file in files)
+def _read_folder(folder: Path, split: str) -> Iterator[RowReader]:
+    patterns = ["problems.jsonl", f"{split}.jsonl", f"data/{split}.jsonl"]
+    patterns += [f"{split}.parquet", f"{split}-*.parquet", f"data/{split}.parquet", f"data/{split}-*.parquet"]
+    patterns += [f"{split}/*.parquet"]
+    for pattern in patterns:
+        if files := sorted(folder.glob(pattern)):
+            return chain.from_iterable(_read_file(file, folder.name) for file in files)
+    saved = ["dataset_dict.json", "state.json"]
+    if any((folder / file).is_file() for file in saved):
+        return _read_saved(folder, split)
     for problems in (folder / split, folder):
         if any(problems.glob("*/data.json")):
             return read_problem_folders(problems, folder.name)
-    layouts = ["problems.jsonl", f"{split}.jsonl", *patterns, f"{split}/*/data.json", "*/data.json"]
+    layouts = [*patterns, *saved, f"{split}/*/data.json", "*/data.json"]
     raise ValueError(f"{folder}: no data of the split {split!r}; looked for {', '.join(layouts)}")
 
 
-def _read_file(file: Path, datasource: str) -> Iterator[Row]:
+def _read_file(file: Path, datasource: str) -> Iterator[RowReader]:
     readers = {".jsonl": _read_jsonl, ".parquet": _read_parquet}
     if file.suffix not in readers:
         raise ValueError(f"{file}: not a data file; convert it to {' or '.join(readers)}")
-    for number, record in readers[file.suffix](file):
-        yield row_from_record(record, file.parent, f"{file}:row {number}", datasource)
+    return readers[file.suffix](file, datasource)
 
 
-def _read_jsonl(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Line number and record of each line; blank lines are no rows."""
+def _read_jsonl(file: Path, datasource: str) -> Iterator[RowReader]:
+    """Rows are counted by line; blank lines are no rows."""
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{file}:row {number}: not valid JSON ({error}); one object a line") from error
-            if not isinstance(record, dict):
-                raise ValueError(f"{file}:row {number}: not a JSON object; one object a line")
-            yield number, record
+            if line.strip():
+                yield partial(_row_from_line, line, file.parent, f"{file}:row {number}", datasource)
 
 
-def _read_parquet(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _row_from_line(line: bytes, folder: Path, source: str, datasource: str) -> Row:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{source}: not valid JSON ({error}); one object a line") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"{source}: not a JSON object; one object a line")
+    return row_from_record(record, folder, source, datasource)
+
+
+def _read_parquet(file: Path, datasource: str) -> Iterator[RowReader]:
+    from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
     try:
-        table = ParquetFile(file)
-    except ValueError as error:
+        batches = ParquetFile(file).iter_batches(batch_size=_BATCH_ROWS)
+        yield from _read_batches(batches, file.parent, str(file), datasource)
+    except (OSError, ArrowException) as error:
         raise ValueError(f"{file}: not a readable parquet file ({error}); write or download it again") from error
-    batches = table.iter_batches(batch_size=_BATCH_ROWS)
-    yield from enumerate((record for batch in batches for record in batch.to_pylist()), 1)
 
 
-def _read_hub(name: str, split: str) -> Iterator[Row]:
+def _read_hub(name: str, split: str) -> Iterator[RowReader]:
     import datasets
 
     try:
         dataset = datasets.load_dataset(name, split=split)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{name}: neither a path on disk nor a data set to load from the hub: {reason}") from error
+    return _read_dataset(dataset, Path(name).absolute(), f"{name}[{split}]", name)
+
+
+def _read_saved(folder: Path, split: str) -> Iterator[RowReader]:
+    import datasets
+
+    try:
+        dataset = datasets.load_from_disk(str(folder))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{name}: neither a path on disk nor a data set to load from the hub: {error}") from error
+        raise ValueError(f"{folder}: not a readable data set of save_to_disk ({error}); save it again") from error
+    if isinstance(dataset, datasets.DatasetDict):
+        if split not in dataset:
+            raise ValueError(f"{folder}: no split {split!r}; choose one of {', '.join(dataset)}")
+        dataset, folder = dataset[split], folder / split
+    return _read_dataset(dataset, folder, str(folder), folder.name)
+
+
+def _read_dataset(dataset, folder: Path, source: str, datasource: str) -> Iterator[RowReader]:
     # The arrow format leaves images encoded.
-    batches = dataset.with_format("arrow").iter(batch_size=_BATCH_ROWS)
-    records = (record for batch in batches for record in batch.to_pylist())
-    for number, record in enumerate(records, 1):
-        yield row_from_record(record, Path(name).absolute(), f"{name}[{split}]:row {number}", name)
+    return _read_batches(dataset.with_format("arrow").iter(batch_size=_BATCH_ROWS), folder, source, datasource)
+
+
+def _read_batches(batches, folder: Path, source: str, datasource: str) -> Iterator[RowReader]:
+    for number, record in enumerate((record for batch in batches for record in batch.to_pylist()), 1):
+        yield partial(row_from_record, record, folder, f"{source}:row {number}", datasource)

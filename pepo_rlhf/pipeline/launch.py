@@ -78,6 +78,8 @@ def start_engines(args, shared: PlacementGroup | None) -> list:
             actor.remote(
                 **_engine_arguments(args),
                 rewards=_reward_arguments(args),
+                min_pixels=args.data.min_pixels,
+                max_pixels=args.data.max_pixels,
                 seed=args.train.seed + index,
                 bundle_indices=bundles,
                 num_gpus=_SHARED_GPU if shared else 1,

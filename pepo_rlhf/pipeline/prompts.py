@@ -6,9 +6,9 @@ import torch
 from openrlhf.utils.logging_utils import init_logger
 from torch.utils.data import Dataset, RandomSampler
 
-from pepo_rlhf.data.load import load_rows
+from pepo_rlhf.data.load import LoadedRows, load_configured
 from pepo_rlhf.data.prompt import build_messages
-from pepo_rlhf.data.row import Row
+from pepo_rlhf.workers.policy import vision_token_ids
 
 logger = init_logger(__name__)
 
@@ -16,7 +16,8 @@ logger = init_logger(__name__)
 class PromptDataset(Dataset):
     """Rows as upstream's trainers want them: (data source, prompt text, label, images)."""
 
-    def __init__(self, rows: list[Row], processor) -> None:
+    def __init__(self, loaded: LoadedRows, processor) -> None:
+        self.num_skipped = loaded.num_skipped
         self.items = [
             (
                 row.datasource,
@@ -24,7 +25,7 @@ class PromptDataset(Dataset):
                 row.label,
                 list(row.images),
             )
-            for row in rows
+            for row in loaded.rows
         ]
 
     def __len__(self) -> int:
@@ -51,9 +52,7 @@ def prepare_datasets(strategy, processor):
         ValueError: for data that cannot be used (see load_rows), or less of it than one batch.
     """
     args = strategy.args
-    dataset = PromptDataset(
-        load_rows(args.data.prompt_dataset, args.data.prompt_split, args.data.max_samples), processor
-    )
+    dataset = _load(args.data.prompt_dataset, args.data.prompt_split, args.data, processor)
     num_prompts = prompts_per_episode(len(dataset), args)
     if num_left_out := len(dataset) - num_prompts:
         logger.warning(
@@ -64,12 +63,17 @@ def prepare_datasets(strategy, processor):
     train_loader = strategy.setup_dataloader(dataset, 1, collate_fn=dataset.collate, sampler=sampler)
     eval_loader = None
     if args.eval.dataset:
-        eval_dataset = PromptDataset(load_rows(args.eval.dataset, args.eval.split, args.data.max_samples), processor)
+        eval_dataset = _load(args.eval.dataset, args.eval.split, args.data, processor)
         eval_loader = strategy.setup_dataloader(
             eval_dataset, 1, shuffle=False, drop_last=False, collate_fn=eval_dataset.collate
         )
     num_updates = num_prompts * args.rollout.n_samples_per_prompt // args.train.batch_size
     return train_loader, eval_loader, num_updates * args.train.num_episodes * args.train.max_epochs
+
+
+def _load(path_or_id: str, split: str, data, processor) -> PromptDataset:
+    reserved_tokens = [processor.tokenizer.convert_ids_to_tokens(token_id) for token_id in vision_token_ids(processor)]
+    return PromptDataset(load_configured(path_or_id, split, data, reserved_tokens), processor)
 
 
 def prompts_per_episode(num_rows: int, args) -> int:

@@ -73,6 +73,7 @@ class PepoSamplesGenerator(SamplesGenerator):
         for experience in itertools.chain.from_iterable(batch):
             experience.info["flat_groups_dropped"] = torch.tensor([float(num_dropped - len(fill))])
             experience.info["flat_groups_kept"] = torch.tensor([float(len(fill))])
+            experience.info["rows_skipped"] = torch.tensor([float(self.prompts_dataloader.dataset.num_skipped)])
         return batch
 
     def _sample_groups(self, prompts, labels, images, first: int, **generate_kwargs) -> list[list[Experience]]:

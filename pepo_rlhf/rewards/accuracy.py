@@ -49,8 +49,8 @@ def extract_answer(response: str) -> str | None:
 def accuracy_reward(response: str, label: str) -> float:
     """1.0 if the first answer of the response equals the label, else 0.0.
 
-    Safe in threads: math-verify's own time-outs use signals and are off. What would keep sympy busy for minutes, such
-    as a tower of powers, is refused by its shape. That bounds the usual cases; a hard time limit takes a process.
+    What would keep sympy busy for minutes, such as a tower of powers, is refused by its shape: a wrong answer, where
+    the time limit of the reward service would make a grader error of it. math-verify's own time-outs are off.
     """
     answer = _normalise(extract_answer(response) or "")
     label = _normalise(label)

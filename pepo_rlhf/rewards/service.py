@@ -12,11 +12,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
@@ -27,7 +27,7 @@ _LOADING_SECONDS = 120  # for a user's file that loads a model
 
 
 class Grade(NamedTuple):
-    """What a response is worth. After a grader error `components` and `reward` are 0, and `error` says what happened."""
+    """What a response is worth. After a grader error components and reward are 0, and `error` says what happened."""
 
     components: dict[str, float]
     reward: float
@@ -61,16 +61,16 @@ class RewardService:
         timeout_seconds: float,
         memory_mb: int,
     ) -> None:
+        self._functions, self._memory_mb = functions, memory_mb
         self._names = [component_name(function) for function in functions]
         self._weights = weights
         self._timeout_seconds = timeout_seconds
-        self._threads = ThreadPoolExecutor(num_processes, thread_name_prefix="reward")
-        self._processes = [GraderProcess(functions, memory_mb) for _ in range(num_processes)]
-        self._idle: queue.SimpleQueue[GraderProcess] = queue.SimpleQueue()
-        # Loaded at once, so that a mistake shows at once.
-        list(self._threads.map(GraderProcess.start, self._processes))
-        for process in self._processes:
-            self._idle.put(process)
+        self._processes: list[GraderProcess] = []
+        # A process is killed when the thread that started it ends, so each thread has one of its own.
+        self._own = threading.local()
+        self._threads = ThreadPoolExecutor(num_processes, "reward", initializer=self._add_process)
+        # The first is started at once, so that a mistake shows at once; the others when there is work for them.
+        self._threads.submit(lambda: self._own.process.start()).result()
 
     def submit(self, response: str, label: str) -> Future[Grade]:
         return self._threads.submit(self._grade, response, label)
@@ -81,12 +81,12 @@ class RewardService:
         for process in self._processes:
             process.stop()
 
+    def _add_process(self) -> None:
+        self._own.process = GraderProcess(self._functions, self._memory_mb)
+        self._processes.append(self._own.process)
+
     def _grade(self, response: str, label: str) -> Grade:
-        process = self._idle.get()
-        try:
-            reply = process.grade(response, label, self._timeout_seconds)
-        finally:
-            self._idle.put(process)
+        reply = self._own.process.grade(response, label, self._timeout_seconds)
         if "error" in reply:
             return Grade(dict.fromkeys(self._names, 0.0), 0.0, reply["error"])
         components = reply["components"]
@@ -114,7 +114,7 @@ class GraderProcess:
         reply = self._receive(_LOADING_SECONDS)
         if "error" in reply:
             self.stop()
-            raise RewardError(reply["error"])
+            raise RewardError(f"the rewards do not load: {reply['error']}")
 
     def grade(self, response: str, label: str, timeout_seconds: float) -> dict:
         """Reply of the process, or {"error": text} where there is none in time."""

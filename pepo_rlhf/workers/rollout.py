@@ -14,6 +14,7 @@ from openrlhf.utils.utils import get_tokenizer
 from safetensors.torch import save_file
 
 from pepo_rlhf.data.images import decode_image
+from pepo_rlhf.data.pixel_limits import pixel_limits
 from pepo_rlhf.rewards import Grade, RewardService
 from pepo_rlhf.workers.policy import vision_token_ids
 
@@ -25,11 +26,16 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
 
     Args:
         rewards: arguments of the RewardService.
+        min_pixels, max_pixels: for `pixel_limits`, which engine and trainer share.
         engine_kwargs: as upstream, for vLLM's AsyncEngineArgs; `model` names the policy's folder or hub id.
     """
 
-    async def __init__(self, rewards: dict, **engine_kwargs) -> None:  # type: ignore[misc]  # Ray awaits it
+    async def __init__(  # type: ignore[misc]  # Ray awaits it
+        self, rewards: dict, min_pixels: int | None = None, max_pixels: int | None = None, **engine_kwargs
+    ) -> None:
         self.processor = get_tokenizer(engine_kwargs["model"], None)
+        self.pixel_limits = pixel_limits(self.processor, min_pixels, max_pixels)
+        engine_kwargs["mm_processor_kwargs"] = self.pixel_limits
         self.rewards = RewardService(**rewards)
         await super().__init__(**engine_kwargs, mm_pad_token_ids=vision_token_ids(self.processor))
 
@@ -42,7 +48,8 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
             One dict a sample, in the form that upstream's samples generator turns into an Experience.
 
         Raises:
-            ValueError: if prompt and response do not fit into `max_length` tokens.
+            ValueError: if prompt and response do not fit into `max_length` tokens, or the engine's prompt is not the
+                trainer's.
         """
         pictures = [decode_image(image) for image in images or []]
         prompt_ids, image_tensors = self._encode(prompt, pictures)
@@ -62,6 +69,8 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
                 for sample in range(num_samples)
             )
         )
+        for output in outputs:
+            require_same_prompt(output.prompt_token_ids, prompt_ids)
         grades = await asyncio.gather(*(self._grade(prompt, output, label) for output in outputs))
         return [
             self._as_sample(prompt, label, images, prompt_ids, image_tensors, output, grade)
@@ -73,7 +82,9 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
             return self.processor(text=[prompt], add_special_tokens=False, return_tensors="pt")["input_ids"][
                 0
             ].tolist(), None
-        encoded = self.processor(text=[prompt], images=pictures, add_special_tokens=False, return_tensors="pt")
+        encoded = self.processor(
+            text=[prompt], images=pictures, add_special_tokens=False, return_tensors="pt", **self.pixel_limits
+        )
         # What depends on the sequence length is rebuilt by the trainer over prompt and response.
         per_token = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
         return encoded["input_ids"][0].tolist(), {k: v for k, v in encoded.items() if k not in per_token}
@@ -140,6 +151,20 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         """Ends the processes of the engine and of the reward service."""
         self.llm.shutdown()
         self.rewards.close()
+
+
+def require_same_prompt(engine_ids: list[int], trainer_ids: list[int]) -> None:
+    """Raises ValueError unless the engine answered the very tokens, visual ones included, that are trained on."""
+    if engine_ids == trainer_ids:
+        return
+    pairs = enumerate(zip(engine_ids, trainer_ids, strict=False))
+    shorter = min(len(engine_ids), len(trainer_ids))
+    first = next((position for position, (engine, trainer) in pairs if engine != trainer), shorter)
+    raise ValueError(
+        f"the engine's prompt has {len(engine_ids)} tokens and the trainer's {len(trainer_ids)}, and they differ from "
+        f"position {first} on: both must resize images alike; look at the processor's files in the model folder, at "
+        "--data.min_pixels and --data.max_pixels, and whether vllm and transformers are versions that go together"
+    )
 
 
 def _with_seed(params, sample: int):

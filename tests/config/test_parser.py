@@ -69,10 +69,17 @@ def test_openrlhf_shell_recipes_are_understood():
 
 def test_yaml_spelling_of_lists_and_booleans_is_understood():
     config = parse_arguments(
-        [*REQUIRED, "--reward.functions", "[format, iou.py:reward]", "--actor.freeze_visual_encoder=false"]
+        [*REQUIRED, "--reward.functions", "[format, iou.py:overlap]", "--actor.freeze_visual_encoder=false"]
     )
-    assert config.reward.functions == ["format", "iou.py:reward"]
+    assert config.reward.functions == ["format", "iou.py:overlap"]
     assert config.actor.freeze_visual_encoder is False
+
+
+def test_weights_are_given_by_component_or_as_one_mapping():
+    by_component = [*REQUIRED, "--reward.weights.format", "0.1", "--reward.weights.accuracy", "0.9"]
+    as_one = [*REQUIRED, "--reward.weights", "{format: 0.1, accuracy: 0.9}"]
+    assert parse_arguments(by_component).reward.weights == {"format": 0.1, "accuracy": 0.9}
+    assert parse_arguments(as_one) == parse_arguments(by_component)
 
 
 def test_the_printed_configuration_reads_back_as_the_same_settings(tmp_path, capsys):

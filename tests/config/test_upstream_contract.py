@@ -26,8 +26,17 @@ COMMAND = OPENRLHF / "cli" / "train_ppo_ray.py"
 OURS = {
     "algo.dynamic_filtering_max_resamples",
     "algo.overlong_filtering_enable",
+    "data.fetch_urls",
+    "data.max_pixels",
+    "data.min_pixels",
+    "data.on_bad_row",
     "logger.wandb.enable",
     "reward.functions",
+    "reward.max_error_rate",
+    "reward.memory_mb",
+    "reward.num_processes",
+    "reward.timeout_seconds",
+    "reward.weights",
 }
 
 

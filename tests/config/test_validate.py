@@ -32,9 +32,22 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("values_in_range", {"eval.steps": 0}, "--eval.steps"),
     ("values_in_range", {"ckpt.save_steps": -2}, "--ckpt.save_steps"),
     ("values_in_range", {"reward.stop_properly_penalty_coef": 1.5}, "--reward.stop_properly_penalty_coef"),
+    ("values_in_range", {"reward.timeout_seconds": 0.0}, "--reward.timeout_seconds"),
+    ("values_in_range", {"reward.memory_mb": 0}, "--reward.memory_mb"),
+    ("values_in_range", {"reward.num_processes": 0}, "--reward.num_processes"),
+    ("values_in_range", {"reward.max_error_rate": 1.1}, "--reward.max_error_rate"),
+    ("values_in_range", {"data.min_pixels": 0}, "--data.min_pixels"),
+    ("values_in_range", {"data.max_pixels": -1}, "--data.max_pixels"),
+    ("pixel_limits_are_a_range", {"data.min_pixels": 3137, "data.max_pixels": 3136}, "--data.min_pixels 3137"),
     ("model_given", {"actor.model_name_or_path": None}, "--actor.model_name_or_path"),
     ("dataset_given", {"data.prompt_dataset": None}, "--data.prompt_dataset"),
     ("reward_given", {"reward.functions": []}, "--reward.functions"),
+    (
+        "components_have_names_of_their_own",
+        {"reward.functions": ["format", "mine.py:reward"]},
+        "--reward.functions mine.py:reward",
+    ),
+    ("weights_name_components", {"reward.weights": {"acuracy": 1.0}}, "none of --reward.functions: format, accuracy"),
     ("response_fits_context", {"rollout.max_new_tokens": 2048}, "--data.max_len"),
     (
         "length_penalty_fits_response",
@@ -177,6 +190,10 @@ ACCEPTED: list[dict[str, Any]] = [
         "algo.advantage.is_correction_threshold": [2e-4],
     },
     {"algo.advantage.is_correction_level": "token", "algo.advantage.is_correction_mode": "clip"},
+    {"reward.functions": ["format", "mine.py:shortness"], "reward.weights": {"shortness": 0.5, "format": -1.0}},
+    {"reward.max_error_rate": 0.0},
+    {"data.min_pixels": 3136, "data.max_pixels": 3136},
+    {"data.min_pixels": 3136},
     {"eval.temperature": 0.0, "actor.max_norm": 0.0, "pepo.alpha": 0.0, "data.max_images_per_prompt": 0},
 ]
 

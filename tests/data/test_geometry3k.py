@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,8 @@ def write(folder: Path, number: int, problem: dict) -> None:
 
 def test_the_label_is_the_text_of_the_chosen_choice(tmp_path: Path) -> None:
     write(tmp_path, 15, PROBLEM)
-    (row,) = read_problem_folders(tmp_path, "Geometry3K")
+    (read,) = read_problem_folders(tmp_path, "Geometry3K")
+    row = read()
     assert row.prompt == "Find y."
     assert row.images == (str(tmp_path / "15" / "img_diagram.png"),)
     assert row.label == r"5 \sqrt { 3 }"
@@ -29,27 +31,37 @@ def test_the_label_is_the_text_of_the_chosen_choice(tmp_path: Path) -> None:
 def test_problems_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     for number in (10, 2, 1):
         write(tmp_path, number, PROBLEM)
-    assert [Path(row.source).name for row in read_problem_folders(tmp_path, "")] == ["1", "2", "10"]
+    assert [Path(read().source).name for read in read_problem_folders(tmp_path, "")] == ["1", "2", "10"]
 
 
 @pytest.mark.parametrize("answer", ["E", "5", "", None])
 def test_an_answer_that_is_no_choice_is_refused(tmp_path: Path, answer: str | None) -> None:
     write(tmp_path, 15, PROBLEM | {"answer": answer})
+    (read,) = read_problem_folders(tmp_path, "")
     with pytest.raises(ValueError, match="15/data.json: 'answer' is .* none of the choices"):
-        list(read_problem_folders(tmp_path, ""))
+        read()
+
+
+@pytest.mark.parametrize("problem", [[], {}, PROBLEM | {"choices": "5"}, PROBLEM | {"problem_text": None}])
+def test_a_file_of_another_form_is_named(tmp_path: Path, problem: Any) -> None:
+    write(tmp_path, 15, problem)
+    (read,) = read_problem_folders(tmp_path, "")
+    with pytest.raises(ValueError, match="15/data.json: a problem has the text 'problem_text'"):
+        read()
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "15").mkdir()
     (tmp_path / "15" / "data.json").write_text('{"problem_text": "Fi')
+    (read,) = read_problem_folders(tmp_path, "")
     with pytest.raises(ValueError, match="15/data.json: not valid JSON"):
-        list(read_problem_folders(tmp_path, ""))
+        read()
 
 
 def test_the_real_sample_loads() -> None:
     if not SAMPLE.is_dir():
         pytest.skip(f"the Geometry3K sample is not at {SAMPLE}")
-    rows = load_rows(str(SAMPLE))
+    rows = load_rows(str(SAMPLE)).rows
     root, fraction = r"5 \sqrt { 3 }", r"\frac { 2 \sqrt { 2 } } { 5 }"
     assert [row.label for row in rows] == ["80", "13", "9", "48", root, "10", "120", "22", fraction, "16"]
     assert rows[1].prompt == "<image>\nFind x."

@@ -65,6 +65,18 @@ def test_a_photo_is_turned_upright() -> None:
     assert decode_image(encode(Image.new("RGB", (3, 2)), "JPEG", exif=exif)).size == (2, 3)
 
 
+def test_an_animation_is_its_first_frame() -> None:
+    later = [Image.new("RGB", (3, 2), BLACK)]
+    decoded = decode_image(encode(Image.new("RGB", (3, 2), RED), "GIF", save_all=True, append_images=later))
+    assert (decoded.size, decoded.mode, decoded.getpixel((0, 0))) == ((3, 2), "RGB", RED)
+
+
+def test_a_text_taken_for_a_path_does_not_flood_the_message() -> None:
+    with pytest.raises(ValueError, match="File name too long") as caught:
+        decode_image("iVBORw0KGgo" * 10_000)
+    assert len(str(caught.value)) < 400
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="absent.png does not exist"):
         decode_image(str(tmp_path / "absent.png"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,9 @@ def test_the_plain_schema() -> None:
         ({"bytes": b"png"}, b"png"),
         ({"bytes": base64.b64encode(b"png").decode()}, b"png"),
         (b"png", b"png"),
+        ("data:image/png;base64," + base64.b64encode(b"png").decode(), b"png"),
+        ("https://example.org/a.png", "https://example.org/a.png"),
+        ({"path": "HTTP://example.org/a.png", "bytes": None}, "HTTP://example.org/a.png"),
     ],
 )
 def test_every_way_to_give_an_image(image: object, expected: str | bytes) -> None:
@@ -70,6 +74,9 @@ def test_every_way_to_give_an_image(image: object, expected: str | bytes) -> Non
         ({"solution": "<think>3 x 5</think> <answer> 15 </answer>"}, "15"),
         ({"answer": 6.45}, "6.45"),
         ({"answer": 0}, "0"),
+        ({"answer": Decimal("6.40")}, "6.40"),
+        ({"answer": ["15"]}, "15"),
+        ({"answer": float("nan")}, ""),
         ({}, ""),
     ],
 )
@@ -85,14 +92,24 @@ def test_every_way_to_give_a_label(labels: dict, expected: str) -> None:
         ({"messages": [SYSTEM]}, "'messages' must be one user message"),
         ({"messages": [USER, {"role": "assistant", "content": "15"}]}, "'messages' must be one user message"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "content as one text"),
-        ({"problem": "x", "image": "https://example.org/a.png"}, "images are not fetched; download"),
         ({"problem": "x", "image": 7}, "an image must be a path or bytes, not 7"),
         ({"problem": "x", "images": [None]}, "an image must be a path or bytes, not None"),
         ({"problem": "x", "image": {"bytes": "not base64!"}}, "must be base64"),
-        ({"problem": "x", "image": "a.png", "answer": ["15"]}, "the label must be a text or a number"),
+        ({"problem": "x", "image": "data:image/png;base64,!"}, "must be base64"),
+        ({"problem": "x", "image": {"bytes": None, "path": None}}, "an image must be a path or bytes, not {'bytes'"),
+        ({"problem": "x", "image": {"bytes": list(range(256)) * 999}}, "an image must be a path or bytes"),
+        ({"problem": "x", "image": "a.png", "answer": ["15", "16"]}, "the label must be a text or a number"),
+        ({"problem": "x", "image": "a.png", "answer": {"value": "15"}}, "the label must be a text or a number"),
     ],
 )
 def test_a_record_that_cannot_be_read_is_named(record: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         read(record)
     assert str(caught.value).startswith("rows.jsonl:row 3: ")
+    assert len(str(caught.value)) < 400
+
+
+def test_an_empty_column_of_images_gives_way_to_one_that_names_some() -> None:
+    record = {"images": [], "image": "a.png", "problem": "Find x.", "answer": "15"}
+    assert read(record).images == ("/data/a.png",)
+    assert read(record | {"image": None}).images == ()

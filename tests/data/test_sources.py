@@ -41,28 +41,50 @@ def write_problem(folder: Path, answer: str) -> None:
 
 
 def labels(source: Path, split: str = "train") -> list[str]:
-    return [row.label for row in load_rows(str(source), split)]
+    return [row.label for row in load_rows(str(source), split).rows]
 
 
 def test_a_jsonl_file_counts_its_rows_by_line(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     write_jsonl(file)
     file.write_text(f"{file.read_text()}\n{file.read_text()}")
-    assert [row.source for row in load_rows(str(file))] == [f"{file}:row 1", f"{file}:row 3"]
+    assert [row.source for row in load_rows(str(file)).rows] == [f"{file}:row 1", f"{file}:row 3"]
 
 
 def test_a_parquet_file_with_encoded_images(tmp_path: Path) -> None:
     write_parquet(tmp_path / "rows.parquet", *[str(number) for number in range(100)])
-    rows = load_rows(str(tmp_path / "rows.parquet"))
+    rows = load_rows(str(tmp_path / "rows.parquet")).rows
     assert [row.label for row in rows] == [str(number) for number in range(100)]
     assert rows[99].source == f"{tmp_path / 'rows.parquet'}:row 100"
     assert rows[0].images == (png(),)
 
 
+def test_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "rows.jsonl")
+    line = (tmp_path / "rows.jsonl").read_bytes().strip()
+    (tmp_path / "rows.jsonl").write_bytes(b"\xef\xbb\xbf" + line + b"\r\n\r\n" + line + b"\r\n")
+    assert labels(tmp_path / "rows.jsonl") == ["13", "13"]
+
+
+def test_every_encoding_of_a_parquet_column_reads_alike(tmp_path: Path) -> None:
+    struct = pyarrow.struct({"bytes": pyarrow.large_binary(), "path": pyarrow.large_string()})
+    table = pyarrow.table(
+        {
+            "images": pyarrow.array([[{"bytes": png(), "path": None}]], pyarrow.large_list(struct)),
+            "image": pyarrow.nulls(1),
+            "problem": pyarrow.array(["<image>Find x."], pyarrow.large_string()),
+            "answer": pyarrow.array(["13"]).dictionary_encode(),
+        }
+    )
+    parquet.write_table(table, tmp_path / "rows.parquet")
+    (row,) = load_rows(str(tmp_path / "rows.parquet")).rows
+    assert (row.prompt, row.images, row.label) == ("<image>Find x.", (png(),), "13")
+
+
 def test_a_relative_source_gives_absolute_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_jsonl(tmp_path / "rows.jsonl")
     monkeypatch.chdir(tmp_path)
-    (row,) = load_rows("rows.jsonl")
+    (row,) = load_rows("rows.jsonl").rows
     assert row.images == (str(tmp_path / "a.png"),)
     assert row.datasource == f"{tmp_path.name}/rows"
 
@@ -85,12 +107,53 @@ def test_a_folder_laid_out_like_the_hub(tmp_path: Path) -> None:
     assert (labels(tmp_path), labels(tmp_path, "test")) == (["1", "2"], ["3"])
 
 
+def test_the_first_layout_of_a_folder_wins(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train.parquet", "1")
+    write_parquet(tmp_path / "data" / "train-00000-of-00001.parquet", "1")
+    assert labels(tmp_path) == ["1"]
+
+
+def test_a_folder_with_a_folder_of_shards_for_each_split(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "train" / "0001.parquet", "2")
+    write_parquet(tmp_path / "train" / "0000.parquet", "1")
+    assert labels(tmp_path) == ["1", "2"]
+
+
+def saved(answer: str) -> datasets.Dataset:
+    features = datasets.Features(
+        {"image": datasets.Image(), "problem": datasets.Value("string"), "answer": datasets.Value("string")}
+    )
+    record = {"image": {"bytes": png(), "path": None}, "problem": "<image>Find x.", "answer": answer}
+    return datasets.Dataset.from_list([record], features=features)
+
+
+def test_a_folder_of_save_to_disk(tmp_path: Path) -> None:
+    saved("1").save_to_disk(str(tmp_path / "geometry"))
+    (row,) = load_rows(str(tmp_path / "geometry")).rows
+    assert (row.label, row.images, row.datasource) == ("1", (png(),), "geometry")
+    assert row.source == f"{tmp_path / 'geometry'}:row 1"
+
+
+def test_a_folder_of_save_to_disk_with_splits(tmp_path: Path) -> None:
+    datasets.DatasetDict(train=saved("1"), test=saved("2")).save_to_disk(str(tmp_path / "geometry"))
+    assert (labels(tmp_path / "geometry"), labels(tmp_path / "geometry", "test")) == (["1"], ["2"])
+    with pytest.raises(ValueError, match="geometry: no split 'val'; choose one of train, test"):
+        labels(tmp_path / "geometry", "val")
+
+
+def test_a_damaged_folder_of_save_to_disk_is_named(tmp_path: Path) -> None:
+    saved("1").save_to_disk(str(tmp_path / "geometry"))
+    (tmp_path / "geometry" / "dataset_info.json").unlink()
+    with pytest.raises(ValueError, match="geometry: not a readable data set of save_to_disk"):
+        labels(tmp_path / "geometry")
+
+
 def test_problem_folders_with_and_without_splits(tmp_path: Path) -> None:
     write_problem(tmp_path / "train" / "0", "A")
     write_problem(tmp_path / "train" / "1", "A")
     assert labels(tmp_path) == ["13", "13"]
     assert labels(tmp_path / "train") == ["13", "13"]
-    (row, _) = load_rows(str(tmp_path))
+    (row, _) = load_rows(str(tmp_path)).rows
     assert row.prompt == "<image>\nFind x."
 
 
@@ -110,7 +173,7 @@ def test_a_data_set_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return datasets.Dataset.from_list([record, record], features=features)
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    rows = load_rows("hiyouga/geometry3k", "validation")
+    rows = load_rows("hiyouga/geometry3k", "validation").rows
     assert asked == [("hiyouga/geometry3k", "validation")]
     assert [row.source for row in rows] == [f"hiyouga/geometry3k[validation]:row {number}" for number in (1, 2)]
     assert (rows[0].images, rows[0].datasource) == ((png(),), "hiyouga/geometry3k")
@@ -141,7 +204,7 @@ def test_a_name_that_is_nothing_is_refused() -> None:
         load_rows("nowhere.jsonl")
 
 
-@pytest.mark.parametrize("line", [b'{"image": ', b"\xff\xfe\xfa", b"[1]", b"13"])
+@pytest.mark.parametrize("line", [b'{"image": ', b"\xff\xfe\xfa", b"[1]", b"13", b"[" * 10**5])
 def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
     write_jsonl(tmp_path / "rows.jsonl")
     with (tmp_path / "rows.jsonl").open("ab") as file:
@@ -151,6 +214,10 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
 
 
 def test_a_damaged_parquet_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "rows.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ValueError, match="rows.parquet: not a readable parquet file"):
-        load_rows(str(tmp_path / "rows.parquet"))
+    write_parquet(tmp_path / "rows.parquet", "13")
+    data = (tmp_path / "rows.parquet").read_bytes()
+    head, tail = data[: len(data) // 3], data[len(data) // 3 :]
+    for damaged in (b"", b"PAR1", data[: len(data) // 2], b"\xff" * len(head) + tail):
+        (tmp_path / "rows.parquet").write_bytes(damaged)
+        with pytest.raises(ValueError, match="rows.parquet: not a readable parquet file"):
+            load_rows(str(tmp_path / "rows.parquet"))

@@ -1,15 +1,17 @@
 """Policy, reference and rollout workers on one set of real engines: scores, weight sync, placeholders."""
 
 import copy
+import io
 
 import pytest
 import ray
 import torch
+from PIL import Image
 from vllm import SamplingParams
 
 from pepo_rlhf.config import Config, to_arguments
 from pepo_rlhf.core import visual_similarity
-from pepo_rlhf.data.load import load_rows
+from pepo_rlhf.data import LoadedRows, Row, load_rows
 from pepo_rlhf.pipeline.prompts import PromptDataset
 from pepo_rlhf.runtime import cluster
 from pepo_rlhf.workers.policy import vision_token_ids
@@ -21,6 +23,7 @@ def args(tiny_model, problems, tmp_path_factory):
     config.actor.model_name_or_path, config.data.prompt_dataset = str(tiny_model), str(problems)
     config.actor.freeze_visual_encoder = False
     config.data.max_len = 448
+    config.data.min_pixels, config.data.max_pixels = 84 * 84, 140 * 140  # the model's own: 56 * 56, 112 * 112
     config.train.batch_size = config.train.micro_batch_size = 4
     config.vllm.enforce_eager = True
     config.run.dir = str(tmp_path_factory.mktemp("run"))
@@ -118,6 +121,25 @@ def test_scores_equal_the_formulas_over_hidden_states_and_logits(args, workers, 
     torch.testing.assert_close(scores.action_log_probs[0, columns].double(), log_probs[columns], atol=2e-6, rtol=1e-5)
     torch.testing.assert_close(scores.visual_similarity[0, columns], similarity[columns], atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(scores.entropy[0, columns].double(), entropy[columns], atol=2e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("side", "num_visual"),
+    [
+        (28, 9),  # enlarged to 84 x 84: 3 x 3 visual tokens of 28 x 28 pixels, where the model's own limit makes 4
+        (112, 16),  # within the limits
+        (280, 25),  # shrunk to 140 x 140: 5 x 5, where the model's own limit makes 16
+    ],
+)
+def test_pixel_limits_hold_in_trainer_and_engine(args, workers, processor, side, num_visual):
+    """The engine's prompt is compared with the trainer's in every call: had it other limits, this would raise."""
+    _, engine = workers
+    png = io.BytesIO()
+    Image.new("RGB", (side, side), "white").save(png, "PNG")
+    row = Row("<image>Find x.", (png.getvalue(),), "13", "here:row 1", "here")
+    (item,) = PromptDataset(LoadedRows([row], num_skipped=0), processor)
+    response = sample(engine, args, item[1:], num_samples=1)[0]
+    assert response["observation_tokens"].count(processor.image_token_id) == num_visual
 
 
 def test_rollout_and_trainer_agree_before_any_update(args, workers, prompt):

@@ -27,7 +27,8 @@ FLAT, SPREAD = [1.0, 1.0], [0.0, 1.0]
 def generator(filtering=False, max_resamples=3):
     args = to_arguments(Config())
     args.algo.dynamic_filtering_max_resamples = max_resamples
-    made = ListedGenerator(SimpleNamespace(args=args), [], None, None, [])
+    loader = SimpleNamespace(dataset=SimpleNamespace(num_skipped=3))
+    made = ListedGenerator(SimpleNamespace(args=args), loader, None, None, [])
     made.filtering = filtering
     return made
 
@@ -51,6 +52,11 @@ def test_flat_groups_are_replaced_and_counted():
     assert num_drawn == 4
     assert experiences[0].info["flat_groups_dropped"] == 2
     assert experiences[0].info["flat_groups_kept"] == 0
+
+
+def test_every_sample_carries_the_number_of_skipped_rows():
+    *_, experiences = draw(generator(), [SPREAD, SPREAD], 2)
+    assert [experience.info["rows_skipped"].item() for experience in experiences] == [3.0] * 4
 
 
 def test_without_filtering_flat_groups_stay():

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pepo_rlhf.rewards import load_rewards
+from pepo_rlhf.rewards import RewardError, load_rewards
 
 GOOD = "<think>30 + 50</think><answer>80</answer>"
 
@@ -17,12 +16,10 @@ def write(path: Path, code: str) -> str:
     return str(path)
 
 
-def test_components_are_named_and_summed() -> None:
+def test_components_are_named() -> None:
     reward = load_rewards(["format", "accuracy"])
     assert reward(GOOD, "80") == {"format": 1.0, "accuracy": 1.0}
-    components = reward(GOOD, "81")
-    assert components == {"format": 1.0, "accuracy": 0.0}
-    assert reward.total(components) == 1.0
+    assert reward(GOOD, "81") == {"format": 1.0, "accuracy": 0.0}
 
 
 def test_a_users_function_is_called_with_response_and_label(tmp_path: Path) -> None:
@@ -44,14 +41,6 @@ def scaled(response, label):
     assert load_rewards([f"{write(tmp_path / 'mine.py', code)}:scaled"])("a", "b") == {"scaled": 0.25}
 
 
-def test_it_pickles_and_loads_the_functions_in_the_other_process(tmp_path: Path) -> None:
-    file = write(tmp_path / "mine.py", "def half(response, label):\n    return 0.5\n")
-    pickled = pickle.dumps(load_rewards(["format", f"{file}:half"]))
-    code = f"import pickle; print(pickle.loads({pickled!r})('', '80'))"
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert printed.strip() == "{'format': 0.0, 'half': 0.5}"
-
-
 @pytest.mark.parametrize(
     ("names", "message"),
     [
@@ -67,7 +56,7 @@ def test_it_pickles_and_loads_the_functions_in_the_other_process(tmp_path: Path)
 )
 def test_a_mistake_in_the_names_shows_when_loading(tmp_path: Path, names: list[str], message: str) -> None:
     file = write(tmp_path / "mine.py", "constant = 3\ndef half(response, label):\n    return 0.5\n")
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(RewardError, match=message) as caught:
         load_rewards([name.format(file=file, folder=tmp_path) for name in names])
     assert "\n" not in str(caught.value)
 
@@ -78,21 +67,19 @@ def test_an_error_in_the_users_file_is_passed_on(tmp_path: Path) -> None:
         load_rewards([f"{file}:half"])
 
 
-def test_an_exception_keeps_its_type_and_gets_a_note(tmp_path: Path) -> None:
+def test_an_exception_keeps_its_type_and_names_its_component(tmp_path: Path) -> None:
     file = write(tmp_path / "mine.py", "def broken(response, label):\n    return {}[label]\n")
     with pytest.raises(KeyError) as caught:
-        load_rewards([f"{file}:broken"])("r" * 1000, "80")
-    (note,) = caught.value.__notes__
-    assert "'broken'" in note
-    assert "r" * 200 in note
-    assert "r" * 201 not in note
+        load_rewards(["format", f"{file}:broken"])("a", "80")
+    assert caught.value.__notes__ == ["raised by the reward component 'broken'"]
 
 
 @pytest.mark.parametrize("value", ["None", "'1.0'", "float('nan')", "float('inf')", "[1.0]", "1j"])
 def test_a_component_must_return_a_finite_number(tmp_path: Path, value: str) -> None:
     file = write(tmp_path / "mine.py", f"def odd(response, label):\n    return {value}\n")
-    with pytest.raises(ValueError, match="'odd' returned .* not a finite number"):
+    with pytest.raises(ValueError, match="is not a finite number") as caught:
         load_rewards([f"{file}:odd"])("a", "b")
+    assert caught.value.__notes__ == ["raised by the reward component 'odd'"]
 
 
 @pytest.mark.parametrize("value", ["1", "True", "__import__('numpy').float32(1)"])

@@ -70,7 +70,7 @@ def test_written_dataset_loads_with_its_pictures_and_splits_share_a_folder(tmp_p
     write_dataset(tmp_path / "train.jsonl", 5, seed=3)
     write_dataset(tmp_path / "test.jsonl", 5, seed=3, split="test")
     for split in ("train", "test"):
-        loaded = load_rows(str(tmp_path / f"{split}.jsonl"))
+        loaded = load_rows(str(tmp_path / f"{split}.jsonl")).rows
         for row, record in zip(generate(5, 3, split), loaded, strict=True):
             assert record.prompt == f"<image>How many {row.colour} squares are there?"
             assert record.label == str(row.count)
