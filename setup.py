@@ -29,7 +29,6 @@ setup(
         "jsonargparse==4.53.0",
         "math-verify==0.9.0",
         "matplotlib",
-        "pebble==5.2.3",
         "peft==0.21.2",
         "pillow",
         "pyarrow",

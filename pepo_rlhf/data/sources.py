@@ -107,11 +107,12 @@ def _read_saved(folder: Path, split: str) -> Iterator[RowReader]:
         dataset = datasets.load_from_disk(str(folder))
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder}: not a readable data set of save_to_disk ({error}); save it again") from error
+    source = str(folder)
     if isinstance(dataset, datasets.DatasetDict):
         if split not in dataset:
             raise ValueError(f"{folder}: no split {split!r}; choose one of {', '.join(dataset)}")
-        dataset, folder = dataset[split], folder / split
-    return _read_dataset(dataset, folder, str(folder), folder.name)
+        dataset, source = dataset[split], f"{folder}[{split}]"
+    return _read_dataset(dataset, folder, source, folder.name)
 
 
 def _read_dataset(dataset, folder: Path, source: str, datasource: str) -> Iterator[RowReader]:

@@ -38,7 +38,8 @@ def make_neutral(group: list[Experience]) -> None:
     """Gives the ungraded responses to a prompt the mean reward of the graded ones, in place.
 
     Their advantage within the group is then 0: a failure of the grader is no reason to make a response less likely.
-    Metrics keep the 0 that they were logged with. Where the whole group is ungraded, it is flat, and all advantages 0.
+    The metric `reward` takes that mean too; `score` and the components count them as 0. A group that is ungraded as a
+    whole is flat, and its advantages are 0 anyway.
     """
     graded = [experience.rewards.item() for experience in group if not experience.info["reward_errors"]]
     for experience in group:

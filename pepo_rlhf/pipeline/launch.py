@@ -9,6 +9,7 @@ from openrlhf.utils import get_strategy
 from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from pepo_rlhf.runtime import cpu
 from pepo_rlhf.workers.policy import PolicyActor
 from pepo_rlhf.workers.reference import ReferenceActor
 from pepo_rlhf.workers.rollout import RolloutActor
@@ -109,6 +110,7 @@ def _engine_arguments(args) -> dict:
         # Log-probs of the distribution that was sampled from (temperature, top-p), as the trainer computes them.
         "logprobs_mode": "processed_logprobs",
         "max_logprobs": 1,
+        **cpu.engine_arguments(),
     }
 
 

@@ -1,4 +1,4 @@
-"""The run's numbers: metrics.jsonl, one object a step; evaluations.jsonl, one an evaluation; a line of each to look at."""
+"""The run's numbers: metrics.jsonl, one object a step; evaluations.jsonl, one an evaluation; and a line of each."""
 
 from __future__ import annotations
 

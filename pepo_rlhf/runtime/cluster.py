@@ -64,6 +64,7 @@ def worker_environment(args) -> dict[str, str]:
         # One line a step is what a user wants to read; progress bars in a log are not.
         "PYTHONWARNINGS": "ignore",
         "TQDM_DISABLE": "1",
+        "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of the calls that nobody waits for once the first has failed
         "VLLM_LOGGING_LEVEL": "WARNING",
     }
     if not torch.cuda.is_available():

@@ -43,6 +43,16 @@ def _adapt_replay_buffer(module) -> None:
     module.NaiveReplayBuffer.__init__ = init_on_cpu
 
 
+def engine_arguments() -> dict:
+    """vLLM's settings that only a machine without CUDA needs."""
+    import torch
+
+    if torch.cuda.is_available():
+        return {}
+    # After part of a prompt vLLM 0.29 rewinds a seeded request's generator, which CPU generators cannot: it dies.
+    return {"enable_chunked_prefill": False}
+
+
 # Module -> what is done to it right after its import.
 ADAPTATIONS = {
     "torch": _adapt_torch,

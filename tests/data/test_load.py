@@ -122,16 +122,16 @@ def test_a_row_that_no_run_could_use_is_named(tmp_path: Path, change: dict, mess
 
 
 def test_an_image_at_a_url_is_fetched_into_bytes_if_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    image, asked = png(), []
 
     def fetch(url: str) -> bytes:
         asked.append(url)
-        return png()
+        return image
 
     monkeypatch.setattr(load, "fetch_image", fetch)
     file = write(tmp_path, GOOD | {"image": "https://example.org/a.png"})
     (row,) = load_rows(file, fetch_urls=True).rows
-    assert (asked, row.images) == (["https://example.org/a.png"], (png(),))
+    assert (asked, row.images) == (["https://example.org/a.png"], (image,))
 
 
 @pytest.mark.parametrize("answer", [b"<html>Not found</html>", ValueError("the server answers 404 Not Found")])

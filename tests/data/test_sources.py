@@ -136,7 +136,8 @@ def test_a_folder_of_save_to_disk(tmp_path: Path) -> None:
 
 def test_a_folder_of_save_to_disk_with_splits(tmp_path: Path) -> None:
     datasets.DatasetDict(train=saved("1"), test=saved("2")).save_to_disk(str(tmp_path / "geometry"))
-    assert (labels(tmp_path / "geometry"), labels(tmp_path / "geometry", "test")) == (["1"], ["2"])
+    (row,) = load_rows(str(tmp_path / "geometry"), "test").rows
+    assert (row.label, row.datasource, row.source) == ("2", "geometry", f"{tmp_path / 'geometry'}[test]:row 1")
     with pytest.raises(ValueError, match="geometry: no split 'val'; choose one of train, test"):
         labels(tmp_path / "geometry", "val")
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl
 
-RUN_PROCESSES = ("ray::", "raylet", "gcs_server", "EngineCore", "VLLM::", "pepo_rlhf.train")
+RUN_PROCESSES = ("pepo_rlhf.rewards", "ray::", "raylet", "gcs_server", "EngineCore", "VLLM::", "pepo_rlhf.train")
 
 
 @pytest.fixture(scope="session")

@@ -154,6 +154,15 @@ def test_same_seed_same_responses_and_samples_differ(args, workers, prompt):
     assert first[0]["observation_tokens"] != first[1]["observation_tokens"]
 
 
+def test_more_prompts_at_once_than_one_engine_step_takes(args, workers, prompt):
+    """vLLM would cut the last of them in two, and die of it on a CPU: see runtime/cpu.py."""
+    _, engine = workers
+    text, label, images = prompt
+    params = SamplingParams(temperature=1.0, max_tokens=2, logprobs=0, seed=0)
+    calls = [engine.generate_responses.remote(text, label, images, params, args.data.max_len, 4) for _ in range(40)]
+    assert [len(responses) for responses in ray.get(calls)] == [4] * 40
+
+
 def test_placeholders_cannot_be_sampled(args, workers, prompt, processor):
     """Even when the policy wants nothing else: the bias that the samples generator sets beats any logit."""
     from pepo_rlhf.pipeline.samples import forbidden_tokens

@@ -16,7 +16,7 @@ def group(*rewards: float | None) -> list[Experience]:
     return [
         Experience(
             rewards=torch.tensor([0.0 if reward is None else reward]),
-            info={"reward": torch.tensor([reward or 0.0]), "reward_errors": torch.tensor([float(reward is None)])},
+            info={"reward_errors": torch.tensor([float(reward is None)])},
         )
         for reward in rewards
     ]
@@ -68,8 +68,5 @@ def test_a_flat_group_stays_flat(num_graded: int) -> None:
         assert len(set(rewards_of(group(*[reward] * num_graded, None)))) == 1
 
 
-def test_the_logged_reward_stays_zero_and_a_group_of_errors_is_left_alone() -> None:
-    experiences = group(1.0, None)
-    make_neutral(experiences)
-    assert experiences[1].info["reward"] == 0.0
+def test_a_group_of_errors_is_flat() -> None:
     assert rewards_of(group(None, None)) == [0.0, 0.0]

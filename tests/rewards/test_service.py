@@ -25,12 +25,14 @@ def start(*functions: str, weights: dict[str, float] | None = None, num_processe
     )
 
 
-def graders() -> set[int]:
-    """Ids of the grader processes that live."""
+def graders(path: Path) -> set[int]:
+    """Ids of the processes that live and run verifiers of the file or folder."""
     return {
-        process.pid
-        for process in psutil.process_iter()
-        if process.status() != psutil.STATUS_ZOMBIE and "pepo_rlhf.rewards.grader" in process.cmdline()
+        process.info["pid"]
+        for process in psutil.process_iter(["pid", "cmdline", "status"])
+        if process.info["status"] != psutil.STATUS_ZOMBIE
+        and "pepo_rlhf.rewards.grader" in (process.info["cmdline"] or [])
+        and any(str(path) in word for word in process.info["cmdline"])
     }
 
 
@@ -93,23 +95,23 @@ def test_verifiers_may_print_and_find_no_input(odd_file: Path) -> None:
 
 
 def test_processes_work_side_by_side_and_end_with_the_service(odd_file: Path) -> None:
-    before = graders()
+    before = graders(odd_file)
     service = start(f"{odd_file}:process_id", f"{odd_file}:odd", num_processes=2)
     hanging = service.submit("hang", "80")
     answers = [service.submit(GOOD, "80") for _ in range(5)]
     assert len({answer.result().components["process_id"] for answer in answers}) == 1
     assert not hanging.done(), "the other process waits for nobody"
-    assert len(graders() - before) == 2
+    assert len(graders(odd_file) - before) == 2
     service.close()
     assert hanging.result().headline == "no result within 1 s"
-    assert graders() == before
+    assert graders(odd_file) == before
 
 
 def test_what_a_verifier_started_ends_with_its_process(odd_file: Path) -> None:
-    before = graders()
+    before = graders(odd_file)
     with closing(start(f"{odd_file}:odd")) as service:
         service.submit("hang_in_a_child", "80").result()
-        assert graders() == before
+        assert graders(odd_file) == before
 
 
 def test_a_hanging_grader_does_not_outlive_a_killed_parent(odd_file: Path) -> None:
@@ -119,14 +121,14 @@ service = RewardService(["{odd_file}:odd"], weights={{}}, num_processes=1, timeo
 service.submit("hang_in_c", "80")
 print("started", flush=True)
 """
-    before = graders()
+    before = graders(odd_file)
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None and parent.stdout.readline() == "started\n"
-    assert len(graders() - before) == 1
+    assert len(graders(odd_file) - before) == 1
     os.kill(parent.pid, signal.SIGKILL)
     parent.communicate()
     deadline = time.monotonic() + 5
-    while graders() != before:
+    while graders(odd_file) != before:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -142,10 +144,9 @@ print("started", flush=True)
 )
 def test_functions_that_do_not_load_are_told_at_once(tmp_path: Path, code: str, message: str) -> None:
     (tmp_path / "mine.py").write_text(code)
-    before = graders()
     with pytest.raises(RewardError, match=f"(?s)the rewards do not load: .*{message}"):
         start(f"{tmp_path}/mine.py:mine")
-    assert graders() == before
+    assert graders(tmp_path) == set()
 
 
 def test_what_a_file_loads_is_on_top_of_the_memory_limit(tmp_path: Path) -> None:
