@@ -36,11 +36,12 @@ def test_loss_is_the_mean_over_the_response_and_its_end_token(folder):
     torch.testing.assert_close(response_loss(model, processor, [row], [2]), expected)
 
 
-def test_an_untrained_model_is_about_as_surprised_as_a_uniform_one(folder):
+def test_an_untrained_model_knows_nothing(folder):
     model, processor = load(folder)
     rows = generate(4, seed=1)
     loss = response_loss(model, processor, rows, [row.count for row in rows])
-    assert abs(loss.item() - math.log(len(processor.tokenizer))) < 0.5
+    # Guessing evenly costs log(vocabulary); the random logits, of variance about one, add about half a nat.
+    assert abs(loss.item() - math.log(len(processor.tokenizer)) - 0.5) < 0.5
 
 
 def test_training_lowers_the_loss_reports_progress_and_repeats(folder, capsys):
