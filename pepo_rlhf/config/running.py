@@ -105,8 +105,8 @@ class DeepSpeed:
 
     zero_stage: int = 2
     """ZeRO stage: what is partitioned over GPUs."""
-    param_dtype: Literal["bf16", "fp16"] = "bf16"
-    """Data type of the weights."""
+    param_dtype: Literal["bf16", "fp16", "fp32"] = "bf16"
+    """Data type of the weights, in trainer and engine. fp32 is for CPUs, most of which are slow at the others."""
     attn_implementation: str = "auto"
     """Attention in transformers; auto is flash_attention_2 on CUDA with flash-attn installed, and sdpa otherwise."""
     experts_implementation: Literal["eager", "batched_mm", "grouped_mm", "deepgemm"] | None = None

@@ -96,7 +96,7 @@ def _engine_arguments(args) -> dict:
     return {
         "model": args.actor.model_name_or_path,
         "trust_remote_code": args.run.trust_remote_code,
-        "dtype": {"bf16": "bfloat16", "fp16": "float16"}[args.ds.param_dtype],
+        "dtype": {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[args.ds.param_dtype],
         "max_model_len": args.data.max_len,
         "limit_mm_per_prompt": {"image": args.data.max_images_per_prompt},
         "tensor_parallel_size": args.vllm.tensor_parallel_size,

@@ -70,7 +70,8 @@ def worker_environment(args) -> dict[str, str]:
     if not torch.cuda.is_available():
         variables |= {
             "DS_ACCELERATOR": "cpu",
-            "OMP_NUM_THREADS": "1",  # policy, reference and engine share the cores
+            # Policy, reference and engine mostly take turns; the ranks of one group work at the same time.
+            "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // args.actor.num_gpus_per_node)),
             "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB an engine
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         }

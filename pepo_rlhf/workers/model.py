@@ -60,6 +60,11 @@ class VisionLanguageActor(Actor):
         return PolicyScores(action_log_probs, similarity.result()[:, 1:], entropy)
 
 
+def convert_to_torch_dtype(param_dtype: str) -> torch.dtype:
+    """`--ds.param_dtype` as torch's type."""
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[param_dtype]
+
+
 def choose_attention() -> str:
     """flash_attention_2 on CUDA where flash-attn is installed, sdpa otherwise."""
     spec = importlib.util.find_spec("flash_attn")

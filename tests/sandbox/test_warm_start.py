@@ -16,6 +16,15 @@ def folder(tmp_path_factory):
     return build_tiny_qwen2_5_vl(tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Results repeat for a number of threads, and threads that spin on a busy machine take minutes for seconds."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def load(folder):
     return AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32), AutoProcessor.from_pretrained(
         folder
