@@ -51,9 +51,9 @@ def check_inputs(args) -> None:
 
     try:
         AutoConfig.from_pretrained(args.actor.model_name_or_path, trust_remote_code=True)
-    except OSError as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise ValueError(f"--actor.model_name_or_path {args.actor.model_name_or_path}: {first_line}") from error
+    except (OSError, ValueError) as error:
+        reason = " ".join([str(error).strip().splitlines()[0], *getattr(error, "__notes__", [])])
+        raise ValueError(f"--actor.model_name_or_path {args.actor.model_name_or_path}: {reason}") from error
     load_rewards(args.reward.functions)
     load_configured(args.data.prompt_dataset, args.data.prompt_split, args.data)
     if args.eval.dataset:
