@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import sys
 from pathlib import Path
@@ -11,12 +12,14 @@ import yaml
 
 from pepo_rlhf import runtime
 from pepo_rlhf.config import Config, parse_arguments, to_arguments
+from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
 
 
 def main() -> None:
     config = parse_arguments()
     args = to_arguments(config)
     runtime.install()
+    os.environ[TRUST_REMOTE_CODE] = "1" if args.run.trust_remote_code else "0"
     try:
         check_inputs(args)
         write_config(config, Path(args.run.dir))

@@ -76,4 +76,5 @@ def worker_environment(args) -> dict[str, str]:
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         }
     variables = {name: os.environ.get(name, value) for name, value in variables.items()}
+    # From the flag alone: a variable left over in the user's shell must not open the gate.
     return variables | {TRUST_REMOTE_CODE: "1" if args.run.trust_remote_code else "0"}
