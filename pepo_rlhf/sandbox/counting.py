@@ -113,7 +113,7 @@ def write_dataset(path: Path, num_rows: int, seed: int, split: Split = "train") 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder to write train.jsonl and test.jsonl to")
-    parser.add_argument("--num_train", type=int, default=1024, help="rows to train on")
+    parser.add_argument("--num_train", type=int, default=768, help="rows to train on")
     parser.add_argument("--num_test", type=int, default=200, help="held-out rows")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
