@@ -87,7 +87,7 @@ def main() -> None:
     runtime.install()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the model to")
-    # Seeds differ in how far they get in 460 steps; this one counts without a mistake after phase one.
+    # Seeds differ widely in how many steps they need; the default one learns to count within phase one.
     parser.add_argument("--seed", type=int, default=2, help="seed of the weights, the rows and the training")
     parser.add_argument("--steps", type=int, default=460, help="steps on correct demonstrations")
     parser.add_argument("--noisy_steps", type=int, default=60, help="steps on demonstrations with mostly random counts")
