@@ -40,6 +40,7 @@ setup(
         "cpu": CPU,
         "gpu": GPU,
         "test": ["hypothesis", "pytest", "pytest-timeout"],
+        "trackio": ["trackio"],
         "dev": ["mypy", "ruff", "types-PyYAML"],
     },
     package_data={"pepo_rlhf.runtime": ["site/*.py"]},

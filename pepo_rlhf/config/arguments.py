@@ -26,8 +26,6 @@ DERIVED: dict[str, Callable[[Config], Any]] = {
     "ckpt.output_dir": lambda c: str(Path(c.run.dir, "model").absolute()),
     "logger.tensorboard_dir": lambda c: str(Path(c.run.dir, "tensorboard").absolute()),
     "logger.wandb.run_name": lambda c: c.logger.wandb.run_name or Path(c.run.dir).resolve().name,
-    # A marker, not the secret: upstream tests its truth, and the library finds the key in the environment.
-    "logger.wandb.key": lambda c: "WANDB_API_KEY" if c.logger.wandb.enable else None,
 }
 
 

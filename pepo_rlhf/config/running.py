@@ -165,7 +165,17 @@ class Wandb:
     project: str = "openrlhf_train_ppo"
     """Project."""
     run_name: str | None = None
-    """Name of the run, in TensorBoard too; None is the last part of run.dir."""
+    """Name of the run, in every tracker; None is the last part of run.dir."""
+
+
+@dataclass(kw_only=True)
+class Trackio:
+    """trackio, a local tracker with wandb's interface; pip install trackio"""
+
+    enable: bool = False
+    """Log to trackio."""
+    project: str = "pepo_rlhf"
+    """Project."""
 
 
 @dataclass(kw_only=True)
@@ -175,3 +185,4 @@ class Logger:
     logging_steps: int = 1
     """Log every so many steps."""
     wandb: Wandb = field(default_factory=Wandb)
+    trackio: Trackio = field(default_factory=Trackio)

@@ -5,6 +5,7 @@ A rule is a function of the settings that returns what is wrong, in one line tha
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 
@@ -149,6 +150,12 @@ def generation_fills_a_batch(config: Config) -> str | None:
     return None
 
 
+def trackio_is_installed(config: Config) -> str | None:
+    if config.logger.trackio.enable and importlib.util.find_spec("trackio") is None:
+        return "--logger.trackio.enable needs a package that is not installed: pip install trackio"
+    return None
+
+
 def wandb_has_a_key(config: Config) -> str | None:
     if not config.logger.wandb.enable or os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_MODE") == "offline":
         return None
@@ -178,5 +185,6 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     placement.colocated_models_match,
     placement.colocated_engines_match,
     placement.sleep_is_possible,
+    trackio_is_installed,
     wandb_has_a_key,
 )

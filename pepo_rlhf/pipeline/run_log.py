@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import numbers
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 # Upstream's names -> ours. Every other number of the status goes in under its own name.
 _NAMES = {
@@ -27,12 +29,14 @@ class RunLog:
 
     Args:
         run_dir: the run's folder; made if it is not there.
+        trackers: modules with wandb's `log` and `finish`, which get every record too.
         num_steps: steps of the whole run, for "step n of m" and the time left; 0 where they are not known.
     """
 
-    def __init__(self, run_dir: str, num_steps: int = 0) -> None:
+    def __init__(self, run_dir: str, trackers: Sequence[ModuleType] = (), num_steps: int = 0) -> None:
         self.run_dir = Path(run_dir)
         self.run_dir.mkdir(parents=True, exist_ok=True)
+        self.trackers = trackers
         self.num_steps = num_steps
         self._last_step_times: list[float] = []
 
@@ -59,6 +63,13 @@ class RunLog:
     def _append(self, name: str, record: dict) -> None:
         with (self.run_dir / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+        for tracker in self.trackers:
+            tracker.log(record, step=record["global_step"])
+
+    def close(self) -> None:
+        """Ends the trackers' runs."""
+        for tracker in self.trackers:
+            tracker.finish()
 
     def _step_line(self, record: dict) -> str:
         step = record["global_step"]

@@ -7,6 +7,7 @@ from openrlhf.trainer.ppo_trainer import BasePPOTrainer, PPOTrainer
 
 from pepo_rlhf.pipeline import wiring
 from pepo_rlhf.pipeline.run_log import RunLog
+from pepo_rlhf.pipeline.trackers import start_trackers
 
 
 class RunLogMixin(BasePPOTrainer):
@@ -15,7 +16,7 @@ class RunLogMixin(BasePPOTrainer):
     def __init__(self, *args, **kwargs) -> None:
         wiring.apply()
         super().__init__(*args, **kwargs)
-        self.run_log = RunLog(self.args.run.dir)
+        self.run_log = RunLog(self.args.run.dir, start_trackers(self.args))
 
     def train_step(self, rollout_samples, global_step: int) -> tuple[dict, int]:
         """One step: experience, update, sync. Upstream's status plus the experience maker's token metrics."""
@@ -49,6 +50,7 @@ class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
         super().fit(global_step)
         if self.eval_dataloader is not None:
             self._evaluate(self.run_log.num_steps)
+        self.run_log.close()
 
     def _evaluate(self, global_step: int) -> None:
         sampling = {

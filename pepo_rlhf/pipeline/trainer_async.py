@@ -30,6 +30,11 @@ class AsyncTraining(RunLogMixin, upstream.TrainingActor.__ray_metadata__.modifie
         self.run_log.write_evaluation(global_step, eval_metrics)
         super().save_best_checkpoint(eval_metrics, global_step, client_states)
 
+    def fit(self, global_step: int = 0) -> None:
+        """Upstream's, and the end of the trackers' runs."""
+        super().fit(global_step)
+        self.run_log.close()
+
 
 class PepoTrainerAsync(upstream.PPOTrainerAsync.__ray_metadata__.modified_class):
     """Starts and joins the two."""

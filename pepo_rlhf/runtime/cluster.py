@@ -73,6 +73,7 @@ def worker_environment(args) -> dict[str, str]:
             # Policy, reference and engine mostly take turns; the ranks of one group work at the same time.
             "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // args.actor.num_gpus_per_node)),
             "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB an engine
+            "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait take the cores from those that work
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         }
     variables = {name: os.environ.get(name, value) for name, value in variables.items()}

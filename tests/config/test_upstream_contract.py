@@ -30,6 +30,8 @@ OURS = {
     "data.max_pixels",
     "data.min_pixels",
     "data.on_bad_row",
+    "logger.trackio.enable",
+    "logger.trackio.project",
     "logger.wandb.enable",
     "reward.functions",
     "reward.max_error_rate",

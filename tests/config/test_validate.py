@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from functools import reduce
 from typing import Any
 
@@ -152,6 +153,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         {"vllm.enable_sleep": True, "train.colocate_all": True, "train.async_enable": True},
         "--train.async_enable",
     ),
+    ("trackio_is_installed", {"logger.trackio.enable": True}, "pip install trackio"),
     ("wandb_has_a_key", {"logger.wandb.enable": True}, "WANDB_API_KEY"),
 ]
 
@@ -199,7 +201,8 @@ ACCEPTED: list[dict[str, Any]] = [
 
 
 @pytest.fixture(autouse=True)
-def no_wandb_environment(monkeypatch):
+def no_tracker(monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackio", None)  # as if it were not installed
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.delenv("WANDB_MODE", raising=False)
 
