@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from tqdm import tqdm
+
 # Upstream's names -> ours. Every other number of the status goes in under its own name.
 _NAMES = {
     "rollout/reward_mean": "reward",
@@ -87,3 +89,8 @@ class RunLog:
         elapsed = self._last_step_times[-1] - self._last_step_times[0]
         seconds = elapsed / (len(self._last_step_times) - 1) * (self.num_steps - step)
         return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s left"
+
+
+def no_progress_bar(*args, **kwargs) -> tqdm:
+    """tqdm without the bar: in the log of a run every redraw is a line, and the line of a step says what counts."""
+    return tqdm(*args, **(kwargs | {"disable": True}))

@@ -98,6 +98,15 @@ REBINDINGS = (
         "pepo_rlhf.pipeline.trainer_async:TrainingActor",
         "writes no metrics file",
     ),
+    *(
+        Rebinding(module, "tqdm", "pepo_rlhf.pipeline.run_log:no_progress_bar", "draws a bar for each micro-batch loop")
+        for module in (
+            "openrlhf.trainer.ray.launcher",
+            "openrlhf.trainer.ray.ppo_actor",
+            "openrlhf.trainer.ppo_trainer",
+            "openrlhf.trainer.ppo_trainer_async",
+        )
+    ),
 )
 
 

@@ -61,9 +61,8 @@ def worker_environment(args) -> dict[str, str]:
     variables = {
         "TOKENIZERS_PARALLELISM": "false",  # workers fork after tokenising
         "NCCL_DEBUG": "WARN",
-        # One line a step is what a user wants to read; progress bars in a log are not.
+        # A line a step is what a user wants to read.
         "PYTHONWARNINGS": "ignore",
-        "TQDM_DISABLE": "1",
         "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of the calls that nobody waits for once the first has failed
         "VLLM_LOGGING_LEVEL": "WARNING",
     }
