@@ -65,7 +65,7 @@ def draw_learning_curve(run_dirs: list[Path], output: Path) -> None:
             spread = [[value - evaluation["eval_accuracy_low"]], [evaluation["eval_accuracy_high"] - value]]
             accuracy.errorbar(evaluation["global_step"], value, spread, fmt="o", color=line.get_color(), capsize=3)
     reward.set(title="reward of training samples", xlabel="step")
-    accuracy.set(title="accuracy: training samples (line), held-out (points, 95%)", xlabel="step")
+    accuracy.set(title="accuracy: samples (line), held-out (points)", xlabel="step")
     reward.legend()
     figure.savefig(output, dpi=120)
     pyplot.close(figure)
