@@ -70,7 +70,8 @@ def test_main_job(tiny_model, problems, tmp_path):
         assert step["weight_min"] < step["weight_p50"] < step["weight_max"]
         assert 1 <= step["response_length"] <= 48
         assert step["ppo_clip_ratio"] == 0  # one update a batch: the ratio is 1
-        assert step["rollout_trainer_gap"] < 1e-3  # nats; float32 on both sides
+        # In nats. A random model gives the placeholders about 1%, which vLLM, forbidden to sample them, shares out.
+        assert step["rollout_trainer_gap"] < 0.03
     assert "step 4 of 4: reward" in output
 
     from transformers import AutoModelForImageTextToText, AutoProcessor
