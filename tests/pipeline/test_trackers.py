@@ -1,4 +1,5 @@
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,10 @@ def test_wandb_gets_every_record(config, tmp_path):
     config.logger.wandb.enable = True
     assert len(log_two_steps(config)) == 2
     (binary,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    assert b"global_step" in binary.read_bytes()
+    deadline = time.monotonic() + 30  # its service process may still be writing when finish() returns
+    while b"global_step" not in binary.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_trackio_gets_every_record(config, tmp_path):
