@@ -68,7 +68,8 @@ class PepoSamplesGenerator(SamplesGenerator):
         fill = flat[: num_prompts - len(accepted)]
         batch = accepted + fill
         if len(batch) < num_prompts:
-            logger.warning(f"the data ended: {len(batch)} groups of an incomplete batch are not trained on")
+            if batch:
+                logger.warning(f"the data ended: {len(batch)} groups of an incomplete batch are not trained on")
             return []
         for experience in itertools.chain.from_iterable(batch):
             experience.info["flat_groups_dropped"] = torch.tensor([float(num_dropped - len(fill))])

@@ -119,6 +119,20 @@ def test_async_trainer(tiny_model, problems, tmp_path):
     assert not set(METRICS) - set(metrics[-1])
 
 
+@pytest.mark.full
+@pytest.mark.usefixtures("no_process_left")
+def test_two_ranks_and_two_engines(tiny_model, problems, tmp_path):
+    run_dir = tmp_path / "run"
+    ranks = ["--actor.num_gpus_per_node", "2", "--ref.num_gpus_per_node", "2", "--vllm.num_engines", "2"]
+    process = start(tiny_model, problems, run_dir, *ranks, "--train.micro_batch_size", "2")
+    output, _ = process.communicate(timeout=550)
+    assert process.returncode == 0, output[-4000:]
+    metrics = read_metrics(run_dir)
+    assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
+    assert all(step["num_samples"] == 8 for step in metrics)
+    assert all(step["rollout_trainer_gap"] < 0.03 for step in metrics), "an engine that misses a sync drifts away"
+
+
 @pytest.mark.parametrize("flags", [["--pepo.alhpa", "1"], ["--train.batch_size", "6"]])
 def test_a_mistake_costs_one_line_and_no_ray(tmp_path, flags):
     process = start("model", "data", tmp_path / "run", *flags)
