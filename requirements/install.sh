@@ -13,9 +13,7 @@ fi
   echo "The lock file is for Python 3.11; $("$python" --version) is first on the path. Set PYTHON=/path/to/python3.11." >&2
   exit 1
 }
-for tool in g++; do
-  command -v "$tool" >/dev/null || { echo "$tool is missing: DeepSpeed compiles its CPU operators with it." >&2; exit 1; }
-done
+command -v g++ >/dev/null || { echo "g++ is missing: DeepSpeed compiles its CPU operators with it." >&2; exit 1; }
 
 echo "[1/3] creating .venv"
 "$python" -m venv .venv

@@ -13,10 +13,10 @@ _RESAMPLES = 2000
 def compute_eval_metrics(
     eval_dataloader, samples_list: list[Experience], n_samples_per_prompt: int
 ) -> dict[str, float]:
-    """Upstream's metrics, which name the best checkpoint, and the mean of every reward component.
+    """Upstream's metrics, which name the best checkpoint, and the means of reward and built-in components.
 
     Returns:
-        eval_reward, eval_<component> for each component, and for accuracy a 95% interval, eval_accuracy_low and
+        eval_reward, eval_format, eval_accuracy, and for accuracy a 95% interval, eval_accuracy_low and
         eval_accuracy_high, by bootstrap over prompts: samples of one prompt are not independent.
     """
     metrics = dict(_upstream_metrics(eval_dataloader, samples_list, n_samples_per_prompt))
