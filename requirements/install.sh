@@ -17,7 +17,7 @@ command -v g++ >/dev/null || { echo "g++ is missing: DeepSpeed compiles its CPU 
 
 echo "[1/3] creating .venv"
 "$python" -m venv .venv
-echo "[2/3] installing $(grep -c == "$lock") packages of $lock (about 4 minutes)"
+echo "[2/3] installing $(grep -c == "$lock") packages of $lock (1 to 2 minutes)"
 # PyTorch's index has CPU builds of torch and torchvision. Where it cannot be reached, torch comes from the wheel
 # folder that pip is configured with (PIP_FIND_LINKS or pip.conf), and torchvision is PyPI's CUDA build, whose
 # transforms are all that is used of it.
@@ -27,9 +27,10 @@ if .venv/bin/python -c "import urllib.request as r; r.urlopen('$cpu_index/torch/
 else
   torch_source=(torch==2.13.0+cpu torchvision==0.28.0)
 fi
-pip=(.venv/bin/python -m pip --disable-pip-version-check --quiet install --no-deps)
-"${pip[@]}" "${torch_source[@]}"
-"${pip[@]}" -r <(grep -vE '^(torch|torchvision)==' "$lock")
+.venv/bin/python -m pip --disable-pip-version-check --quiet install --no-deps "${torch_source[@]}" uv==0.13.9
+# uv installs the rest ten times as fast; pip takes torch, because uv does not read pip's configuration.
+uv=(.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps)
+"${uv[@]}" -r <(grep -vE '^(torch|torchvision)==' "$lock")
 echo "[3/3] installing pepo_rlhf"
-"${pip[@]}" --no-build-isolation -e .
+"${uv[@]}" --no-build-isolation -e .
 cp "$lock" "$stamp"
