@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import torch
 
-from pepo_rlhf.core import VisualSimilarity, token_entropy, token_weights, visual_similarity
+from pepo_rlhf.core import VisualSimilarity, token_weights, visual_similarity
 from pepo_rlhf.workers.hidden_states import stream_hidden_states
 
 ENTRIES, BATCH, POSITIONS, VISUAL, RESPONSE, HIDDEN, VOCABULARY = 37, 2, 1500, 400, 1000, 2048, 151_936

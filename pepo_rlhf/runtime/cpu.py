@@ -43,6 +43,14 @@ def _adapt_replay_buffer(module) -> None:
     module.NaiveReplayBuffer.__init__ = init_on_cpu
 
 
+def _adapt_collectives(module) -> None:
+    """DeepSpeed compiles shared-memory collectives, a minute of two cores, which inference alone would call."""
+    import torch
+
+    if not torch.cuda.is_available():
+        module.build_shm_op = lambda: None
+
+
 def _adapt_patch_embedding(module) -> None:
     """Qwen's patch embedding is a Conv3d whose kernel is its stride: a linear layer, and five times slower than one."""
     import torch
@@ -69,6 +77,7 @@ def engine_arguments() -> dict:
 
 # Module -> what is done to it right after its import.
 ADAPTATIONS = {
+    "deepspeed.comm.torch": _adapt_collectives,
     "torch": _adapt_torch,
     "openrlhf.utils.deepspeed.deepspeed": _adapt_strategy,
     "openrlhf.trainer.ppo_utils.replay_buffer": _adapt_replay_buffer,

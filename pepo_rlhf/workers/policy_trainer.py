@@ -12,6 +12,8 @@ from openrlhf.utils.distributed_util import torch_dist_barrier_and_cuda_sync
 class PolicyTrainer(ActorPPOTrainer):
     """Upstream's update loop, with a sync that drains, transfers, verifies and resets."""
 
+    num_syncs = 0  # weight syncs so far
+
     def _init_vllm_sync_group(self, backend: str) -> None:
         """Upstream's NCCL group between trainer and engines; there is none on the CPU, where weights go by Ray."""
         if torch.cuda.is_available():
@@ -24,6 +26,7 @@ class PolicyTrainer(ActorPPOTrainer):
 
     def training_step(self, experience, kl_ctl, step, loss_batch_info=None) -> dict:
         """Upstream's micro-batch; where every response of it is masked its means are 0/0, and reported as 0."""
+        experience.info["weights_age"] = self.num_syncs - experience.info["weights_version"]
         status = super().training_step(experience, kl_ctl, step, loss_batch_info)
         if status["num_action_tokens"] == 0:
             status["metrics"] = {
@@ -46,7 +49,8 @@ class PolicyTrainer(ActorPPOTrainer):
             super().broadcast_to_vllm()
         else:
             self._reload_engines()
-        received = self._on_engines("finish_weight_update")
+        self.num_syncs += 1
+        received = self._on_engines("finish_weight_update", self.num_syncs)
         trainable = {name for name, weight in self.actor.model.module.named_parameters() if weight.requires_grad}
         for engine, names in enumerate(received):
             if missing := sorted(trainable - set(names)):

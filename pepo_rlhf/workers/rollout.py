@@ -37,6 +37,7 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         self.pixel_limits = pixel_limits(self.processor, min_pixels, max_pixels)
         engine_kwargs["mm_processor_kwargs"] = self.pixel_limits
         self.rewards = RewardService(**rewards)
+        self.weights_version = 0  # number of weight syncs behind the weights it answers with
         await super().__init__(**engine_kwargs, mm_pad_token_ids=vision_token_ids(self.processor))
 
     async def generate_responses(
@@ -116,7 +117,11 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
             "reward": grade.reward,
             "scores": grade.reward,
             "reward_error": grade.error,
-            "extra_logs": {**grade.components, "reward_errors": float(grade.error is not None)},
+            "extra_logs": {
+                **grade.components,
+                "reward_errors": float(grade.error is not None),
+                "weights_version": float(self.weights_version),
+            },
         }
 
     async def begin_weight_update(self) -> None:
@@ -133,12 +138,13 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
             save_file(weights, file.name)
             await self.llm.collective_rpc("reload_from_file", args=(file.name,))
 
-    async def finish_weight_update(self) -> list[str]:
+    async def finish_weight_update(self, weights_version: int) -> list[str]:
         """Drops what was computed with old weights, resumes, and returns the names that every worker received.
 
         Three caches hold such values: the prefix (KV) cache, the multimodal cache and the encoder cache with the
         image embeddings.
         """
+        self.weights_version = weights_version
         received = await self.llm.collective_rpc("received_weights")
         await self.llm.reset_prefix_cache()
         await self.llm.reset_mm_cache()
