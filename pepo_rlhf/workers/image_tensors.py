@@ -1,4 +1,4 @@
-"""The processor's image tensors: in Ray's object store once a prompt, and a reference to them in each of its samples."""
+"""The processor's image tensors: in Ray's object store once a prompt, a reference to them in each sample."""
 
 from __future__ import annotations
 

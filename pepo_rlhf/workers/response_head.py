@@ -24,8 +24,9 @@ def response_head(
 ) -> Iterator[None]:
     """Inside the context `model` returns, as its logits, [B, S, 1] float32, the log-prob of each next token.
 
-    With `entropy` it is [B, S, 2], the entropy in the second place. Both are 0 outside `mask`. The language-model head runs inside its own module call, where ZeRO-3 has gathered its
-    weight and adapters apply. With gradients, each chunk is computed again in the backward pass.
+    With `entropy` it is [B, S, 2], the entropy in the second place. Both are 0 outside `mask`. The language-model head
+    runs inside its own module call, where ZeRO-3 has gathered its weight and adapters apply. With gradients, each chunk
+    is computed again in the backward pass.
 
     Args:
         model: a Hugging Face model with a language-model head.
