@@ -12,6 +12,7 @@ from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
 from openrlhf.utils.logging_utils import init_logger
 from openrlhf.utils.utils import get_tokenizer
 from safetensors.torch import save_file
+from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 
 from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.pixel_limits import pixel_limits
@@ -129,6 +130,7 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         self._paused = not await self.llm.is_sleeping()
         if self._paused:
             await self.llm.pause_generation(mode="wait", clear_cache=False)
+        self._packed_names: set[str] = set()
         await self.llm.collective_rpc("forget_received_weights")
 
     async def reload_weights(self, weights: dict) -> None:
@@ -151,7 +153,21 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         await self.llm.reset_encoder_cache()
         if self._paused:
             await self.llm.resume_generation()
-        return sorted(set.intersection(*map(set, received)))
+        return sorted(set.intersection(*map(set, received)) | self._packed_names)
+
+    async def init_packed_transfer(self, init_info: dict) -> None:
+        """The engine's end of `workers.packed_transfer`, as the three that follow."""
+        await self.llm.init_weight_transfer_engine(WeightTransferInitRequest(init_info))
+
+    async def start_packed_transfer(self) -> None:
+        await self.llm.start_weight_update()
+
+    async def receive_packed_weights(self, update_info: dict) -> None:
+        await self.llm.update_weights(WeightTransferUpdateRequest(update_info))
+        self._packed_names.update(update_info["names"])
+
+    async def finish_packed_transfer(self) -> None:
+        await self.llm.finish_weight_update()
 
     async def shutdown(self) -> None:
         """Ends the processes of the engine and of the reward service."""
