@@ -10,7 +10,7 @@ import torch
 from openrlhf.models import Actor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from benchmarks.measure import DEVICE, add_memory, compare
+from benchmarks.measure import DEVICE, add_memory, compare, peak_memory
 from pepo_rlhf.core import VisualSimilarity
 from pepo_rlhf.workers.model import VisionLanguageActor
 
@@ -90,12 +90,13 @@ def run(rounds: int) -> list[dict]:
         "stock, with entropy": lambda: experience(stock, return_entropy=True),
         "ours, with entropy and similarity": experience_with_scores,
     }
-    rows = compare("experience forward", experience_variants, rounds)
-    # Memory against stock with entropy: both compute it.
-    stock_without = experience_variants.pop("stock, without entropy")
-    add_memory([rows[1], rows[2], rows[0]], {**experience_variants, "stock, without entropy": stock_without})
-    update(stock)  # the gradients exist before memory is measured
     update_variants = {"stock": lambda: update(stock), "ours": lambda: update(ours)}
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)  # there before memory is measured
+    experience_peaks, update_peaks = peak_memory(experience_variants), peak_memory(update_variants)
+    rows = compare("experience forward", experience_variants, rounds)
     update_rows = compare("update forward and backward", update_variants, rounds)
-    add_memory(update_rows, update_variants)
-    return rows + update_rows
+    return [
+        *add_memory(rows, experience_peaks, base="stock, with entropy"),
+        *add_memory(update_rows, update_peaks, base="stock"),
+    ]

@@ -44,14 +44,22 @@ def row(benchmark: str, variant: str, times: list[float], base: list[float]) -> 
     }
 
 
-def add_memory(rows: list[dict], variants: dict[str, Callable[[], object]]) -> None:
-    """Adds `peak_mib`, what one call of each variant takes above what was there before it, and its ratio to the first.
+def peak_memory(variants: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """MiB that one call of each variant takes above what was there before it.
 
-    On a CPU each call runs in a process forked for it, so that none finds memory that another has left behind.
+    On a CPU each call runs in a process forked for it, so that none finds memory that another has left behind. Call it
+    before anything has run backward: autograd's threads do not survive a fork.
     """
-    for entry, function in zip(rows, variants.values(), strict=True):
-        entry["peak_mib"] = _peak_on_gpu(function) if DEVICE == "cuda" else _peak_of_fork(function)
-        entry["memory_ratio"] = entry["peak_mib"] / rows[0]["peak_mib"]
+    measure = _peak_on_gpu if DEVICE == "cuda" else _peak_of_fork
+    return {name: measure(function) for name, function in variants.items()}
+
+
+def add_memory(rows: list[dict], peaks: dict[str, float], base: str) -> list[dict]:
+    """The rows with `peak_mib` and its ratio to the variant `base`."""
+    return [
+        entry | {"peak_mib": peaks[entry["variant"]], "memory_ratio": peaks[entry["variant"]] / peaks[base]}
+        for entry in rows
+    ]
 
 
 def _peak_on_gpu(function: Callable[[], object]) -> float:
@@ -75,8 +83,11 @@ def _peak_of_fork(function: Callable[[], object]) -> float:
 
     process = multiprocessing.get_context("fork").Process(target=child)
     process.start()
-    process.join()
-    return receiver.recv()
+    sender.close()  # so that a child that dies ends the wait
+    try:
+        return receiver.recv()
+    finally:
+        process.join()
 
 
 def resident_mib(field: str, pid: int | str = "self") -> float:

@@ -1,4 +1,6 @@
-"""A step's memory, arithmetic and traffic from model shapes: python -m benchmarks.scaling prints docs/scaling.md's tables.
+"""A step's memory, arithmetic and traffic from model shapes: `python -m benchmarks.scaling` prints the tables.
+
+docs/scaling.md shows and explains them.
 
 Formulas are per step and per GPU. What a CPU can check of them, tests/benchmarks/test_scaling.py checks: parameter
 counts and FLOPs against the real architecture, bytes of a sync against the weights' file.
