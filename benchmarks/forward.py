@@ -44,6 +44,7 @@ def build_model() -> Qwen2_5_VLForConditionalGeneration:
     with torch.device(DEVICE):
         model = Qwen2_5_VLForConditionalGeneration(config).eval()
     torch.set_default_dtype(torch.float32)
+    model.model.visual.requires_grad_(False)  # as the recipe trains
     return model
 
 
@@ -92,7 +93,8 @@ def run(rounds: int) -> list[dict]:
     }
     update_variants = {"stock": lambda: update(stock), "ours": lambda: update(ours)}
     for weight in model.parameters():
-        weight.grad = torch.zeros_like(weight)  # there before memory is measured
+        if weight.requires_grad:
+            weight.grad = torch.zeros_like(weight)  # there before memory is measured
     experience_peaks, update_peaks = peak_memory(experience_variants), peak_memory(update_variants)
     rows = compare("experience forward", experience_variants, rounds)
     update_rows = compare("update forward and backward", update_variants, rounds)
