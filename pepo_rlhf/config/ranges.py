@@ -40,6 +40,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "train.async_queue_size",
             "eval.n_samples_per_prompt",
             "logger.logging_steps",
+            "logger.tokens_max_rows",
         ),
     ),
     (
@@ -69,6 +70,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "data.max_images_per_prompt",
             "actor.max_norm",
             "reward.overlong_buffer_len",
+            "logger.tokens_every",
         ),
     ),
     (

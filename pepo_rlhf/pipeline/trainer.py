@@ -20,7 +20,9 @@ class RunLogMixin(BasePPOTrainer):
 
     def train_step(self, rollout_samples, global_step: int) -> tuple[dict, int]:
         """One step: experience, update, sync. Upstream's status plus the experience maker's token metrics."""
+        self.experience_maker.step = global_step + 1
         status, global_step = super().train_step(rollout_samples, global_step)
+        self.experience_maker.token_recorder.finish()
         return status | self.experience_maker.metrics, global_step
 
     def save_logs_and_checkpoints(self, global_step: int, logs_dict=None, client_states=None) -> None:

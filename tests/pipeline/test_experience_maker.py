@@ -36,7 +36,7 @@ def make_batch(rewards, lengths, with_image=True, progress=0.0, micro_batch_size
                 kl=torch.zeros(len(rows), width),
                 truncated=torch.tensor([row in truncated for row in rows]),
                 mm_train_inputs=[{"pixel_values": torch.zeros(1)} if with_image else None for _ in rows],
-                info={"progress": torch.full((len(rows),), progress)},
+                info={"progress": torch.full((len(rows),), progress), "task": ["here"] * len(rows)},
             )
         )
         scores.append(
@@ -52,6 +52,7 @@ def make_batch(rewards, lengths, with_image=True, progress=0.0, micro_batch_size
 def make_maker(cls=PepoExperienceMaker, samples=4, **pepo):
     args = to_arguments(Config())
     args.rollout.n_samples_per_prompt = samples
+    args.logger.tokens_every = 0
     vars(args.pepo).update(pepo)
     return cls(None, None, None, None, SimpleNamespace(value=0.001), SimpleNamespace(args=args), None)
 
@@ -83,12 +84,18 @@ def test_groups_without_spread_have_advantage_zero_and_others_keep_theirs():
     rewards = [0.7] * 8 + [0.0, 1.0] * 4
     stock = make_maker(RemoteExperienceMaker, samples=8)
     expected = stock.compute_advantages_and_returns(make_batch(rewards, [2] * 16)[0])
-    assert expected[0].advantages.abs().max() > 0.5, "upstream has mended this: zero_flat_groups can go"
+    assert expected[0].advantages.abs().max() > 0.5, "upstream has mended this: zero_advantages can go"
     actual = run(make_maker(samples=8, method="uniform"), make_batch(rewards, [2] * 16))
     for experience in actual[:4]:
         assert (experience.advantages == 0).all()
     for a, b in zip(actual[4:], expected[4:], strict=True):
         assert torch.equal(a.advantages, b.advantages)
+
+
+def test_the_share_of_flat_groups_is_a_metric():
+    maker = make_maker(samples=2)
+    run(maker, make_batch([1.0, 1.0, 0.0, 1.0, 2.0, 2.0, 0.5, 0.5], [2] * 8))
+    assert maker.metrics["flat_groups"] == 0.75
 
 
 def test_flat_groups_are_found_when_micro_batches_are_out_of_order():
@@ -160,7 +167,7 @@ def test_a_batch_in_which_everything_is_truncated_has_no_token_metrics():
     maker = make_maker()
     maker.args.algo.overlong_filtering_enable = True
     run(maker, make_batch(REWARDS, LENGTHS, truncated=range(8)))
-    assert maker.metrics == {"progress": 0.0, "overlong_filtered": 8}
+    assert maker.metrics == {"progress": 0.0, "overlong_filtered": 8, "flat_groups": 0.0}
 
 
 def test_metrics_say_what_the_weights_look_like():
@@ -172,6 +179,6 @@ def test_metrics_say_what_the_weights_look_like():
     assert maker.metrics["rollout_trainer_gap"] == pytest.approx(0.125)
 
 
-def test_progress_does_not_travel_on():
+def test_progress_and_task_do_not_travel_on():
     result = run(make_maker(), make_batch(REWARDS, LENGTHS, progress=0.5))
-    assert all("progress" not in experience.info for experience in result)
+    assert all(not {"progress", "task"} & experience.info.keys() for experience in result)
