@@ -40,7 +40,6 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "train.async_queue_size",
             "eval.n_samples_per_prompt",
             "logger.logging_steps",
-            "logger.tokens_max_rows",
         ),
     ),
     (

@@ -34,8 +34,15 @@ class Batch(NamedTuple):
 
 
 def load_batches(run_dir: Path) -> list[Batch]:
-    """Every recorded step of a run. Raises ValueError as `read_steps` does."""
-    return [_batch(records) for records in read_steps(run_dir)]
+    """Every recorded step of a run.
+
+    Raises:
+        ValueError: as `read_steps` does, and if no recorded token carries a loss.
+    """
+    batches = [_batch(records) for records in read_steps(run_dir)]
+    if not any(batch.mask.any() for batch in batches):
+        raise ValueError(f"{run_dir}: every recorded response was truncated, and so left out of the loss")
+    return batches
 
 
 def _batch(records: StepRecords) -> Batch:
@@ -143,11 +150,11 @@ def top_credit(weights: np.ndarray, advantages: np.ndarray) -> float:
     Tokens of equal weight at the edge count in part, so that even weights give TOP_FRACTION. nan without any credit.
     """
     weights, advantages = weights[advantages > 0], advantages[advantages > 0]
-    if not len(weights):
-        return float("nan")
     levels, level, counts = np.unique(-weights, return_inverse=True, return_counts=True)  # largest weight first
     room = TOP_FRACTION * len(weights) - (np.cumsum(counts) - counts)
     credit = np.bincount(level, weights=advantages * weights, minlength=len(levels))
+    if not credit.any():
+        return float("nan")
     return float((credit * np.clip(room / counts, 0, 1)).sum() / credit.sum())
 
 
@@ -192,7 +199,11 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         spread.set_xscale("symlog")
     credit.plot(table["top_credit"], lines, "o", color="#0072B2")
     credit.axvline(TOP_FRACTION, color="#999999", linestyle=":", label="even weights")
-    for name, marker, color in (("recorded", "o", "#0072B2"), ("entropy", "s", "#D55E00"), ("similarity", "^", "#009E73")):
+    for name, marker, color in (
+        ("recorded", "o", "#0072B2"),
+        ("entropy", "s", "#D55E00"),
+        ("similarity", "^", "#009E73"),
+    ):
         correlation.plot(table[f"rank_corr_{name}"], lines, marker, color=color, label=name)
     correlation.axvline(0, color="#999999", linestyle=":")
     correlation.set_xlim(-1.05, 1.05)
