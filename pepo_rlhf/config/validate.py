@@ -155,8 +155,8 @@ def token_records_hold_a_group(config: Config) -> str | None:
     if config.logger.tokens_every == 0 or most >= num_samples:
         return None
     return (
-        f"--logger.tokens_max_rows {most} is below --rollout.n_samples_per_prompt {num_samples}, and records hold whole "
-        "groups: raise it, or turn the records off with --logger.tokens_every 0"
+        f"--logger.tokens_max_rows {most} is below --rollout.n_samples_per_prompt {num_samples}, and records hold "
+        "whole groups: raise it, or turn the records off with --logger.tokens_every 0"
     )
 
 

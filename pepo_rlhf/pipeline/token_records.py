@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
-from tokenizers.decoders import DecodeStream
 
 from pepo_rlhf.data.token_records import store_image, write_step
 from pepo_rlhf.rewards.reward import component_name
 
 _WEIGHT_SETTINGS = ("method", "alpha", "temperature", "schedule", "similarity", "top_fraction", "no_image")
+_MAX_TOKENS_PER_CHARACTER = 4  # bytes of the longest in UTF-8
 
 
 class TokenRecorder:
@@ -125,7 +125,17 @@ def response_rows(
 def token_texts(tokenizer, token_ids: list[int]) -> list[str]:
     """The text that each token adds to those before it, special tokens as they are written.
 
-    A character of several tokens stands at its last one, and the others are empty.
+    A character of several tokens stands at its last one, and the others are empty. (tokenizers' own DecodeStream does
+    the same, and raises on the bytes that are no UTF-8 which an untrained policy samples.)
     """
-    stream = DecodeStream(skip_special_tokens=False)
-    return [stream.step(tokenizer.backend_tokenizer, token_id) or "" for token_id in token_ids]
+    decode = partial(tokenizer.backend_tokenizer.decode, skip_special_tokens=False)
+    texts, start = [], 0
+    for end in range(1, len(token_ids) + 1):
+        before = max(0, start - 1)  # some tokenizers take the space off the first token that they decode
+        text = decode(token_ids[before:end])[len(decode(token_ids[before:start])) :]
+        if text.endswith("\ufffd") and end < len(token_ids) and end - start < _MAX_TOKENS_PER_CHARACTER:
+            texts.append("")
+        else:
+            texts.append(text)
+            start = end
+    return texts

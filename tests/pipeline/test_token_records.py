@@ -104,3 +104,11 @@ def test_characters_of_several_tokens_stay_whole_and_special_tokens_are_seen(tok
     assert len(texts) == len(ids)
     assert "".join(texts) == "∠ is 60°🎈<|im_end|>"
     assert not any("�" in text for text in texts)
+
+
+def test_bytes_that_are_no_character_do_not_stop_the_text(tokenizer):
+    lone = tokenizer("∠")["input_ids"][0]  # the first byte of three
+    ids = [lone] * 6 + tokenizer(" is 60")["input_ids"]
+    texts = token_texts(tokenizer, ids)
+    assert len(texts) == len(ids)
+    assert "".join(texts).endswith(" is 60") and "\ufffd" in "".join(texts)

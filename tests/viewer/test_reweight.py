@@ -31,9 +31,7 @@ def softmax_weights(scores, temperature=1.0):
     return [len(scores) * e / sum(exponentials) for e in exponentials]
 
 
-def write_records(
-    run_dir, similarities, entropies, step=1, batch_size=None, has_image=True, advantages=(1.0,), **changes
-):
+def write_records(run_dir, similarities, entropies, step=1, batch_size=None, has_image=True, **changes):
     """One response a list of similarities, weighted by perception at temperature 1."""
     rows = []
     for sample, (similarity, entropy) in enumerate(zip(similarities, entropies, strict=True)):
@@ -55,7 +53,7 @@ def write_records(
                 "entropy": entropy,
                 "similarity": similarity,
                 "weight": weight,
-                "advantage_before": np.full(length, advantages[sample % len(advantages)]),
+                "advantage_before": np.ones(length),
                 "advantage": np.zeros(length),
                 "rollout_log_prob": None,
                 "reward": 0.0,
