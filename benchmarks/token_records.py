@@ -30,7 +30,7 @@ SCORES = ("log_prob", "entropy", "similarity", "weight", "advantage_before", "ad
 
 
 def make_batch(token_ids: torch.Tensor) -> tuple[list[Experience], list[list[str]], dict[str, list[torch.Tensor]]]:
-    """Experiences of these tokens in random order, one group a micro-batch, each with a noise image, which compresses worst."""
+    """Experiences of random ones of these tokens, a group a micro-batch, each with an image of noise: the slowest."""
     width = PROMPT_TOKENS + TOKENS - 1
     mask = (torch.arange(width) >= PROMPT_TOKENS - 1).repeat(MICRO_BATCH, 1)
     tokens: dict[str, list[torch.Tensor]] = {name: [torch.rand(MICRO_BATCH, width)] * PROMPTS for name in SCORES}
