@@ -30,7 +30,9 @@ def show_progress(metrics: Path, num_steps: int, finished: Callable[[], bool], c
     with Progress(*columns, console=console, speed_estimate_period=600) as progress:
         before = last_record(metrics).get("global_step", 0)  # not 0 when a run goes on
         bar = progress.add_task("starting", total=num_steps, completed=before)
-        while not finished():
+        done = False
+        while not done:
+            done = finished()
             record = last_record(metrics)
             if record.get("global_step", before) > before:
                 progress.update(bar, completed=record["global_step"], description=_describe(record))

@@ -12,11 +12,10 @@ def follow(path, terminal):
     steps = iter([4, 5, 6])
 
     def finished():
-        if (step := next(steps, None)) is None:
-            return True
+        step = next(steps)
         with path.open("a") as file:
             file.write(json.dumps({"global_step": step, "reward": step / 4}) + "\n")
-        return False
+        return step == 6
 
     path.write_text('{"global_step": 3, "reward": 0.75}\n')
     show_progress(path, 6, finished, Console(file=screen, force_terminal=terminal, width=100))
