@@ -150,6 +150,16 @@ def generation_fills_a_batch(config: Config) -> str | None:
     return None
 
 
+def token_records_hold_a_group(config: Config) -> str | None:
+    most, num_samples = config.logger.tokens_max_rows, config.rollout.n_samples_per_prompt
+    if config.logger.tokens_every == 0 or most >= num_samples:
+        return None
+    return (
+        f"--logger.tokens_max_rows {most} is below --rollout.n_samples_per_prompt {num_samples}, and records hold "
+        "whole groups: raise it, or turn the records off with --logger.tokens_every 0"
+    )
+
+
 def trackio_is_installed(config: Config) -> str | None:
     if config.logger.trackio.enable and importlib.util.find_spec("trackio") is None:
         return "--logger.trackio.enable needs a package that is not installed: pip install trackio"
@@ -186,6 +196,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     placement.colocated_engines_match,
     placement.sleep_is_possible,
     placement.packed_transfer_is_possible,
+    token_records_hold_a_group,
     trackio_is_installed,
     wandb_has_a_key,
 )

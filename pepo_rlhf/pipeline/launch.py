@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import ray
 from openrlhf.trainer.ray.launcher import RayActorGroup
 from openrlhf.trainer.ray.utils import get_bundle_indices
 from openrlhf.utils import get_strategy
 from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from rich.console import Console
 
+from pepo_rlhf.pipeline.progress import show_progress
 from pepo_rlhf.runtime import cpu
 from pepo_rlhf.workers.policy import PolicyActor
 from pepo_rlhf.workers.reference import ReferenceActor
@@ -52,7 +56,16 @@ def run(args) -> None:
         if reference is not None:
             loading += reference.async_init_model_from_pretrained(strategy, model)
         ray.get(loading)
-        ray.get(trainer.fit.remote())
+        training = trainer.fit.remote()
+        # Upstream counts optimiser steps.
+        responses = args.rollout.batch_size * args.rollout.n_samples_per_prompt * args.train.max_epochs
+        show_progress(
+            Path(args.run.dir, "metrics.jsonl"),
+            num_steps=max_steps * args.train.batch_size // responses,
+            finished=lambda: bool(ray.wait([training], timeout=1)[0]),
+            console=Console(),
+        )
+        ray.get(training)
         ray.get(policy.async_save_model())
     finally:
         stop_engines(engines)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import ray
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer, PPOTrainer
 
 from pepo_rlhf.pipeline import wiring
+from pepo_rlhf.pipeline.diagnosis import diagnose
 from pepo_rlhf.pipeline.run_log import RunLog
 from pepo_rlhf.pipeline.trackers import start_trackers
 
@@ -16,11 +19,14 @@ class RunLogMixin(BasePPOTrainer):
     def __init__(self, *args, **kwargs) -> None:
         wiring.apply()
         super().__init__(*args, **kwargs)
-        self.run_log = RunLog(self.args.run.dir, start_trackers(self.args))
+        trackers, findings = start_trackers(self.args), partial(diagnose, args=self.args)
+        self.run_log = RunLog(self.args.run.dir, trackers, diagnose=findings)
 
     def train_step(self, rollout_samples, global_step: int) -> tuple[dict, int]:
         """One step: experience, update, sync. Upstream's status plus the experience maker's token metrics."""
+        self.experience_maker.step = global_step + 1
         status, global_step = super().train_step(rollout_samples, global_step)
+        self.experience_maker.token_recorder.finish()
         return status | self.experience_maker.metrics, global_step
 
     def save_logs_and_checkpoints(self, global_step: int, logs_dict=None, client_states=None) -> None:

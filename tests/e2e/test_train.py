@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pepo_rlhf.data.token_records import read_steps
+from pepo_rlhf.viewer.reweight import load_batches, sweep
+
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "examples" / "geometry3k_cpu.yaml"
 METRICS = [
@@ -54,10 +57,35 @@ def read_metrics(run_dir):
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
 
 
+def check_token_records(run_dir, metrics):
+    """Of a run of 4 steps with 2 groups of 4 responses each, every second one recorded."""
+    recorded = list(read_steps(run_dir))
+    assert [records.step for records in recorded] == [1, 2, 4]
+    for records in recorded:
+        assert records.table.num_rows == records.batch_size == 8
+        rows, step = records.table.to_pylist(), metrics[records.step - 1]
+        assert [(row["group"], row["sample"]) for row in rows] == [(g, i) for g in "01" for i in range(4)]
+        assert sum(row["reward"] for row in rows) / 8 == pytest.approx(step["reward"])
+        assert max(max(row["weight"]) for row in rows) == pytest.approx(step["weight_max"])
+        for row in rows:
+            p = row["progress"]
+            assert p == step["progress"]
+            assert sum(row["weight"]) / len(row["token_ids"]) == pytest.approx(1, abs=1e-5)
+            expected = [a * (1 - p + p * w) for a, w in zip(row["advantage_before"], row["weight"], strict=True)]
+            assert row["advantage"] == pytest.approx(expected, abs=1e-5)
+            gaps = [abs(a - b) for a, b in zip(row["log_prob"], row["rollout_log_prob"], strict=True)]
+            assert sum(gaps) / len(gaps) < 0.1
+            assert row["prompt"].count("<|image_pad|>") == len(row["images"]) == 1 and row["has_image"]
+            assert (run_dir / "tokens" / "images" / row["images"][0]).exists()
+            assert row["task"] and row["reward"] == pytest.approx(sum(dict(row["reward_parts"]).values()))
+    table = sweep(load_batches(run_dir), method=None, alpha=None, temperature=None)
+    assert table["largest_change"].item() < 1e-6
+
+
 @pytest.mark.usefixtures("no_process_left")
 def test_main_job(tiny_model, problems, tmp_path):
     run_dir = tmp_path / "run"
-    process = start(tiny_model, problems, run_dir, "--pepo.temperature", "0.2")
+    process = start(tiny_model, problems, run_dir, "--pepo.temperature", "0.2", "--logger.tokens_every", "2")
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 0, output[-4000:]
     metrics = read_metrics(run_dir)
@@ -74,6 +102,7 @@ def test_main_job(tiny_model, problems, tmp_path):
         # In nats. A random model gives the placeholders about 1%, which vLLM, forbidden to sample them, shares out.
         assert step["rollout_trainer_gap"] < 0.03
     assert "step 4 of 4: reward" in output
+    check_token_records(run_dir, metrics)
 
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
