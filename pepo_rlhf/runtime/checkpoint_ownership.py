@@ -31,9 +31,10 @@ def require_own(path: str | os.PathLike, run_dir: str | os.PathLike) -> None:
     between = [folder for folder in checkpoint.parents if folder.is_relative_to(own)]
     for entry in [*reversed(between), checkpoint]:
         _require_own_entry(entry)
-    for folder, folders, files in os.walk(checkpoint, onerror=_raise):
-        for name in [*folders, *files]:
-            _require_own_entry(Path(folder, name))
+    if checkpoint.is_dir():
+        for folder, folders, files in os.walk(checkpoint, onerror=_raise):
+            for name in [*folders, *files]:
+                _require_own_entry(Path(folder, name))
 
 
 def _require_own_entry(entry: Path) -> None:
