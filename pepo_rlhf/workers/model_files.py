@@ -1,0 +1,74 @@
+"""Can a run use this model? Asked of its configuration, weights and processor before a GPU is reserved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pepo_rlhf.data.prompt import build_messages
+from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
+from pepo_rlhf.runtime.pickled_weights import HOW_TO_CONVERT
+
+
+def check_model(name: str) -> None:
+    """Raises ValueError, in one line that names the model and how to mend it, unless it is a vision-language model
+    in safetensors, whose processor prepares images and whose chat template has a place for them.
+
+    name: a folder, or a name on the Hugging Face hub, whose weights are not looked at
+    """
+    try:
+        _check_folder(Path(name))
+        _check_config(name)
+        _check_chat_template(_load_processor(name))
+    except (OSError, ValueError) as error:
+        reason = " ".join([str(error).strip().splitlines()[0], *getattr(error, "__notes__", [])])
+        raise ValueError(f"--actor.model_name_or_path {name}: {reason}") from error
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        return
+    if not (folder / "config.json").is_file():
+        raise ValueError("the folder has no config.json; name the folder that save_pretrained wrote")
+    if any(folder.glob("*.safetensors")):
+        return
+    pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
+    if pickles:
+        raise ValueError(f"the weights are in pickles ({', '.join(pickles[:3])}), and {HOW_TO_CONVERT}")
+    raise ValueError("the folder has no weights (*.safetensors); copy them there")
+
+
+def _check_config(name: str) -> None:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(name, trust_remote_code=True)  # the gate of pepo_rlhf.runtime decides
+    if getattr(config, "vision_config", None) is None:
+        raise ValueError(f"a model of type {config.model_type!r} has no vision part; name a vision-language model")
+
+
+def _load_processor(name: str) -> Any:
+    from transformers import AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(name, trust_remote_code=True)
+    if not hasattr(processor, "image_processor"):
+        raise ValueError(
+            f"its processor is a {type(processor).__name__}, which prepares no images; copy preprocessor_config.json "
+            "and processor_config.json of the original model"
+        )
+    return processor
+
+
+def _check_chat_template(processor: Any) -> None:
+    if not processor.chat_template:
+        raise ValueError("it has no chat template; copy chat_template.jinja of the instruction-tuned model")
+    from jinja2 import TemplateError
+
+    probe = Row(f"{IMAGE_PLACEHOLDER}What is this?", ("image",), label="", source="", datasource="")
+    try:
+        text = processor.apply_chat_template(build_messages(probe), tokenize=False, add_generation_prompt=True)
+    except (TemplateError, TypeError) as error:
+        raise ValueError(f"its chat template cannot render a message with an image: {error}") from error
+    # What a template writes for an image: the token itself, or the one that the processor replaces by many.
+    tokens = [getattr(processor, name, None) for name in ("image_token", "boi_token")]
+    if not any(token and token in text for token in tokens):
+        raise ValueError("its chat template has no place for an image; copy chat_template.jinja of the original model")
