@@ -374,7 +374,7 @@ MODELS = [
     Case("no weights", remove("*.safetensors"), r"the folder has no weights \(\*.safetensors\); copy them there"),
     Case("pickled weights", pickle_weights, r"in pickles \(pytorch_model.bin\), and only safetensors are loaded"),
     Case("no processor", remove("*processor*"), "processor"),
-    Case("no tokenizer", remove("tokenizer*"), "tokenizer"),
+    Case("no tokenizer", remove("tokenizer*"), "an image is token .* to its tokenizer and token .* copy token"),
     Case("no template", remove("chat_template*"), "it has no chat template; copy chat_template.jinja"),
     Case("a template of texts", template("{% for m in messages %}{{ m.content }}{% endfor %}"), NO_PLACE),
     Case("a template that adds texts", template("{% for m in messages %}{{ m.role + m.content }}{% endfor %}"),

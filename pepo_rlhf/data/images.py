@@ -16,7 +16,7 @@ def decode_image(image: str | bytes) -> Image.Image:
     Transparent pixels become white: geometry diagrams are black lines on a transparent ground, which dropping the
     alpha channel would turn into black on black. Raises ValueError that says what is wrong with the image.
     """
-    name = f"image file {_shorten(image)}" if isinstance(image, str) else f"image of {len(image)} bytes"
+    name = f"image file {shown(image)}" if isinstance(image, str) else f"image of {len(image)} bytes"
     try:
         with Image.open(image if isinstance(image, str) else io.BytesIO(image), formats=_FORMATS) as opened:
             opened.load()
@@ -33,9 +33,10 @@ def decode_image(image: str | bytes) -> Image.Image:
     return _to_rgb(upright, name)
 
 
-def _shorten(path: str) -> str:
-    # Base64 text that is taken for a path runs to megabytes.
-    return path if len(path) <= 300 else f"{path[:300]}..."
+def shown(path: str) -> str:
+    """A path as messages have it: on one line, and not megabytes long, as base64 text that is taken for a path is."""
+    text = repr(path[:300])[1:-1]
+    return text if len(path) <= 300 else f"{text}..."
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:

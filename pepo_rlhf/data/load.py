@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pepo_rlhf.data.fetch import fetch_image, is_url
-from pepo_rlhf.data.images import decode_image
+from pepo_rlhf.data.images import decode_image, shown
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
 from pepo_rlhf.data.sources import RowReader, image_folder, read_source
 
@@ -149,14 +149,16 @@ def _load_image(image: str | bytes, row: Row, fetch_urls: bool, image_root: str)
     """Path or bytes of an image that decodes; bytes for a URL."""
     url = image if isinstance(image, str) and is_url(image) else None
     if url and not fetch_urls:
-        raise ValueError(f"{row.source}: {url} is not fetched; set --data.fetch_urls, or download it and name the file")
+        raise ValueError(
+            f"{row.source}: {shown(url)} is not fetched; set --data.fetch_urls, or download it and name the file"
+        )
     try:
         image = fetch_image(url) if url else image
         if isinstance(image, str):
             _require_file_inside(image, image_root)
         size = decode_image(image).size
     except ValueError as error:
-        problem = f"{url}: {error}; mend the URL" if url else f"{error}; mend the image or its path"
+        problem = f"{shown(url)}: {error}; mend the URL" if url else f"{error}; mend the image or its path"
         hint = "" if url else " (a relative path starts at the data file's folder)"
         raise ValueError(f"{row.source}: {problem}{hint}") from error
     if max(size) > _MAX_ASPECT_RATIO * min(size):
@@ -173,11 +175,11 @@ def _require_file_inside(image: str, root: str) -> None:
     target = os.path.realpath(image)
     if not Path(target).is_relative_to(os.path.realpath(root)):
         raise ValueError(
-            f"image file {image} lies outside {root} (at {target}); if that is meant, set --data.image_root to a "
-            "folder that holds both"
+            f"image file {shown(image)} lies outside {root} (at {shown(target)}); if that is meant, set "
+            "--data.image_root to a folder that holds both"
         )
     if os.path.exists(target) and not os.path.isfile(target):  # a named pipe would be read for ever
-        raise ValueError(f"image file {image} is a folder or a device, not a file")
+        raise ValueError(f"image file {shown(image)} is a folder or a device, not a file")
 
 
 def _place_images(row: Row) -> Row:

@@ -18,8 +18,9 @@ def check_model(name: str) -> None:
     """
     try:
         _check_folder(Path(name))
-        _check_config(name)
-        _check_chat_template(_load_processor(name))
+        config, processor = _load_config(name), _load_processor(name)
+        _check_image_token(config, processor)
+        _check_chat_template(processor)
     except (OSError, ValueError) as error:
         reason = " ".join([str(error).strip().splitlines()[0], *getattr(error, "__notes__", [])])
         raise ValueError(f"--actor.model_name_or_path {name}: {reason}") from error
@@ -38,12 +39,13 @@ def _check_folder(folder: Path) -> None:
     raise ValueError("the folder has no weights (*.safetensors); copy them there")
 
 
-def _check_config(name: str) -> None:
+def _load_config(name: str) -> Any:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(name, trust_remote_code=True)  # the gate of pepo_rlhf.runtime decides
     if getattr(config, "vision_config", None) is None:
         raise ValueError(f"a model of type {config.model_type!r} has no vision part; name a vision-language model")
+    return config
 
 
 def _load_processor(name: str) -> Any:
@@ -56,6 +58,16 @@ def _load_processor(name: str) -> Any:
             "and processor_config.json of the original model"
         )
     return processor
+
+
+def _check_image_token(config: Any, processor: Any) -> None:
+    """A folder without its tokenizer's files makes a processor with an empty one."""
+    ids = (getattr(processor, "image_token_id", None), getattr(config, "image_token_id", None))
+    if None not in ids and ids[0] != ids[1]:
+        raise ValueError(
+            f"an image is token {ids[0]} to its tokenizer and token {ids[1]} to its config.json; copy tokenizer.json "
+            "and tokenizer_config.json of the original model"
+        )
 
 
 def _check_chat_template(processor: Any) -> None:
