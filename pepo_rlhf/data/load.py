@@ -173,12 +173,14 @@ def _require_file_inside(image: str, root: str) -> None:
     """A data set that comes from elsewhere must not name files of this machine: what it shows goes into responses."""
     # Not Path.resolve, which raises RuntimeError for links in a circle.
     target = os.path.realpath(image)
+    if not os.path.exists(target):
+        return  # which decode_image says best
     if not Path(target).is_relative_to(os.path.realpath(root)):
         raise ValueError(
             f"image file {shown(image)} lies outside {root} (at {shown(target)}); if that is meant, set "
             "--data.image_root to a folder that holds both"
         )
-    if os.path.exists(target) and not os.path.isfile(target):  # a named pipe would be read for ever
+    if not os.path.isfile(target):  # a named pipe would be read for ever
         raise ValueError(f"image file {shown(image)} is a folder or a device, not a file")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +34,33 @@ def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise ValueError("the folder has no config.json; name the folder that save_pretrained wrote")
     if any(folder.glob("*.safetensors")):
-        return
+        return _check_weights(folder)
     pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
     if pickles:
         raise ValueError(f"the weights are in pickles ({', '.join(pickles[:3])}), and {HOW_TO_CONVERT}")
     raise ValueError("the folder has no weights (*.safetensors); copy them there")
 
 
+def _check_weights(folder: Path) -> None:
+    """Whether every file of weights is there in full, by its header."""
+    from safetensors import SafetensorError, safe_open
+
+    index = folder / "model.safetensors.index.json"
+    files = {file.name for file in folder.glob("*.safetensors")}
+    if index.is_file():
+        files |= set(json.loads(index.read_bytes())["weight_map"].values())
+    for name in sorted(files):
+        try:
+            with safe_open(folder / name, framework="pt"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{name} is missing or damaged ({error}); download or save it again") from error
+
+
 def _load_config(name: str) -> Any:
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(name, trust_remote_code=True)  # the gate of pepo_rlhf.runtime decides
+    config = _load(AutoConfig.from_pretrained, name)
     if getattr(config, "vision_config", None) is None:
         raise ValueError(f"a model of type {config.model_type!r} has no vision part; name a vision-language model")
     return config
@@ -51,13 +69,22 @@ def _load_config(name: str) -> Any:
 def _load_processor(name: str) -> Any:
     from transformers import AutoProcessor
 
-    processor = AutoProcessor.from_pretrained(name, trust_remote_code=True)
+    processor = _load(AutoProcessor.from_pretrained, name)
     if not hasattr(processor, "image_processor"):
         raise ValueError(
             f"its processor is a {type(processor).__name__}, which prepares no images; copy preprocessor_config.json "
             "and processor_config.json of the original model"
         )
     return processor
+
+
+def _load(load: Callable[..., Any], name: str) -> Any:
+    try:
+        return load(name, trust_remote_code=True)  # the gate of pepo_rlhf.runtime decides
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # tokenizers raises no other class, transformers any, for files that are damaged
+        raise ValueError(f"its files do not load ({type(error).__name__}: {error}); download them again") from error
 
 
 def _check_image_token(config: Any, processor: Any) -> None:
