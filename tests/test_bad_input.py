@@ -365,9 +365,7 @@ def pickle_weights(folder: Path) -> None:
 
 
 def halve(name: str) -> Callable[[Path], Any]:
-    return lambda folder: (folder / name).write_bytes(
-        (folder / name).read_bytes()[: (folder / name).stat().st_size // 2]
-    )
+    return lambda folder: os.truncate(folder / name, (folder / name).stat().st_size // 2)
 
 
 INDEX = json.dumps({"weight_map": {"lm_head.weight": "model-00002.safetensors"}})
@@ -380,9 +378,9 @@ MODELS = [
     Case("no vision part", rewritten("config.json", **TEXT_ONLY), "'qwen2' has no vision part; name a vision-language"),
     Case("no weights", remove("*.safetensors"), r"the folder has no weights \(\*.safetensors\); copy them there"),
     Case("pickled weights", pickle_weights, r"in pickles \(pytorch_model.bin\), and only safetensors are loaded"),
-    Case("half the weights", halve("model.safetensors"), "model.safetensors is missing or damaged .*; download or save"),
+    Case("half the weights", halve("model.safetensors"), "model.safetensors is missing or damaged .*; download"),
     Case("half a tokenizer", halve("tokenizer.json"), "its files do not load .*; download them again"),
-    Case("a size that is a word", rewritten("config.json", text_config={"hidden_size": "big"}), "text_config|hidden_size"),
+    Case("a size that is a word", rewritten("config.json", text_config={"hidden_size": "big"}), "hidden_size"),
     Case("a shard that is missing", lambda folder: (folder / "model.safetensors.index.json").write_text(INDEX),
          "model-00002.safetensors is missing or damaged"),
     Case("no processor", remove("*processor*"), "processor"),

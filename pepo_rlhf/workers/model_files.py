@@ -34,7 +34,8 @@ def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise ValueError("the folder has no config.json; name the folder that save_pretrained wrote")
     if any(folder.glob("*.safetensors")):
-        return _check_weights(folder)
+        _check_weights(folder)
+        return
     pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
     if pickles:
         raise ValueError(f"the weights are in pickles ({', '.join(pickles[:3])}), and {HOW_TO_CONVERT}")
