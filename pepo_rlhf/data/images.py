@@ -28,6 +28,20 @@ def decode_image(image: str | bytes) -> Image.Image:
     return _to_rgb(upright, name)
 
 
+def image_views(pictures: list[Image.Image], others: list[Image.Image]) -> dict[str, list[Image.Image]]:
+    """What a prompt may show in place of its pictures, each at the size it has, so that the visual tokens stay as many.
+
+    Returns:
+        "true", the pictures; "again", the same; "blank", mid grey; "swapped", those of another row, resized.
+    """
+    return {
+        "true": pictures,
+        "again": pictures,
+        "blank": [Image.new("RGB", picture.size, (128, 128, 128)) for picture in pictures],
+        "swapped": [others[index % len(others)].resize(picture.size) for index, picture in enumerate(pictures)],
+    }
+
+
 def _shorten(path: str) -> str:
     # Base64 text that is taken for a path runs to megabytes.
     return path if len(path) <= 300 else f"{path[:300]}..."
