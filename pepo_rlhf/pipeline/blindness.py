@@ -21,7 +21,7 @@ from pepo_rlhf.pipeline.samples import forbidden_tokens
 
 _NUM_PROMPTS = 4
 _MAX_TOKENS = 64  # of a response
-_NOISE_FACTOR = 10  # a change is one if it exceeds so many times what a repetition changes
+_NOISE_FACTOR = 3  # a change counts if it is more than so many times what a repetition changes
 
 
 class Limits(NamedTuple):
@@ -51,16 +51,6 @@ class Changes:
     blank: float
     swapped: float
 
-    @classmethod
-    def of(cls, responses: list[LogProbs]) -> Changes:
-        true = torch.cat([response.true for response in responses])
-        return cls(
-            *(
-                (torch.cat([getattr(response, view.name) for response in responses]) - true).abs().mean().item()
-                for view in dataclasses.fields(cls)
-            )
-        )
-
     def blind(self, limit: float) -> bool:
         """Also where log-probs are not numbers."""
         return not max(self.blank, self.swapped) > max(limit, _NOISE_FACTOR * self.again)
@@ -80,7 +70,14 @@ class Findings:
 def compare(policy: list[LogProbs], engine: list[LogProbs]) -> Findings:
     """Both sides' log-probs of the same responses, compared."""
     gaps = torch.cat([ours.true - theirs.true for ours, theirs in zip(policy, engine, strict=True)])
-    return Findings(Changes.of(policy), Changes.of(engine), gaps.abs().mean().item(), len(policy), len(gaps))
+    return Findings(_changes(policy), _changes(engine), gaps.abs().mean().item(), len(policy), len(gaps))
+
+
+def _changes(responses: list[LogProbs]) -> Changes:
+    def mean_change(view: str) -> float:
+        return torch.cat([getattr(response, view) - response.true for response in responses]).abs().mean().item()
+
+    return Changes(mean_change("again"), mean_change("blank"), mean_change("swapped"))
 
 
 def find_fault(findings: Findings, limits: Limits) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "examples" / "geometry3k_cpu.yaml"
@@ -73,6 +75,9 @@ def test_main_job(tiny_model, problems, tmp_path):
         # In nats. A random model gives the placeholders about 1%, which vLLM, forbidden to sample them, shares out.
         assert step["rollout_trainer_gap"] < 0.03
     assert "step 4 of 4: reward" in output
+    assert "blindness gate: passed; 4 responses" in output
+    gate = json.loads((run_dir / "blindness.json").read_text())
+    assert gate["fault"] is None and gate["gap"] < gate["limits"]["gap"]
 
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -82,6 +87,24 @@ def test_main_job(tiny_model, problems, tmp_path):
     changed = {name for name in trained if not trained[name].equal(before[name])}
     assert any("language_model" in name for name in changed) or not any(step["actor_grad_norm"] for step in metrics)
     assert not any("visual" in name for name in changed), "the vision tower is frozen by default"
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_model_whose_image_path_is_cut_is_not_trained(tiny_model, problems, tmp_path):
+    blind_model, run_dir = tmp_path / "blind", tmp_path / "run"
+    shutil.copytree(tiny_model, blind_model)
+    weights = load_file(blind_model / "model.safetensors")
+    for name, weight in weights.items():
+        if "visual.merger.mlp.2." in name:  # the last layer that image features pass
+            weight.zero_()
+    save_file(weights, blind_model / "model.safetensors", metadata={"format": "pt"})
+    process = start(blind_model, problems, run_dir)
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 1
+    assert "error: policy and rollout engine are blind: log-probs do not depend on the image" in output
+    assert "Traceback" not in output
+    assert json.loads((run_dir / "blindness.json").read_text())["fault"]
+    assert not (run_dir / "metrics.jsonl").exists()
 
 
 @pytest.mark.usefixtures("no_process_left")
@@ -117,6 +140,7 @@ def test_async_trainer(tiny_model, problems, tmp_path):
     metrics = read_metrics(run_dir)
     assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
     assert not set(METRICS) - set(metrics[-1])
+    assert "blindness gate: passed" in output
 
 
 @pytest.mark.full
