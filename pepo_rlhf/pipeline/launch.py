@@ -21,11 +21,18 @@ from pepo_rlhf.workers.rollout import RolloutActor
 _SHARED_GPU = 0.2  # share of a GPU that each of up to five colocated actors reserves, as upstream
 
 
+class BlindnessError(ValueError):
+    """Policy or engine does not see the images, or they do not see the same."""
+
+
 def run(args) -> None:
     """Trains on the Ray cluster that this process is connected to, and saves the policy under the run folder.
 
     Args:
         args: the namespace of `pepo_rlhf.config.to_arguments`.
+
+    Raises:
+        BlindnessError: if the blindness gate stops the run.
     """
     strategy = get_strategy(args)
     colocated = None
@@ -56,6 +63,8 @@ def run(args) -> None:
         if reference is not None:
             loading += reference.async_init_model_from_pretrained(strategy, model)
         ray.get(loading)
+        if fault := ray.get(trainer.check_sight.remote()):
+            raise BlindnessError(fault)
         training = trainer.fit.remote()
         # Upstream counts optimiser steps.
         responses = args.rollout.batch_size * args.rollout.n_samples_per_prompt * args.train.max_epochs

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from pepo_rlhf.data.token_records import read_steps
 from pepo_rlhf.viewer.reweight import load_batches, sweep
@@ -114,6 +116,9 @@ def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
         assert step["rollout_trainer_gap"] < 0.03
     assert "step 4 of 4: reward" in output
     check_token_records(run_dir, metrics)
+    assert "blindness gate: passed; 4 responses" in output
+    gate = json.loads((run_dir / "blindness.json").read_text())
+    assert gate["fault"] is None and gate["gap"] < gate["limits"]["gap"]
 
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -123,6 +128,24 @@ def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
     changed = {name for name in trained if not trained[name].equal(before[name])}
     assert any("language_model" in name for name in changed) or not any(step["actor_grad_norm"] for step in metrics)
     assert not any("visual" in name for name in changed), "the vision tower is frozen by default"
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_model_whose_image_path_is_cut_is_not_trained(tiny_model, problems, tmp_path):
+    blind_model, run_dir = tmp_path / "blind", tmp_path / "run"
+    shutil.copytree(tiny_model, blind_model)
+    weights = load_file(blind_model / "model.safetensors")
+    for name, weight in weights.items():
+        if "visual.merger.mlp.2." in name:  # the last layer that image features pass
+            weight.zero_()
+    save_file(weights, blind_model / "model.safetensors", metadata={"format": "pt"})
+    process = start(blind_model, problems, run_dir)
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 1
+    assert "error: policy and rollout engine are blind: log-probs do not depend on the image" in output
+    assert "Traceback" not in output
+    assert json.loads((run_dir / "blindness.json").read_text())["fault"]
+    assert not (run_dir / "metrics.jsonl").exists()
 
 
 @pytest.mark.usefixtures("no_process_left")
@@ -158,6 +181,7 @@ def test_async_trainer(tiny_model, problems, tmp_path):
     metrics = read_metrics(run_dir)
     assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
     assert not set(METRICS) - set(metrics[-1])
+    assert "blindness gate: passed" in output
     # Weight syncs between sampling and update: a batch waits in the queue while the one before it is trained on.
     assert metrics[0]["weights_age"] == 0
     assert all(0 <= step["weights_age"] <= 2 for step in metrics)
