@@ -31,27 +31,64 @@ def connect(args) -> None:
         **options,
         runtime_env={"worker_process_setup_hook": "pepo_rlhf.runtime.install", "env_vars": worker_environment(args)},
     )
-    available = int(ray.cluster_resources().get("GPU", 0))
-    if available < required:
+    if problem := shortfall(args, alive_nodes()):
         ray.shutdown()
-        raise ValueError(f"the run reserves {required} GPUs ({_arithmetic(args)}), the Ray cluster has {available}")
+        raise ValueError(problem)
+
+
+def alive_nodes() -> list[dict[str, float]]:
+    """Resources of each node of the cluster that this process is connected to."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def shortfall(args, nodes: list[dict[str, float]]) -> str | None:
+    """Why a run can never be placed on nodes with these resources, with the arithmetic; None if it can be.
+
+    Each reserved GPU comes with a CPU of the same node. Actors that reserve nothing, such as the trainer, still need a
+    CPU that nobody has reserved to be started on; one is enough, since they do not keep it.
+    """
+    required = required_gpus(args)
+    gpus, cpus = (sum(int(node.get(name, 0)) for node in nodes) for name in ("GPU", "CPU"))
+    pairs = sum(min(int(node.get("GPU", 0)), int(node.get("CPU", 0))) for node in nodes)
+    if gpus < required:
+        return f"the run reserves {required} GPUs ({arithmetic(args)}), the Ray cluster has {gpus}"
+    if pairs < required:
+        return (
+            f"the run reserves {required} GPUs with a CPU each ({arithmetic(args)}), the Ray cluster has {gpus} GPUs, of "
+            f"which {pairs} have a CPU beside them: start its nodes with more --num-cpus"
+        )
+    if cpus < required + 1:
+        return (
+            f"the run reserves {required} CPUs, one a GPU, and starts its trainer on one more; the Ray cluster has "
+            f"{cpus}: start its nodes with more --num-cpus"
+        )
+    return None
 
 
 def required_gpus(args) -> int:
-    """GPUs that the actors reserve together."""
+    """GPUs that the actors reserve together, each with a CPU."""
+    return sum(reservations(args).values())
+
+
+def reservations(args) -> dict[str, int]:
+    """GPUs by who reserves them. Those who share a GPU take 0.2 of it each (pipeline/launch.py)."""
     policy = args.actor.num_nodes * args.actor.num_gpus_per_node
     reference = args.ref.num_nodes * args.ref.num_gpus_per_node if args.algo.kl.init_coef > 0 else 0
     rollout = args.vllm.num_engines * args.vllm.tensor_parallel_size
     if args.train.colocate_all and not args.train.async_enable:
-        return policy
-    return (policy if args.train.colocate_actor_ref or args.train.colocate_all else policy + reference) + rollout
+        return {"policy, reference and rollout on the same": policy}
+    if args.train.colocate_all or args.train.colocate_actor_ref:
+        return {"policy and reference on the same": policy, "rollout": rollout}
+    return {"policy": policy, "reference": reference, "rollout": rollout}
 
 
-def _arithmetic(args) -> str:
+def arithmetic(args) -> str:
+    """The reservations as a sum, and the flags that decide on them."""
+    terms = " + ".join(f"{name} {num_gpus}" for name, num_gpus in reservations(args).items())
     return (
-        f"policy {args.actor.num_nodes} x {args.actor.num_gpus_per_node}, "
-        f"reference {args.ref.num_nodes} x {args.ref.num_gpus_per_node}, "
-        f"rollout {args.vllm.num_engines} x {args.vllm.tensor_parallel_size}, "
+        f"{terms}; --actor {args.actor.num_nodes} x {args.actor.num_gpus_per_node}, "
+        f"--ref {args.ref.num_nodes} x {args.ref.num_gpus_per_node}, "
+        f"--vllm {args.vllm.num_engines} x {args.vllm.tensor_parallel_size}, "
         f"--train.colocate_all {args.train.colocate_all}, --train.colocate_actor_ref {args.train.colocate_actor_ref}"
     )
 

@@ -1,0 +1,73 @@
+"""Do the rewards tell a right answer from a wrong one, on the data of the run?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pepo_rlhf.checks.finding import Finding, error, ok, warning
+from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.data import Row
+from pepo_rlhf.rewards import Grade, RewardService, load_rewards
+
+_NUM_ROWS = 16
+_BUILT_IN = ("accuracy", "format")  # score from 0 to 1; a user's function has a scale of its own
+
+
+def respond(answer: str) -> str:
+    """A response in the format that prompts ask for."""
+    return f"<think>As the picture shows.</think><answer>{answer}</answer>"
+
+
+def check_functions(inputs: Inputs) -> Iterator[Finding]:
+    """Whether the functions load."""
+    yield ok(", ".join(load_rewards(inputs.args.reward.functions).components))
+
+
+def check_answers(inputs: Inputs) -> Iterator[Finding]:
+    """Grades each sampled row's label as its answer, and an answer that no label is."""
+    rows = inputs.training_rows.rows
+    sample = rows[:: max(1, len(rows) // _NUM_ROWS)][:_NUM_ROWS]
+    right = _grade([(respond(row.label), row.label) for row in sample], inputs.args.reward)
+    wrong = _grade([(respond("none of these"), row.label) for row in sample], inputs.args.reward)
+    for row, grade, other in zip(sample, right, wrong, strict=True):
+        if finding := _judge(row, grade, other):
+            yield finding  # one row shows what is wrong
+            return
+    mean_right, mean_wrong = (sum(grade.reward for grade in grades) / len(sample) for grades in (right, wrong))
+    yield ok(f"{len(sample)} labels as answers score {mean_right:.2f} on average, a wrong answer {mean_wrong:.2f}")
+
+
+def _judge(row: Row, right: Grade, wrong: Grade) -> Finding | None:
+    if failed := next((grade for grade in (right, wrong) if grade.error), None):
+        return error(f"{row.source}: grader error: {failed.headline}", "--reward.functions")
+    for name in _BUILT_IN:
+        if right.components.get(name, 1.0) < 1.0:
+            return error(
+                f"{row.source}: the label {row.label!r} as the answer scores {right.components[name]:g} for {name}; "
+                "mend the row",
+                "--data.prompt_dataset",
+            )
+    if wrong.components.get("accuracy", 0.0) > 0.0:
+        return error(f"{row.source}: any answer is right for the label {row.label!r}; mend the row", "--reward.functions")
+    if right.reward <= wrong.reward:
+        return warning(
+            f"{row.source}: the label {row.label!r} as the answer scores {right.reward:g}, a wrong answer "
+            f"{wrong.reward:g}: nothing rewards being right",
+            "--reward.functions",
+            "--reward.weights",
+        )
+    return None
+
+
+def _grade(pairs: list[tuple[str, str]], settings) -> list[Grade]:
+    service = RewardService(
+        settings.functions,
+        weights=vars(settings.weights),
+        num_processes=settings.num_processes,
+        timeout_seconds=settings.timeout_seconds,
+        memory_mb=settings.memory_mb,
+    )
+    try:
+        return [future.result() for future in [service.submit(*pair) for pair in pairs]]
+    finally:
+        service.close()
