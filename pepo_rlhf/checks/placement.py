@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
@@ -11,7 +12,7 @@ from pepo_rlhf.runtime import cluster
 def check_arithmetic(args) -> Iterator[Finding]:
     """What the run reserves, on whatever cluster."""
     required = cluster.required_gpus(args)
-    yield ok(f"{required} GPUs and {required + 1} CPUs: {cluster.arithmetic(args)}")
+    yield ok(f"{required} GPUs, each with a CPU: {cluster.arithmetic(args)}")
 
 
 def check_nodes(args, nodes: list[dict[str, float]]) -> Iterator[Finding]:
@@ -36,7 +37,7 @@ def check_cluster(args, address: str) -> Iterator[Finding]:
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as problem:
         raise ValueError(f"--cluster {address}: {str(problem).splitlines()[0]}") from problem
     try:

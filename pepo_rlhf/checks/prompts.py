@@ -62,7 +62,7 @@ def check_prompts(inputs: Inputs) -> Iterator[Finding]:
         )
     longest, most_visual = max(lengths, key=lambda length: length.total), max(length.visual for length in lengths)
     yield ok(
-        f"{len(lengths)} of {len(rows)} prompts encoded: the longest has {longest.total} tokens ({longest.row.source}), "
+        f"{len(lengths)} of {len(rows)} encoded: the longest has {longest.total} tokens ({longest.row.source}); "
         f"up to {most_visual} are visual, {args.data.max_len - longest.total} of --data.max_len are left"
     )
 

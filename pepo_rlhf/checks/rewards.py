@@ -27,14 +27,16 @@ def check_answers(inputs: Inputs) -> Iterator[Finding]:
     """Grades each sampled row's label as its answer, and an answer that no label is."""
     rows = inputs.training_rows.rows
     sample = rows[:: max(1, len(rows) // _NUM_ROWS)][:_NUM_ROWS]
-    right = _grade([(respond(row.label), row.label) for row in sample], inputs.args.reward)
-    wrong = _grade([(respond("none of these"), row.label) for row in sample], inputs.args.reward)
-    for row, grade, other in zip(sample, right, wrong, strict=True):
-        if finding := _judge(row, grade, other):
+    right = [(respond(row.label), row.label) for row in sample]
+    wrong = [(respond("none of these"), row.label) for row in sample]
+    grades = _grade(right + wrong, inputs.args.reward)
+    right_grades, wrong_grades = grades[: len(sample)], grades[len(sample) :]
+    for row, right_grade, wrong_grade in zip(sample, right_grades, wrong_grades, strict=True):
+        if finding := _judge(row, right_grade, wrong_grade):
             yield finding  # one row shows what is wrong
             return
-    mean_right, mean_wrong = (sum(grade.reward for grade in grades) / len(sample) for grades in (right, wrong))
-    yield ok(f"{len(sample)} labels as answers score {mean_right:.2f} on average, a wrong answer {mean_wrong:.2f}")
+    means = [sum(grade.reward for grade in part) / len(sample) for part in (right_grades, wrong_grades)]
+    yield ok(f"{len(sample)} labels as answers score {means[0]:.2f} on average, a wrong answer {means[1]:.2f}")
 
 
 def _judge(row: Row, right: Grade, wrong: Grade) -> Finding | None:
@@ -48,7 +50,9 @@ def _judge(row: Row, right: Grade, wrong: Grade) -> Finding | None:
                 "--data.prompt_dataset",
             )
     if wrong.components.get("accuracy", 0.0) > 0.0:
-        return error(f"{row.source}: any answer is right for the label {row.label!r}; mend the row", "--reward.functions")
+        return error(
+            f"{row.source}: any answer is right for the label {row.label!r}; mend the row", "--reward.functions"
+        )
     if right.reward <= wrong.reward:
         return warning(
             f"{row.source}: the label {row.label!r} as the answer scores {right.reward:g}, a wrong answer "

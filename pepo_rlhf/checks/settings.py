@@ -20,6 +20,7 @@ def check_settings(config: Config) -> Iterator[Finding]:
     if not broken:
         responses = config.rollout.batch_size * config.rollout.n_samples_per_prompt
         yield ok(
-            f"{len(RULES)} rules hold; a step makes {config.rollout.batch_size} x {config.rollout.n_samples_per_prompt} "
-            f"= {responses} responses and {responses // config.train.batch_size} updates"
+            f"{len(RULES)} rules hold; a step is {config.rollout.batch_size} prompts x "
+            f"{config.rollout.n_samples_per_prompt} = {responses} responses, trained on in "
+            f"{responses // config.train.batch_size} updates"
         )

@@ -24,7 +24,7 @@ def check_disk(inputs: Inputs) -> Iterator[Finding]:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     checkpoints = checkpoint_bytes(inputs)
-    sizes = f"{_gib(free)} free at {existing}, the trained model takes {_gib(model)}, checkpoints up to {_gib(checkpoints)}"
+    sizes = f"{_text(free)} free at {existing}, the trained model takes {_text(model)}, checkpoints up to {_text(checkpoints)}"
     if free < model:
         yield error(sizes, "--run.dir")
     elif free < model + checkpoints:
@@ -37,11 +37,16 @@ def check_shared_memory(inputs: Inputs) -> Iterator[Finding]:
     """On the CPU each sync writes the weights there once an engine, beside the copy in Ray's object store."""
     if not _SHARED_MEMORY.is_dir():
         return
-    free, needed = shutil.disk_usage(_SHARED_MEMORY).free, shared_memory_bytes(inputs)
-    sizes = f"{_gib(free)} free at {_SHARED_MEMORY}, {_gib(needed)} needed"
-    yield warning(f"{sizes}: mount a larger one, or use a smaller model or fewer --vllm.num_engines") if (
-        free < needed
-    ) else ok(sizes)
+    import torch
+
+    free = shutil.disk_usage(_SHARED_MEMORY).free
+    needed = shared_memory_bytes(inputs, on_gpus=torch.cuda.is_available())
+    sizes = f"{_text(free)} free at {_SHARED_MEMORY}, {_text(needed)} needed"
+    yield (
+        warning(f"{sizes}: mount a larger one, or use a smaller model or fewer --vllm.num_engines")
+        if (free < needed)
+        else ok(sizes)
+    )
 
 
 def model_bytes(inputs: Inputs) -> int:
@@ -59,14 +64,12 @@ def checkpoint_bytes(inputs: Inputs) -> int:
     return (settings.max_num + 1) * (states + model)
 
 
-def shared_memory_bytes(inputs: Inputs) -> int:
-    """What a run puts into /dev/shm of a node, at least."""
-    import torch
-
-    if torch.cuda.is_available():
+def shared_memory_bytes(inputs: Inputs, on_gpus: bool) -> int:
+    """What a run needs of a node's /dev/shm, at least."""
+    if on_gpus:
         return _LEAST_SHARED_MEMORY
     return model_bytes(inputs) * (1 + inputs.args.vllm.num_engines)
 
 
-def _gib(size: float) -> str:
-    return f"{size / _GIB:.2f} GiB"
+def _text(size: float) -> str:
+    return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / 2**20:.0f} MiB"

@@ -44,23 +44,18 @@ def alive_nodes() -> list[dict[str, float]]:
 def shortfall(args, nodes: list[dict[str, float]]) -> str | None:
     """Why a run can never be placed on nodes with these resources, with the arithmetic; None if it can be.
 
-    Each reserved GPU comes with a CPU of the same node. Actors that reserve nothing, such as the trainer, still need a
-    CPU that nobody has reserved to be started on; one is enough, since they do not keep it.
+    Each reserved GPU comes with a CPU of the same node, also where models share it: then each takes 0.2 of both. The
+    trainer reserves nothing, and starts on a node whose CPUs are all taken.
     """
     required = required_gpus(args)
-    gpus, cpus = (sum(int(node.get(name, 0)) for node in nodes) for name in ("GPU", "CPU"))
+    gpus = sum(int(node.get("GPU", 0)) for node in nodes)
     pairs = sum(min(int(node.get("GPU", 0)), int(node.get("CPU", 0))) for node in nodes)
     if gpus < required:
         return f"the run reserves {required} GPUs ({arithmetic(args)}), the Ray cluster has {gpus}"
     if pairs < required:
         return (
-            f"the run reserves {required} GPUs with a CPU each ({arithmetic(args)}), the Ray cluster has {gpus} GPUs, of "
-            f"which {pairs} have a CPU beside them: start its nodes with more --num-cpus"
-        )
-    if cpus < required + 1:
-        return (
-            f"the run reserves {required} CPUs, one a GPU, and starts its trainer on one more; the Ray cluster has "
-            f"{cpus}: start its nodes with more --num-cpus"
+            f"the run reserves {required} GPUs with a CPU each ({arithmetic(args)}), the Ray cluster has {gpus} GPUs, "
+            f"of which {pairs} have a CPU beside them: start its nodes with more --num-cpus"
         )
     return None
 
