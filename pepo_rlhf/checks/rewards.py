@@ -8,9 +8,9 @@ from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.data import Row
 from pepo_rlhf.rewards import Grade, RewardService, load_rewards
+from pepo_rlhf.rewards.reward import BUILT_IN
 
 _NUM_ROWS = 16
-_BUILT_IN = ("accuracy", "format")  # score from 0 to 1; a user's function has a scale of its own
 
 
 def respond(answer: str) -> str:
@@ -28,22 +28,22 @@ def check_answers(inputs: Inputs) -> Iterator[Finding]:
     rows = inputs.training_rows.rows
     sample = rows[:: max(1, len(rows) // _NUM_ROWS)][:_NUM_ROWS]
     right = [(respond(row.label), row.label) for row in sample]
-    wrong = [(respond("none of these"), row.label) for row in sample]
+    wrong = [(respond("no answer at all"), row.label) for row in sample]
     grades = _grade(right + wrong, inputs.args.reward)
     right_grades, wrong_grades = grades[: len(sample)], grades[len(sample) :]
     for row, right_grade, wrong_grade in zip(sample, right_grades, wrong_grades, strict=True):
-        if finding := _judge(row, right_grade, wrong_grade):
+        if finding := _judge(row, right_grade, wrong_grade, inputs.args.reward.functions):
             yield finding  # one row shows what is wrong
             return
     means = [sum(grade.reward for grade in part) / len(sample) for part in (right_grades, wrong_grades)]
     yield ok(f"{len(sample)} labels as answers score {means[0]:.2f} on average, a wrong answer {means[1]:.2f}")
 
 
-def _judge(row: Row, right: Grade, wrong: Grade) -> Finding | None:
+def _judge(row: Row, right: Grade, wrong: Grade, functions: list[str]) -> Finding | None:
     if failed := next((grade for grade in (right, wrong) if grade.error), None):
         return error(f"{row.source}: grader error: {failed.headline}", "--reward.functions")
-    for name in _BUILT_IN:
-        if right.components.get(name, 1.0) < 1.0:
+    for name in BUILT_IN.keys() & functions:  # they score from 0 to 1; a user's function has a scale of its own
+        if right.components[name] < 1.0:
             return error(
                 f"{row.source}: the label {row.label!r} as the answer scores {right.components[name]:g} for {name}; "
                 "mend the row",

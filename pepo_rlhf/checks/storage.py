@@ -24,7 +24,7 @@ def check_disk(inputs: Inputs) -> Iterator[Finding]:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     checkpoints = checkpoint_bytes(inputs)
-    sizes = f"{_text(free)} free at {existing}, the trained model takes {_text(model)}, checkpoints up to {_text(checkpoints)}"
+    sizes = f"{_text(free)} free at {existing}, model of {_text(model)}, checkpoints of up to {_text(checkpoints)}"
     if free < model:
         yield error(sizes, "--run.dir")
     elif free < model + checkpoints:

@@ -33,3 +33,17 @@ def test_trust_follows_the_flag_and_not_the_environment(monkeypatch, trust):
     args = sizes(1, 1, 1)
     args.run.trust_remote_code = trust
     assert cluster.worker_environment(args)[cluster.TRUST_REMOTE_CODE] == ("1" if trust else "0")
+
+
+def test_models_that_share_gpus_need_a_pair_of_gpu_and_cpu_once():
+    shared = sizes(2, 2, 2, colocate_all=True)
+    assert cluster.shortfall(shared, [{"GPU": 2.0, "CPU": 2.0}]) is None
+    assert "(policy, reference and rollout on the same 2;" in cluster.shortfall(shared, [{"GPU": 1.0, "CPU": 9.0}])
+
+
+def test_gpus_without_a_cpu_on_their_node_do_not_count():
+    separate = sizes(2, 1, 1)
+    assert cluster.shortfall(separate, [{"GPU": 2.0, "CPU": 2.0}, {"GPU": 2.0, "CPU": 4.0}]) is None
+    problem = cluster.shortfall(separate, [{"GPU": 2.0, "CPU": 1.0}, {"GPU": 2.0, "CPU": 4.0}])
+    assert "reserves 4 GPUs with a CPU each (policy 2 + reference 1 + rollout 1;" in problem
+    assert "of which 3 have a CPU" in problem
