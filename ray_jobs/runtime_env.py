@@ -1,4 +1,4 @@
-"""The runtime environment of a submitted run: its files, its variables and, where the image lacks them, its packages."""
+"""The runtime environment of a submitted run: files, variables and, where the image lacks them, light packages."""
 
 from __future__ import annotations
 

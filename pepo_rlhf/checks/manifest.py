@@ -21,7 +21,7 @@ from pepo_rlhf.checks.operator_rules import Resource, cluster_spec, groups, work
 from pepo_rlhf.checks.placement import check_nodes
 from pepo_rlhf.checks.storage import shared_memory_bytes
 from pepo_rlhf.config import Config, parse_arguments
-from pepo_rlhf.runtime.cluster import required_gpus
+from pepo_rlhf.config.reservations import required_gpus
 
 _UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 

@@ -6,18 +6,18 @@ import logging
 from collections.abc import Iterator
 
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
-from pepo_rlhf.runtime import cluster
+from pepo_rlhf.config.reservations import arithmetic, required_gpus, shortfall
 
 
 def check_arithmetic(args) -> Iterator[Finding]:
     """What the run reserves, on whatever cluster."""
-    required = cluster.required_gpus(args)
-    yield ok(f"{required} GPUs, each with a CPU: {cluster.arithmetic(args)}")
+    required = required_gpus(args)
+    yield ok(f"{required} GPUs, each with a CPU: {arithmetic(args)}")
 
 
 def check_nodes(args, nodes: list[dict[str, float]]) -> Iterator[Finding]:
     """Whether nodes with these resources ("GPU", "CPU") can hold the run."""
-    if problem := cluster.shortfall(args, nodes):
+    if problem := shortfall(args, nodes):
         yield error(problem)
         return
     largest = max(int(node.get("GPU", 0)) for node in nodes)
@@ -36,6 +36,8 @@ def check_cluster(args, address: str) -> Iterator[Finding]:
     """Asks the Ray cluster at `address`, or the one that "auto" finds, for its nodes."""
     import ray
 
+    from pepo_rlhf.runtime import cluster
+
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as problem:
@@ -43,7 +45,7 @@ def check_cluster(args, address: str) -> Iterator[Finding]:
     try:
         yield from check_nodes(args, cluster.alive_nodes())
         free = int(ray.available_resources().get("GPU", 0))
-        if free < cluster.required_gpus(args) <= int(ray.cluster_resources().get("GPU", 0)):
+        if free < required_gpus(args) <= int(ray.cluster_resources().get("GPU", 0)):
             yield warning(f"{free} GPUs are free now: the run waits until other jobs give theirs back")
     finally:
         ray.shutdown()

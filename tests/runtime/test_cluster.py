@@ -14,14 +14,6 @@ def sizes(policy, reference, engines, tensor_parallel=1, kl=0.001, **placement):
     return to_arguments(config)
 
 
-def test_required_gpus_by_hand():
-    assert cluster.required_gpus(sizes(2, 1, 3)) == 6
-    assert cluster.required_gpus(sizes(2, 1, 3, kl=0)) == 5  # no reference is started
-    assert cluster.required_gpus(sizes(4, 4, 2, tensor_parallel=2, colocate_actor_ref=True)) == 8
-    assert cluster.required_gpus(sizes(8, 8, 8, colocate_all=True)) == 8
-    assert cluster.required_gpus(sizes(8, 8, 2, colocate_all=True, async_enable=True)) == 10
-
-
 def test_a_users_variables_win(monkeypatch):
     monkeypatch.setenv("NCCL_DEBUG", "INFO")
     assert cluster.worker_environment(sizes(1, 1, 1))["NCCL_DEBUG"] == "INFO"
@@ -33,17 +25,3 @@ def test_trust_follows_the_flag_and_not_the_environment(monkeypatch, trust):
     args = sizes(1, 1, 1)
     args.run.trust_remote_code = trust
     assert cluster.worker_environment(args)[cluster.TRUST_REMOTE_CODE] == ("1" if trust else "0")
-
-
-def test_models_that_share_gpus_need_a_pair_of_gpu_and_cpu_once():
-    shared = sizes(2, 2, 2, colocate_all=True)
-    assert cluster.shortfall(shared, [{"GPU": 2.0, "CPU": 2.0}]) is None
-    assert "(policy, reference and rollout on the same 2;" in cluster.shortfall(shared, [{"GPU": 1.0, "CPU": 9.0}])
-
-
-def test_gpus_without_a_cpu_on_their_node_do_not_count():
-    separate = sizes(2, 1, 1)
-    assert cluster.shortfall(separate, [{"GPU": 2.0, "CPU": 2.0}, {"GPU": 2.0, "CPU": 4.0}]) is None
-    problem = cluster.shortfall(separate, [{"GPU": 2.0, "CPU": 1.0}, {"GPU": 2.0, "CPU": 4.0}])
-    assert "reserves 4 GPUs with a CPU each (policy 2 + reference 1 + rollout 1;" in problem
-    assert "of which 3 have a CPU" in problem
