@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +16,11 @@ from pepo_rlhf.config import parse_arguments, to_arguments
 OVERLAY = Path(__file__).parents[2] / "k8s" / "overlays" / "single-node"
 
 
+@functools.cache
+def parse(*flags):
+    return parse_arguments(["--config", str(OVERLAY / "train.yaml"), *flags])
+
+
 @pytest.fixture(scope="module")
 def rendered():
     return yaml.safe_dump_all(manifest.render(OVERLAY))
@@ -23,10 +30,10 @@ def rendered():
 def check(rendered, tmp_path):
     """Errors and warnings on a run, with flags changed, and on its manifests, with texts replaced."""
 
-    def run(*flags, **replacements):
-        config = parse_arguments(["--config", str(OVERLAY / "train.yaml"), *flags])
+    def run(*flags, texts=()):
+        config = parse(*flags)
         text = rendered
-        for old, new in replacements.get("texts", []):
+        for old, new in texts:
             assert old in text, old
             text = text.replace(old, new)
         (tmp_path / "rendered.yaml").write_text(text)
@@ -64,9 +71,8 @@ TWO_BOXES = ["--actor.num_nodes", "2", "--ref.num_nodes", "2", "--vllm.num_engin
     ],
 )
 def test_what_does_not_go_together_is_found(check, flags, texts, expected):
-    import re
-
-    assert any(re.match(expected, found) for found in check(*flags, texts=texts)), check(*flags, texts=texts)
+    found = check(*flags, texts=texts)
+    assert any(re.match(expected, line) for line in found), found
 
 
 def test_a_folder_that_does_not_render_is_told_in_kubectls_words(tmp_path):
