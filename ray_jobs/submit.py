@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import aiohttp
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from ray_jobs.runtime_env import runtime_env
@@ -32,11 +33,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     job = client.submit_job(entrypoint=entrypoint, runtime_env=environment)
-    address = f"--address {client.get_address()}"
+    address = f"--address {options.address}"
     print(f"submitted {job}\n  log   ray job logs {address} --follow {job}\n  stop  ray job stop {address} {job}")
     if not options.follow:
         return 0
-    status = follow(client, job)
+    try:
+        status = follow(client, job)
+    except ConnectionError as error:
+        print(f"error: the job server is gone: {error}", file=sys.stderr)
+        return 1
     print(f"{job} has ended: {status.value}")
     return int(status != JobStatus.SUCCEEDED)
 
@@ -90,7 +95,7 @@ async def _print_log(client: JobSubmissionClient, job: str) -> None:
     try:
         async for lines in client.tail_job_logs(job):
             print(lines, end="", flush=True)
-    except (ConnectionError, RuntimeError) as error:
+    except (aiohttp.ClientError, RuntimeError) as error:
         print(f"the log has stopped, the job has not: {error}", file=sys.stderr)
 
 

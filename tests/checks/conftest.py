@@ -49,6 +49,7 @@ def flags(tiny_model, problems):
         "rollout.n_samples_per_prompt": 2,
         "rollout.max_new_tokens": 24,
         "train.batch_size": 8,
+        "reward.num_processes": 1,
     }
 
 
