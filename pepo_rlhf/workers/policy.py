@@ -6,11 +6,11 @@ import ray
 import torch
 from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 from openrlhf.utils.utils import get_tokenizer
-from openrlhf.utils.vlm_utils import merge_mm_train_inputs
 
 from pepo_rlhf.core import VisualSimilarity, sequence_mask, vision_mask
 from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.pipeline import wiring
+from pepo_rlhf.workers.image_tensors import merge_image_tensors
 from pepo_rlhf.workers.model import PolicyScores
 
 
@@ -47,7 +47,7 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
             action_mask,
             attention_mask,
             similarity,
-            **merge_mm_train_inputs(mm_train_inputs_list or [], device),
+            **merge_image_tensors(mm_train_inputs_list or [], device),
         )
         self.actor.train()
         return PolicyScores(*(tensor.float().cpu() for tensor in scores))

@@ -39,6 +39,7 @@ OURS = {
     "reward.num_processes",
     "reward.timeout_seconds",
     "reward.weights",
+    "vllm.packed_weight_transfer",
 }
 
 
