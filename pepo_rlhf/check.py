@@ -22,7 +22,7 @@ Check = Callable[[Inputs], Iterable[Finding]]
 
 # What a run does for itself before it starts Ray.
 CHEAP: tuple[tuple[str, Check], ...] = (
-    ("model", model.check_config),
+    ("model", model.check_model),
     ("data", prompts.check_rows),
     ("rewards", rewards.check_functions),
     ("disk", storage.check_disk),
@@ -32,8 +32,8 @@ CHEAP: tuple[tuple[str, Check], ...] = (
 THOROUGH: tuple[tuple[str, Check], ...] = (
     ("placement", lambda inputs: placement.check_arithmetic(inputs.args)),
     *CHEAP,
-    ("model", model.check_weights),
-    ("processor", model.check_processor),
+    ("model", model.check_class),
+    ("tokenizer", model.check_tokenizer),
     ("prompts", prompts.check_prompts),
     ("rewards", rewards.check_answers),
 )

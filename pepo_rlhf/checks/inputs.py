@@ -7,10 +7,13 @@ from typing import Any
 
 from pepo_rlhf.data import LoadedRows, load_configured
 from pepo_rlhf.data.vision_tokens import vision_token_ids
+from pepo_rlhf.workers.model_files import check_model
 
 
 class Inputs:
     """Every attribute raises ValueError, in one line that names the flag, if it cannot be loaded.
+
+    Loaders ask for remote code, as upstream does; the gate of pepo_rlhf.runtime decides.
 
     Args:
         args: the namespace of `pepo_rlhf.config.to_arguments`.
@@ -23,13 +26,15 @@ class Inputs:
     def model_config(self) -> Any:
         from transformers import AutoConfig
 
-        return self._load(AutoConfig.from_pretrained)
+        check_model(self.args.actor.model_name_or_path)
+        return AutoConfig.from_pretrained(self.args.actor.model_name_or_path, trust_remote_code=True)
 
     @cached_property
     def processor(self) -> Any:
         from transformers import AutoProcessor
 
-        return self._load(AutoProcessor.from_pretrained)
+        check_model(self.args.actor.model_name_or_path)
+        return AutoProcessor.from_pretrained(self.args.actor.model_name_or_path, trust_remote_code=True)
 
     @cached_property
     def num_parameters(self) -> int:
@@ -38,9 +43,12 @@ class Inputs:
         from transformers import AutoModelForImageTextToText
 
         config = self.model_config
-        with torch.device("meta"):
-            # The gate of pepo_rlhf.runtime decides, as it does for every loader.
-            model = self._load(lambda _, **trust: AutoModelForImageTextToText.from_config(config, **trust))
+        try:
+            with torch.device("meta"):
+                model = AutoModelForImageTextToText.from_config(config, trust_remote_code=True)
+        except ValueError as problem:
+            name, reason = self.args.actor.model_name_or_path, str(problem).splitlines()[0]
+            raise ValueError(f"--actor.model_name_or_path {name}: {reason}") from problem
         return model.num_parameters()
 
     @cached_property
@@ -57,11 +65,3 @@ class Inputs:
     def placeholders(self) -> set[int]:
         """Ids of the tokens that stand for images and videos."""
         return vision_token_ids(self.processor)
-
-    def _load(self, load) -> Any:
-        name = self.args.actor.model_name_or_path
-        try:
-            return load(name, trust_remote_code=True)
-        except (OSError, ValueError) as error:
-            reason = " ".join([str(error).strip().splitlines()[0], *getattr(error, "__notes__", [])])
-            raise ValueError(f"--actor.model_name_or_path {name}: {reason}") from error

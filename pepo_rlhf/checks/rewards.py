@@ -70,6 +70,7 @@ def _grade(pairs: list[tuple[str, str]], settings) -> list[Grade]:
         num_processes=settings.num_processes,
         timeout_seconds=settings.timeout_seconds,
         memory_mb=settings.memory_mb,
+        allow_network=settings.allow_network,
     )
     try:
         return [future.result() for future in [service.submit(*pair) for pair in pairs]]

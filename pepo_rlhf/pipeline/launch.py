@@ -96,6 +96,7 @@ def _engine_arguments(args) -> dict:
     return {
         "model": args.actor.model_name_or_path,
         "trust_remote_code": args.run.trust_remote_code,
+        "load_format": "safetensors",  # "auto" would unpickle a folder that has no others
         "dtype": {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[args.ds.param_dtype],
         "max_model_len": args.data.max_len,
         "limit_mm_per_prompt": {"image": args.data.max_images_per_prompt},
@@ -123,6 +124,7 @@ def _reward_arguments(args) -> dict:
         "num_processes": args.reward.num_processes,
         "timeout_seconds": args.reward.timeout_seconds,
         "memory_mb": args.reward.memory_mb,
+        "allow_network": args.reward.allow_network,
     }
 
 

@@ -1,3 +1,5 @@
+"""What a run's settings ask of a model. Whether its files are whole is tested in tests/test_bad_input.py."""
+
 from __future__ import annotations
 
 import json
@@ -5,59 +7,34 @@ import shutil
 
 import pytest
 
-from pepo_rlhf.checks.model import check_config, check_processor, check_weights
+from pepo_rlhf.checks.model import check_class, check_model, check_tokenizer
 
 
-@pytest.fixture
-def altered(tiny_model, tmp_path, make_inputs):
-    """Inputs whose model is a copy with some settings of config.json replaced."""
-
-    def alter(**settings):
-        model = shutil.copytree(tiny_model, tmp_path / "altered")
-        config = json.loads((model / "config.json").read_text())
-        (model / "config.json").write_text(json.dumps(config | settings))
-        return make_inputs(actor__model_name_or_path=model)
-
-    return alter
-
-
-@pytest.mark.parametrize("check", [check_config, check_processor, check_weights])
+@pytest.mark.parametrize("check", [check_model, check_tokenizer, check_class])
 def test_a_whole_model_passes(check, make_inputs, run_check):
     found = run_check(check, make_inputs())
     assert found["ok"] and not found["warning"] + found["error"]
 
 
-def test_parameters_are_counted_without_weights(make_inputs, run_check):
-    inputs = make_inputs()
-    run_check(check_weights, inputs)
-    assert 0.9e6 < inputs.num_parameters < 1.1e6
-
-
-def test_weights_that_are_cut_off_are_an_error(altered, run_check):
-    inputs = altered()
-    file = inputs.args.actor.model_name_or_path + "/model.safetensors"
-    with open(file, "r+b") as weights:
-        weights.truncate(1000)
-    (finding,) = run_check(check_weights, inputs)["error"]
-    assert file in finding.message and finding.flags == ("--actor.model_name_or_path",)
-
-
-def test_model_and_processor_must_mean_the_same_token(altered, run_check):
-    (finding,) = run_check(check_processor, altered(image_token_id=7))["error"]
-    assert "token 7 to the model's config.json" in finding.message
+def test_parameters_are_counted_without_weights(make_inputs):
+    assert 0.9e6 < make_inputs().num_parameters < 1.1e6
 
 
 def test_a_context_longer_than_the_model_is_an_error(make_inputs, run_check):
-    (finding,) = run_check(check_config, make_inputs(data__max_len=4096))["error"]
+    (finding,) = run_check(check_model, make_inputs(data__max_len=4096))["error"]
     assert "2048 positions, fewer than --data.max_len 4096" in finding.message
 
 
-def test_a_model_without_a_vision_part_is_an_error(make_inputs, run_check, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2"}))
-    (finding,) = run_check(check_config, make_inputs(actor__model_name_or_path=tmp_path))["error"]
-    assert "has no vision part" in finding.message
+def test_tokens_without_an_embedding_are_an_error(tiny_model, tmp_path, make_inputs, run_check):
+    model = shutil.copytree(tiny_model, tmp_path / "altered")
+    config = json.loads((model / "config.json").read_text())
+    config["text_config"]["vocab_size"] -= 1
+    (model / "config.json").write_text(json.dumps(config))
+    (finding,) = run_check(check_tokenizer, make_inputs(actor__model_name_or_path=model))["error"]
+    assert "tokens, the model embeddings for" in finding.message
 
 
-def test_a_folder_without_a_model_is_one_line_with_the_flag(make_inputs, tmp_path):
+@pytest.mark.parametrize("check", [check_model, check_tokenizer, check_class])
+def test_a_folder_without_a_model_is_one_line_with_the_flag(check, make_inputs, tmp_path):
     with pytest.raises(ValueError, match=r"^--actor.model_name_or_path .*[^\n]*$"):
-        list(check_config(make_inputs(actor__model_name_or_path=tmp_path)))
+        list(check(make_inputs(actor__model_name_or_path=tmp_path)))

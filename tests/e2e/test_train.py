@@ -55,11 +55,21 @@ def read_metrics(run_dir):
 
 
 @pytest.mark.usefixtures("no_process_left")
-def test_main_job(tiny_model, problems, tmp_path):
+def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
+    secrets = {"WANDB_API_KEY": 10 * "5ec7", "HF_TOKEN": "hf_" + 17 * "5e"}
+    for name, value in (secrets | {"WANDB_MODE": "offline"}).items():
+        monkeypatch.setenv(name, value)
     run_dir = tmp_path / "run"
-    process = start(tiny_model, problems, run_dir, "--pepo.temperature", "0.2")
+    process = start(tiny_model, problems, run_dir, "--pepo.temperature", "0.2", "--logger.wandb.enable")
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 0, output[-4000:]
+    # The folder above the run's is the job's working directory, where wandb keeps its own files.
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {"config.yaml", "metrics.jsonl"} <= {file.name for file in files}
+    assert any(file.suffix == ".wandb" for file in files)
+    for secret in secrets.values():
+        assert secret not in output
+        assert not [file for file in files if secret.encode() in file.read_bytes()]
     metrics = read_metrics(run_dir)
     assert [step["global_step"] for step in metrics] == [1, 2, 3, 4]
     assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
