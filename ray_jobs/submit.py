@@ -29,10 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         entrypoint = train_command(options.config, options.working_dir, flags)
         environment = runtime_env(options.working_dir, dict(options.env), options.install)
         client = JobSubmissionClient(options.address)
-    except (ConnectionError, ValueError) as error:
+        job = client.submit_job(entrypoint=entrypoint, runtime_env=environment)
+    except (ConnectionError, RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    job = client.submit_job(entrypoint=entrypoint, runtime_env=environment)
     address = f"--address {options.address}"
     print(f"submitted {job}\n  log   ray job logs {address} --follow {job}\n  stop  ray job stop {address} {job}")
     if not options.follow:

@@ -54,16 +54,16 @@ def test_a_job_that_fails_fails_the_command(run_submit, cluster):
     assert JobSubmissionClient(cluster.jobs).get_job_status(job) == JobStatus.FAILED
 
 
-def test_a_job_can_be_asked_for_and_stopped(run_submit, cluster, working_dir):
-    (working_dir / "slow.py").write_text("import time\nprint('asleep', flush=True)\ntime.sleep(600)\n")
-    # A reward that takes its time keeps the run in its checks.
-    status, job, output = run_submit(*RUN, "--reward.functions", "[slow.py:reward]", "--env", "HF_HUB_OFFLINE=1")
+def test_a_job_can_be_asked_for_and_stopped(run_submit, cluster, monkeypatch):
+    monkeypatch.setattr(submit, "train_command", lambda *arguments: "sleep 600")
+    status, job, output = run_submit("--env", "NCCL_DEBUG=INFO")
     assert status == 0 and f"ray job stop --address {cluster.jobs} {job}" in output
     client = JobSubmissionClient(cluster.jobs)
     wait_for(client, job, JobStatus.RUNNING)
+    assert client.get_job_info(job).runtime_env["env_vars"]["NCCL_DEBUG"] == "INFO"
     client.stop_job(job)
     assert wait_for(client, job, JobStatus.STOPPED, JobStatus.FAILED) == JobStatus.STOPPED
-    assert submit.follow(client, job) == JobStatus.STOPPED
+    assert submit.follow(client, job) == JobStatus.STOPPED  # which the command takes for a failure
 
 
 def test_the_plain_ray_command_does_the_same(cluster, working_dir):
