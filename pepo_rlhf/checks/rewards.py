@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.data import Row
-from pepo_rlhf.rewards import Grade, RewardService, load_rewards
+from pepo_rlhf.rewards import Grade, RewardError, RewardService, load_rewards
 from pepo_rlhf.rewards.reward import BUILT_IN
 
 _NUM_ROWS = 16
@@ -19,8 +20,16 @@ def respond(answer: str) -> str:
 
 
 def check_functions(inputs: Inputs) -> Iterator[Finding]:
-    """Whether the functions load."""
-    yield ok(", ".join(load_rewards(inputs.args.reward.functions).components))
+    """Whether the functions load. Running a user's file may raise anything."""
+    try:
+        reward = load_rewards(inputs.args.reward.functions)
+    except RewardError:
+        raise
+    except (Exception, SystemExit) as problem:
+        place = traceback.extract_tb(problem.__traceback__)[-1]
+        reason = f"{place.filename}:{place.lineno}: {type(problem).__name__}: {problem}"
+        raise ValueError(f"--reward.functions: {reason}") from problem
+    yield ok(", ".join(reward.components))
 
 
 def check_answers(inputs: Inputs) -> Iterator[Finding]:

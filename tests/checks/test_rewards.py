@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from pepo_rlhf.checks.rewards import check_answers, check_functions
 
 
@@ -38,6 +40,13 @@ def test_a_reward_that_cannot_tell_right_from_wrong_is_a_warning(make_inputs, ru
 def test_a_reward_on_a_scale_of_its_own_passes(make_inputs, run_check, tmp_path):
     inputs = make_inputs(reward__functions=write_reward(tmp_path, "return 0.1 * (f'>{label}<' in response)"))
     assert not run_check(check_answers, inputs)["error"]
+
+
+def test_a_file_that_does_not_run_is_one_line_with_its_place(make_inputs, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("import os\nimport no_such_package\n")
+    with pytest.raises(ValueError, match=rf"^--reward.functions: {file}:2: ModuleNotFoundError: [^\n]*$"):
+        list(check_functions(make_inputs(reward__functions=f"['{file}:mine']")))
 
 
 def test_functions_that_load_are_listed(make_inputs, run_check):
