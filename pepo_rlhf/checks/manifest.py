@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -72,9 +74,12 @@ def render(path: Path) -> list[Resource]:
     else:
         raise ValueError(f"--manifest {path}: no such file or folder")
     try:
-        return [resource for resource in yaml.safe_load_all(text) if resource]
+        resources = [resource for resource in yaml.safe_load_all(text) if resource]
     except yaml.YAMLError as problem:
         raise ValueError(f"--manifest {path}: not valid YAML: {' '.join(str(problem).split())}") from problem
+    if not all(isinstance(resource, dict) and "kind" in resource for resource in resources):
+        raise ValueError(f"--manifest {path}: a document in it is no resource, with a kind")
+    return resources
 
 
 def check_gpus(args: Any, cluster: Resource) -> Iterator[Finding]:
@@ -162,7 +167,7 @@ def _check_shared_memory(group: Resource, needed: int) -> Iterator[Finding]:
     memory = container.get("resources", {}).get("limits", {}).get("memory", "0")
     for mount in container.get("volumeMounts", []):
         if mount["mountPath"] == "/dev/shm":
-            mounted = next(volume for volume in volumes if volume["name"] == mount["name"])
+            mounted = next((volume for volume in volumes if volume["name"] == mount["name"]), {})
             memory = mounted.get("emptyDir", {}).get("sizeLimit", memory)
     if quantity(memory) < needed:
         yield error(f"{group['groupName']}: /dev/shm of {memory}, {needed / 2**30:.2f} GiB needed: raise its sizeLimit")
@@ -179,10 +184,14 @@ def check_training_file(config: Config, resources: list[Resource]) -> Iterator[F
     maps = [resource.get("data", {}) for resource in resources if resource["kind"] == "ConfigMap"]
     texts = [text for data in maps for name, text in data.items() if name.endswith((".yaml", ".yml"))]
     for text in texts:
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file, redirect_stderr(io.StringIO()) as said:
             file.write(text)
             file.flush()
-            shipped = parse_arguments(["--config", file.name], validated=False)
+            try:
+                shipped = parse_arguments(["--config", file.name], validated=False)
+            except SystemExit:
+                yield error(f"the ConfigMap's configuration does not parse: {said.getvalue().strip()}")
+                continue
         ours, theirs = (_flatten(dataclasses.asdict(settings)) for settings in (config, shipped))
         different = [f"--{flag}" for flag in ours.keys() | theirs.keys() if ours.get(flag) != theirs.get(flag)]
         if different:

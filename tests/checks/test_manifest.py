@@ -67,6 +67,12 @@ TWO_BOXES = ["--actor.num_nodes", "2", "--ref.num_nodes", "2", "--vllm.num_engin
         (["--ckpt.save_steps", "-1"], [], "warning: each retry of backoffLimit would begin anew"),
         (["--pepo.alpha", "0.1"], [], "warning: the ConfigMap's configuration differs .* in --pepo.alpha"),
         ([], [("submissionMode: K8sJobMode", "submissionMode: K8JobMode")], "error: RayJob: spec.submissionMode"),
+        ([], [(" alpha: 0.05", " alhpa: 0.05")], "error: .* does not parse: error: --pepo.alhpa"),
+        (
+            [],
+            [("- name: runs\n            persistent", "- name: other\n            persistent")],
+            "error: .* names a volume",
+        ),
         ([], [("headGroupSpec:", "headGroup:")], "error: RayJob lacks the field 'headGroupSpec'"),
     ],
 )
