@@ -32,6 +32,8 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("values_in_range", {"pepo.top_fraction": 0.0}, "--pepo.top_fraction"),
     ("values_in_range", {"pepo.top_fraction": 1.1}, "--pepo.top_fraction"),
     ("values_in_range", {"rollout.temperature": 0.0}, "--rollout.temperature"),
+    ("values_in_range", {"rollout.temperature": 2.1}, "--rollout.temperature"),
+    ("values_in_range", {"eval.temperature": 2.1}, "--eval.temperature"),
     ("values_in_range", {"rollout.top_p": 0.0}, "--rollout.top_p"),
     ("values_in_range", {"actor.adam.lr": 0.0}, "--actor.adam.lr"),
     ("values_in_range", {"actor.adam.lr": float("nan")}, "--actor.adam.lr"),
