@@ -39,6 +39,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "train.max_epochs",
             "train.async_queue_size",
             "eval.n_samples_per_prompt",
+            "ckpt.max_num",
             "logger.logging_steps",
         ),
     ),

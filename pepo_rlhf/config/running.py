@@ -138,14 +138,14 @@ class Checkpoint:
 
     save_steps: int = -1
     """Save every so many steps; -1 never does."""
-    load_enable: bool = False
-    """Resume from the last checkpoint, if there is one."""
+    resume: Literal["auto", "never", "must"] = "auto"
+    """Go on from the newest whole checkpoint: auto if there is one, must or stop, never (needs a new run.dir)."""
     save_hf: bool = False
     """Save in Hugging Face format too."""
     disable_ds: bool = False
     """Save without DeepSpeed's states: smaller, and nothing to resume from."""
     max_num: int = 3
-    """Checkpoints to keep at most."""
+    """Newest checkpoints to keep; the best one counts apart."""
     max_mem: float = float("inf")
     """Gigabytes of checkpoints to keep at most."""
     best_metric_key: str = ""

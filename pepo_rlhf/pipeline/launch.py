@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+
 import ray
 from openrlhf.trainer.ray.launcher import RayActorGroup
 from openrlhf.trainer.ray.utils import get_bundle_indices
@@ -22,6 +25,9 @@ def run(args) -> None:
 
     Args:
         args: the namespace of `pepo_rlhf.config.to_arguments`.
+
+    Raises:
+        Stopped: after a checkpoint, if this process got a SIGTERM.
     """
     strategy = get_strategy(args)
     colocated = None
@@ -52,10 +58,29 @@ def run(args) -> None:
         if reference is not None:
             loading += reference.async_init_model_from_pretrained(strategy, model)
         ray.get(loading)
-        ray.get(trainer.fit.remote())
+        _supervise(trainer)
         ray.get(policy.async_save_model())
     finally:
         stop_engines(engines)
+
+
+def _supervise(trainer) -> None:
+    """Runs `fit`. The first SIGTERM asks the trainer to stop after its step, the next one ends the run at once."""
+    sigterm = threading.Event()
+
+    def on_sigterm(signum, frame) -> None:
+        if sigterm.is_set():
+            raise KeyboardInterrupt
+        sigterm.set()
+
+    signal.signal(signal.SIGTERM, on_sigterm)
+    fit = trainer.fit.remote()
+    asked = None
+    while not ray.wait([fit], timeout=1)[0]:
+        if sigterm.is_set() and asked is None:
+            print("SIGTERM: the run ends after this step, with a checkpoint", flush=True)
+            asked = trainer.request_stop.remote()
+    ray.get(fit)
 
 
 def start_engines(args, shared: PlacementGroup | None) -> list:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 import ray
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer, PPOTrainer
 
 from pepo_rlhf.pipeline import wiring
 from pepo_rlhf.pipeline.run_log import RunLog
 from pepo_rlhf.pipeline.trackers import start_trackers
+from pepo_rlhf.workers.checkpoint import load_trainer_states
+
+
+class Stopped(RuntimeError):
+    """The run was asked to stop, and did."""
 
 
 class RunLogMixin(BasePPOTrainer):
@@ -17,6 +25,18 @@ class RunLogMixin(BasePPOTrainer):
         wiring.apply()
         super().__init__(*args, **kwargs)
         self.run_log = RunLog(self.args.run.dir, start_trackers(self.args))
+        checkpoint = self.args.ckpt.resume_from
+        self._saved_states = load_trainer_states(Path(checkpoint)) if checkpoint is not None else None
+        self.run_log.roll_back(self._saved_states["global_step"] if self._saved_states else 0)
+        self._stop_requested = threading.Event()
+
+    def request_stop(self) -> None:
+        """Lets the run end after the step that it is in, with a checkpoint. Called while `fit` runs."""
+        self._stop_requested.set()
+
+    def init_checkpoint_states(self) -> dict:
+        """The trainer's states of the checkpoint to resume from, or those that a run begins with."""
+        return self._saved_states or super().init_checkpoint_states()
 
     def train_step(self, rollout_samples, global_step: int) -> tuple[dict, int]:
         """One step: experience, update, sync. Upstream's status plus the experience maker's token metrics."""
@@ -24,9 +44,20 @@ class RunLogMixin(BasePPOTrainer):
         return status | self.experience_maker.metrics, global_step
 
     def save_logs_and_checkpoints(self, global_step: int, logs_dict=None, client_states=None) -> None:
-        """Writes the metrics file before upstream's trackers and checkpoints."""
+        """Writes the metrics file before upstream's trackers and checkpoints.
+
+        Raises:
+            Stopped: after the checkpoint, if the run was asked to stop.
+        """
         self.run_log.write_step(global_step, logs_dict or {})
+        stopping = self._stop_requested.is_set()
+        if stopping:
+            self.args.ckpt.save_steps = 1  # a checkpoint is due after any step
         super().save_logs_and_checkpoints(global_step, logs_dict, client_states)
+        if stopping:
+            self.run_log.close()
+            self.tensorboard_logger.close()
+            raise Stopped(f"after step {global_step}")
 
 
 class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
@@ -45,14 +76,14 @@ class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
 
     def fit(self, global_step: int = 0) -> None:
         """Trains; with an evaluation dataset, evaluates before the first step and after the last one."""
-        if self.eval_dataloader is not None:
-            self._evaluate(global_step)
+        self._evaluate_once(global_step)
         super().fit(global_step)
-        if self.eval_dataloader is not None:
-            self._evaluate(self.run_log.num_steps)
+        self._evaluate_once(self.run_log.num_steps)
         self.run_log.close()
 
-    def _evaluate(self, global_step: int) -> None:
+    def _evaluate_once(self, global_step: int) -> None:
+        if self.eval_dataloader is None or global_step in self.run_log.evaluated_steps:
+            return
         sampling = {
             "temperature": self.args.eval.temperature,
             "n_samples_per_prompt": self.args.eval.n_samples_per_prompt,
@@ -66,4 +97,4 @@ class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
         return metrics
 
 
-TrainerActor = ray.remote(PepoTrainer)
+TrainerActor = ray.remote(max_concurrency=2)(PepoTrainer)  # fit, and request_stop

@@ -43,7 +43,11 @@ class PepoTrainerAsync(upstream.PPOTrainerAsync.__ray_metadata__.modified_class)
         wiring.apply()
         super().__init__(*args, **kwargs)
 
+    def request_stop(self) -> None:
+        """Lets the run end after the step that it is in, with a checkpoint. Called while `fit` runs."""
+        ray.get(self.trainer_actor.request_stop.remote())
+
 
 GenerateActor = ray.remote(AsyncGenerator)
-TrainingActor = ray.remote(AsyncTraining)
-AsyncTrainerActor = ray.remote(PepoTrainerAsync)
+TrainingActor = ray.remote(max_concurrency=2)(AsyncTraining)  # fit, and request_stop
+AsyncTrainerActor = ray.remote(max_concurrency=2)(PepoTrainerAsync)

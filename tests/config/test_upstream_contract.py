@@ -26,6 +26,7 @@ COMMAND = OPENRLHF / "cli" / "train_ppo_ray.py"
 OURS = {
     "algo.dynamic_filtering_max_resamples",
     "algo.overlong_filtering_enable",
+    "ckpt.resume",
     "data.fetch_urls",
     "data.max_pixels",
     "data.min_pixels",

@@ -31,3 +31,28 @@ def test_evaluations_go_to_a_file_of_their_own(tmp_path):
     log = RunLog(str(tmp_path))
     log.write_evaluation(0, {"eval_accuracy": 0.25, "eval_accuracy_low": 0.2, "eval_accuracy_high": 0.3})
     assert read(tmp_path / "evaluations.jsonl")[0]["eval_accuracy"] == 0.25
+
+
+def test_what_lies_beyond_the_checkpoint_is_set_aside_and_no_step_stands_twice(tmp_path, capsys):
+    log = RunLog(str(tmp_path))
+    for step in (1, 2, 3):
+        log.write_step(step, {"kl": 0.5})
+        log.write_evaluation(step, {"eval_accuracy": 0.5, "eval_accuracy_low": 0.4, "eval_accuracy_high": 0.6})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"global_step": 4, "k')  # the kill
+    resumed = RunLog(str(tmp_path))
+    resumed.roll_back(2)
+    assert "2 lines of metrics.jsonl lie beyond step 2" in capsys.readouterr().out
+    assert [line["global_step"] for line in read(tmp_path / "metrics.jsonl")] == [1, 2]
+    assert [line["global_step"] for line in read(tmp_path / "evaluations.jsonl")] == [1, 2]
+    assert (tmp_path / "metrics_rolled_back.jsonl").read_text() == (
+        '{"global_step": 3, "kl": 0.5}\n{"global_step": 4, "k'
+    )
+    assert resumed.evaluated_steps == {1, 2}
+    resumed.write_step(3, {})
+    assert [line["global_step"] for line in read(tmp_path / "metrics.jsonl")] == [1, 2, 3]
+
+
+def test_a_run_that_begins_has_nothing_to_set_aside(tmp_path):
+    RunLog(str(tmp_path / "run")).roll_back(0)
+    assert list((tmp_path / "run").iterdir()) == []

@@ -1,0 +1,172 @@
+"""Runs that are killed and started again by the same command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = REPOSITORY / "examples" / "geometry3k_cpu.yaml"
+PROMPTS, SAMPLES = 2, 4  # of a step, in CONFIG
+RECORDER = """
+import json
+from pathlib import Path
+
+def record(response, label):
+    with Path(__file__).with_suffix(".jsonl").open("a") as file:
+        file.write(json.dumps([label, response]) + "\\n")
+    return 0.0
+"""
+
+
+def start(model, problems, folder, *flags):
+    """A run in `folder`/run. Its verifier `record` notes label and response of everything that is generated."""
+    (folder / "verifier.py").write_text(RECORDER)
+    command = [sys.executable, "-m", "pepo_rlhf.train", "--config", str(CONFIG)]
+    command += ["--actor.model_name_or_path", str(model), "--data.prompt_dataset", str(problems)]
+    command += ["--reward.functions", f"[format, accuracy, '{folder / 'verifier.py'}:record']"]
+    command += ["--run.dir", str(folder / "run"), *flags]
+    log = (folder / "log.txt").open("a")
+    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=folder)
+
+
+def kill_all(process):
+    """SIGKILL to the command and to everything that it has started."""
+    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    for member in family:
+        member.kill()
+    psutil.wait_procs(family, timeout=30)
+    process.wait(timeout=30)
+
+
+def wait_for(condition, process, seconds=400):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the run has ended early"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def steps(folder):
+    path = folder / "run" / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line)["global_step"] for line in lines if line.endswith("\n")]
+
+
+def checkpoint(folder, step):
+    return folder / "run" / "checkpoints" / f"global_step{step}"
+
+
+def half_written(folder, step):
+    return checkpoint(folder, step).with_name(f"global_step{step}.partial").exists()
+
+
+def take_records(folder):
+    """Counts of (label, response), one Counter a step, since the last call; of a step cut short, what there is."""
+    path = folder / "verifier.jsonl"
+    records = [tuple(json.loads(line)) for line in path.read_text().splitlines()]
+    path.unlink()
+    size = PROMPTS * SAMPLES
+    return [Counter(records[i : i + size]) for i in range(0, len(records), size)]
+
+
+def labels(step_records):
+    return Counter(label for label, _ in step_records.elements())
+
+
+def states(folder, step):
+    """Everything in the checkpoint that the next step depends on, by file."""
+    found = checkpoint(folder, step)
+    return {
+        path.name: torch.load(path, weights_only=False, map_location="cpu")
+        for path in [*found.glob("deepspeed/*.pt"), found / "random_0.pt"]
+    }
+
+
+def flat(value):
+    if isinstance(value, dict):
+        return [leaf for key in sorted(value, key=str) for leaf in flat(value[key])]
+    if isinstance(value, (list, tuple)):
+        return [leaf for item in value for leaf in flat(item)]
+    return [value] if isinstance(value, (torch.Tensor, int, float, str)) else []
+
+
+def same_bits(left, right):
+    pairs = list(zip(flat(left), flat(right), strict=True))
+    return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_run_killed_in_a_checkpoint_goes_on_from_the_one_before_and_stops_when_asked(tiny_model, problems, tmp_path):
+    flags = ["--ckpt.save_steps", "1", "--train.num_episodes", "100"]
+    process = start(tiny_model, problems, tmp_path, *flags)
+    wait_for(lambda: half_written(tmp_path, 2), process)
+    kill_all(process)
+    assert not checkpoint(tmp_path, 2).exists(), "killed too late to test anything"
+    assert steps(tmp_path) == [1, 2]
+
+    process = start(tiny_model, problems, tmp_path, *flags, "--ckpt.save_steps", "1000", "--ckpt.resume", "must")
+    wait_for(lambda: len(steps(tmp_path)) >= 3, process)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=120)
+    log = (tmp_path / "log.txt").read_text()
+    assert process.returncode == 143, log[-4000:]
+    assert "the run goes on from" in log and "global_step1\n" in log
+    done = steps(tmp_path)
+    assert done == list(range(1, len(done) + 1)), "no step twice"
+    assert checkpoint(tmp_path, done[-1]).exists(), "SIGTERM writes a checkpoint where none was due"
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1500)
+@pytest.mark.usefixtures("no_process_left")
+def test_a_run_killed_three_times_does_what_one_left_alone_does(tiny_model, problems, tmp_path):
+    """Two episodes of three steps: killed in the first, while a checkpoint is written, and in the second."""
+    flags = ["--data.max_samples", "6", "--train.num_episodes", "2", "--ckpt.save_steps", "2"]
+    (whole := tmp_path / "whole").mkdir()
+    process = start(tiny_model, problems, whole, *flags)
+    assert process.wait(timeout=400) == 0, (whole / "log.txt").read_text()[-4000:]
+    reference = take_records(whole)
+    assert len(reference) == 6 and steps(whole) == [1, 2, 3, 4, 5, 6]
+    for episode in (reference[:3], reference[3:]):
+        trained = sum((labels(step) for step in episode), Counter())
+        assert set(trained.values()) == {SAMPLES} and len(trained) == 6, "each prompt once an episode"
+
+    (killed := tmp_path / "killed").mkdir()
+    moments = [
+        (lambda: len(steps(killed)) == 3, 2),
+        (lambda: half_written(killed, 4), 2),
+        (lambda: len(steps(killed)) == 5, 4),
+        (None, 6),
+    ]
+    first, compared, identical = 0, 0, 0
+    for moment, newest in moments:
+        process = start(tiny_model, problems, killed, *flags)
+        if moment is None:
+            assert process.wait(timeout=400) == 0, (killed / "log.txt").read_text()[-4000:]
+        else:
+            wait_for(moment, process)
+            kill_all(process)
+        for expected, seen in zip(reference[first:], take_records(killed), strict=False):
+            if seen.total() == PROMPTS * SAMPLES:  # the kill may cut the last one short
+                assert labels(seen) == labels(expected), "the same prompts in the same order"
+                compared += seen.total()
+                identical += (seen & expected).total()
+        assert checkpoint(killed, newest).exists() and not checkpoint(killed, newest + 2).exists()
+        first = newest
+    print(f"\n{identical} of {compared} responses after a kill are identical ({identical / compared:.1%})")
+    assert steps(killed) == [1, 2, 3, 4, 5, 6]
+    for step in (2, 4, 6):
+        equal = {name: same_bits(value, states(killed, step)[name]) for name, value in states(whole, step).items()}
+        print(f"after step {step}, equal to the last bit: {equal}")
+        if identical == compared:
+            assert all(equal.values()), (step, equal)
+    assert os.listdir(killed / "run" / "checkpoints")
