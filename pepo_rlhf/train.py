@@ -17,6 +17,7 @@ import yaml
 from pepo_rlhf import runtime
 from pepo_rlhf.config import Config, parse_arguments, to_arguments
 from pepo_rlhf.runtime import checkpoints
+from pepo_rlhf.runtime.checkpoint_ownership import require_own
 from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
 
 _SIGTERM_EXIT = 128 + signal.SIGTERM
@@ -80,7 +81,7 @@ def checkpoint_to_resume(args) -> str | None:
 
     Raises:
         ValueError: if there is none and there must be, if the run folder holds a run that would be overwritten, or if
-            the checkpoint belongs to a run of other settings.
+            the checkpoint is not the run's own or belongs to other settings.
     """
     run_dir, resume = Path(args.run.dir), args.ckpt.resume
     if resume == "never":
@@ -94,6 +95,7 @@ def checkpoint_to_resume(args) -> str | None:
         if Path(args.ckpt.output_dir).exists():
             raise ValueError(f"--run.dir {run_dir} holds a finished run without checkpoints; choose another")
         return None
+    require_own(checkpoint, run_dir)
     checkpoints.require_same_settings(checkpoint, args)
     print(f"the run goes on from {checkpoint}", flush=True)
     return str(checkpoint)

@@ -16,6 +16,7 @@ from openrlhf.utils.distributed_util import torch_dist_barrier_and_cuda_sync
 from torch import distributed
 
 from pepo_rlhf.runtime import checkpoints
+from pepo_rlhf.runtime.checkpoint_ownership import require_own
 
 TRAINER_STATES = "trainer.pt"
 _DEEPSPEED = "deepspeed"
@@ -62,11 +63,14 @@ def save(engine, moving_average, checkpoint: Path, trainer_states: dict, args) -
     torch_dist_barrier_and_cuda_sync()
 
 
-def load(engine, moving_average, checkpoint: Path, universal: bool) -> None:
+def load(engine, moving_average, checkpoint: Path, args) -> None:
     """Puts policy, optimiser, scheduler, moving average and random numbers where they were.
 
-    DeepSpeed unpickles its files: `checkpoint` must be the run's own (`runtime.checkpoint_ownership`).
+    Raises:
+        ValueError: if `checkpoint` is not the run's own. DeepSpeed unpickles its files.
     """
+    require_own(checkpoint, args.run.dir)
+    universal = args.ds.use_universal_ckpt
     tag = _UNIVERSAL if universal else _DEEPSPEED
     path, _ = engine.load_checkpoint(str(checkpoint), tag=tag)
     if path is None:

@@ -32,9 +32,7 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
         if args.ckpt.resume_from is not None:
             if args.ds.enable_sleep:
                 self.reload_states()
-            checkpoint.load(
-                self.actor.model, self.ema_model, Path(args.ckpt.resume_from), universal=args.ds.use_universal_ckpt
-            )
+            checkpoint.load(self.actor.model, self.ema_model, Path(args.ckpt.resume_from), args)
             if args.ds.enable_sleep:
                 self.offload_states()
 

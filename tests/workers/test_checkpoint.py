@@ -70,6 +70,7 @@ def assert_same(left, right):
 @pytest.mark.usefixtures("process_group")
 def test_training_goes_on_bit_by_bit(tmp_path):
     args = to_arguments(Config())
+    args.run.dir = str(tmp_path)
     trained = engine()
     train(trained, 3)
     folder = tmp_path / "global_step3"
@@ -86,7 +87,7 @@ def test_training_goes_on_bit_by_bit(tmp_path):
     train(resumed, 1)
     random.random(), np.random.rand(), torch.rand(1)
     average = SimpleNamespace(model=SimpleNamespace(module=torch.nn.Linear(2, 2)))
-    worker_checkpoint.load(resumed, average, folder, universal=False)
+    worker_checkpoint.load(resumed, average, folder, args)
     assert_same(states(resumed), at_save)
     assert torch.equal(average.model.module.weight, averaged)
     train(resumed, 2)
