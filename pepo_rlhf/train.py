@@ -39,6 +39,7 @@ def main() -> None:
     import ray
 
     from pepo_rlhf.pipeline import launch, wiring
+    from pepo_rlhf.pipeline.failures import explain
     from pepo_rlhf.pipeline.trainer import Stopped
     from pepo_rlhf.runtime import cluster
 
@@ -50,6 +51,11 @@ def main() -> None:
     except Stopped:
         print(f"stopped by SIGTERM; the same command goes on from the checkpoint in {args.ckpt.path}", flush=True)
         raise SystemExit(_SIGTERM_EXIT) from None
+    except Exception as error:
+        if (explanation := explain(error)) is None:
+            raise
+        print(f"error: {explanation}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from None
     finally:
         ray.shutdown()
 

@@ -49,6 +49,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         (
             "pepo.temperature",
             "reward.timeout_seconds",
+            "run.stall_timeout",
             "rollout.temperature",
             "actor.adam.lr",
             "actor.muon.lr",
@@ -70,6 +71,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "data.max_images_per_prompt",
             "actor.max_norm",
             "reward.overlong_buffer_len",
+            "vllm.max_restarts",
         ),
     ),
     (

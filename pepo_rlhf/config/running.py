@@ -17,6 +17,8 @@ class Run:
     """Folder of the run: checkpoints, model, TensorBoard logs and token records lie below it."""
     trust_remote_code: bool = False
     """Run Python code that comes with a model or tokenizer."""
+    stall_timeout: float = 1800.0
+    """Seconds that a phase (loading, generation, update, ...) may take; then the run names it and ends."""
 
 
 @dataclass(kw_only=True)
@@ -83,6 +85,8 @@ class Vllm:
     """Give the memory back during updates; needs train.colocate_all."""
     sync_backend: str = "nccl"
     """Transport of new weights to the engines."""
+    max_restarts: int = 3
+    """Times that each engine is started again after its death, before the run ends."""
 
 
 @dataclass(kw_only=True)

@@ -13,6 +13,7 @@ from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from pepo_rlhf.runtime import cpu
+from pepo_rlhf.runtime.watchdog import Watchdog
 from pepo_rlhf.workers.policy import PolicyActor
 from pepo_rlhf.workers.reference import ReferenceActor
 from pepo_rlhf.workers.rollout import RolloutActor
@@ -28,7 +29,10 @@ def run(args) -> None:
 
     Raises:
         Stopped: after a checkpoint, if this process got a SIGTERM.
+        Stalled: if a phase takes longer than --run.stall_timeout.
     """
+    watchdog = Watchdog(args.run.stall_timeout)
+    watchdog.enter("placement of the actors")
     strategy = get_strategy(args)
     colocated = None
     if args.train.colocate_all or args.train.colocate_actor_ref:
@@ -52,19 +56,23 @@ def run(args) -> None:
         )
         max_steps = ray.get(trainer.get_max_steps.remote())
         model = args.actor.model_name_or_path
+        watchdog.enter("loading of the models")
         # The engines first: one that cannot start is reported before the models have loaded.
         loading = [engine.get_num_unfinished_requests.remote() for engine in engines]
         loading += policy.async_init_model_from_pretrained(strategy, model, max_steps, engines)
         if reference is not None:
             loading += reference.async_init_model_from_pretrained(strategy, model)
         ray.get(loading)
-        _supervise(trainer)
+        _supervise(trainer, watchdog)
+        watchdog.enter("saving of the model")
         ray.get(policy.async_save_model())
     finally:
+        watchdog.enter("end of the run")
         stop_engines(engines)
+        watchdog.close()
 
 
-def _supervise(trainer) -> None:
+def _supervise(trainer, watchdog: Watchdog) -> None:
     """Runs `fit`. The first SIGTERM asks the trainer to stop after its step, the next one ends the run at once."""
     sigterm = threading.Event()
 
@@ -75,8 +83,13 @@ def _supervise(trainer) -> None:
 
     signal.signal(signal.SIGTERM, on_sigterm)
     fit = trainer.fit.remote()
-    asked = None
+    asked, phase = None, trainer.current_phase.remote()
+    known_phase = ""
     while not ray.wait([fit], timeout=1)[0]:
+        if ray.wait([phase], timeout=0)[0]:
+            if ray.get(phase) != known_phase:
+                watchdog.enter(known_phase := ray.get(phase))
+            phase = trainer.current_phase.remote()
         if sigterm.is_set() and asked is None:
             print("SIGTERM: the run ends after this step, with a checkpoint", flush=True)
             asked = trainer.request_stop.remote()
@@ -92,6 +105,7 @@ def start_engines(args, shared: PlacementGroup | None) -> list:
     for index in range(args.vllm.num_engines):
         bundles = get_bundle_indices(group, index, tensor_parallel) if tensor_parallel > 1 else None
         actor = RolloutActor.options(
+            max_restarts=args.vllm.max_restarts,
             num_cpus=num_gpus,
             num_gpus=num_gpus,
             scheduling_strategy=PlacementGroupSchedulingStrategy(

@@ -29,6 +29,14 @@ class RunLogMixin(BasePPOTrainer):
         self._saved_states = load_trainer_states(Path(checkpoint)) if checkpoint is not None else None
         self.run_log.roll_back(self._saved_states["global_step"] if self._saved_states else 0)
         self._stop_requested = threading.Event()
+        self._phase = "start of training"
+
+    def current_phase(self) -> str:
+        """What `fit` is doing, for the watchdog. Called while it runs."""
+        return self._phase
+
+    def _enter(self, phase: str, global_step: int) -> None:
+        self._phase = f"{phase}, step {global_step + 1}"
 
     def request_stop(self) -> None:
         """Lets the run end after the step that it is in, with a checkpoint. Called while `fit` runs."""
@@ -40,8 +48,16 @@ class RunLogMixin(BasePPOTrainer):
 
     def train_step(self, rollout_samples, global_step: int) -> tuple[dict, int]:
         """One step: experience, update, sync. Upstream's status plus the experience maker's token metrics."""
+        self._enter("experience", global_step)
         status, global_step = super().train_step(rollout_samples, global_step)
         return status | self.experience_maker.metrics, global_step
+
+    def ppo_train(self, global_steps: int) -> dict:
+        """Upstream's update, named for the watchdog."""
+        self._enter("update", global_steps)
+        status = super().ppo_train(global_steps)
+        self._enter("weight sync", global_steps)
+        return status
 
     def save_logs_and_checkpoints(self, global_step: int, logs_dict=None, client_states=None) -> None:
         """Writes the metrics file before upstream's trackers and checkpoints.
@@ -49,6 +65,7 @@ class RunLogMixin(BasePPOTrainer):
         Raises:
             Stopped: after the checkpoint, if the run was asked to stop.
         """
+        self._enter("checkpoint", global_step - 1)
         self.run_log.write_step(global_step, logs_dict or {})
         stopping = self._stop_requested.is_set()
         if stopping:
@@ -58,6 +75,7 @@ class RunLogMixin(BasePPOTrainer):
             self.run_log.close()
             self.tensorboard_logger.close()
             raise Stopped(f"after step {global_step}")
+        self._enter("generation", global_step)
 
 
 class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
@@ -67,6 +85,12 @@ class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
         super().__init__(*args, **kwargs)
         num_prompts = len(self.prompts_dataloader) * self.args.train.num_episodes
         self.run_log.num_steps = num_prompts // self.args.rollout.batch_size
+        self.samples_generator.engine_recovery.policy = self.actor_model_group
+
+    def broadcast_to_vllm(self) -> None:
+        """Upstream's sync, to engines that are alive."""
+        self.samples_generator.engine_recovery.restart_dead()
+        super().broadcast_to_vllm()
 
     def init_checkpoint_states(self) -> dict:
         """On resume, tells the samples generator how far into the run it is: seeds and progress depend on it."""
@@ -92,9 +116,11 @@ class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
 
     def evaluate(self, global_step: int, **generate_kwargs) -> dict[str, float]:
         """Upstream's evaluation, also written to the run folder."""
+        self._enter("evaluation", global_step - 1)
         metrics = super().evaluate(global_step, **generate_kwargs)
         self.run_log.write_evaluation(global_step, metrics)
+        self._enter("generation", global_step)
         return metrics
 
 
-TrainerActor = ray.remote(max_concurrency=2)(PepoTrainer)  # fit, and request_stop
+TrainerActor = ray.remote(max_concurrency=2)(PepoTrainer)  # fit, and what is called beside it

@@ -37,6 +37,10 @@ _NAME = re.compile(r"(?:best_)?global_step(\d+)")
 _PARTIAL = ".partial"
 
 
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written."""
+
+
 class FileRecord(NamedTuple):
     """What the manifest says about a file."""
 

@@ -6,6 +6,7 @@ Every rank calls `save` and `load`. The folder is on storage that all of them sh
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,22 @@ def save(engine, moving_average, checkpoint: Path, trainer_states: dict, args) -
         moving_average: model with the averaged weights, or None.
         trainer_states: what the trainer goes on from, data loader included.
         args: the run's settings.
+
+    Raises:
+        CheckpointError: if the disk is full, or otherwise does not take it. Earlier checkpoints are as they were.
     """
+    try:
+        _save(engine, moving_average, checkpoint, trainer_states, args)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
+        shutil.rmtree(checkpoints.partial(checkpoint), ignore_errors=True)
+        free = shutil.disk_usage(checkpoint.parent).free
+        raise checkpoints.CheckpointError(
+            f"checkpoint {checkpoint} could not be written ({error}), and the run ends; those before it are intact. "
+            f"{free / 1e9:.1f} GB are free there: make room, and start the same command again"
+        ) from error
+
+
+def _save(engine, moving_average, checkpoint: Path, trainer_states: dict, args) -> None:
     rank, folder = distributed.get_rank(), checkpoints.partial(checkpoint)
     if rank == 0:
         checkpoints.begin(checkpoint)

@@ -36,6 +36,11 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
             if args.ds.enable_sleep:
                 self.offload_states()
 
+    def rejoin_engines(self) -> None:
+        """Forms the group that weights travel over anew, after an engine has been restarted. Not run on GPUs yet."""
+        if self.strategy.is_rank_0() and not self.trainer.use_cuda_ipc:
+            self.trainer._init_vllm_sync_group(self.strategy.args.vllm.sync_backend)
+
     def save_checkpoint(self, tag, client_states=None, metric_value=None, metric_key=None) -> None:
         """Writes `<ckpt.path>/<tag>` and removes what is then too old. Upstream removes first, and the worst first.
 

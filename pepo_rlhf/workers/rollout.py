@@ -119,6 +119,10 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
             "extra_logs": {**grade.components, "reward_errors": float(grade.error is not None)},
         }
 
+    async def check_health(self) -> None:
+        """Raises EngineDeadError if the engine's process is gone."""
+        await self.llm.check_health()
+
     async def begin_weight_update(self) -> None:
         """Waits until nothing is in flight. A sleeping engine has nothing in flight and must not be resumed."""
         self._paused = not await self.llm.is_sleeping()

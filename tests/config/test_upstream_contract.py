@@ -40,6 +40,7 @@ OURS = {
     "reward.num_processes",
     "reward.timeout_seconds",
     "reward.weights",
+    "vllm.max_restarts",
 }
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import random
+import resource
 from types import SimpleNamespace
 
 import numpy as np
@@ -104,3 +105,20 @@ def test_random_numbers_repeat_from_their_states():
     draw()
     worker_checkpoint.set_random_states(saved)
     assert draw() == first
+
+
+@pytest.mark.usefixtures("process_group")
+def test_a_disk_that_takes_no_more_is_told_and_the_checkpoint_before_stays(tmp_path):
+    args = to_arguments(Config())
+    trained = engine()
+    train(trained, 1)
+    worker_checkpoint.save(trained, None, tmp_path / "global_step1", {}, args)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # every larger file fails while it is written
+    try:
+        with pytest.raises(checkpoints.CheckpointError, match="global_step2 could not be written .* make room"):
+            worker_checkpoint.save(trained, None, tmp_path / "global_step2", {}, args)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["global_step1"]
+    assert checkpoints.what_is_wrong(tmp_path / "global_step1") is None
