@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import ray
@@ -24,7 +25,7 @@ class Engine:
     def answer(self, prompt):
         with open(self.log, "a") as file:
             file.write(f"{prompt}\n")
-        first_time = open(self.log).read().split().count(str(prompt)) == 1
+        first_time = Path(self.log).read_text().split().count(str(prompt)) == 1
         if first_time and self.deaths.get(prompt) == "process":
             os.kill(os.getpid(), signal.SIGKILL)
         if first_time and self.deaths.get(prompt) == "engine":
