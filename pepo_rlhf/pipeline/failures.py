@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayTaskError
 
-from pepo_rlhf.pipeline.engine_recovery import EngineLost
+from pepo_rlhf.pipeline.engine_recovery import DEATHS, EngineLost
 from pepo_rlhf.runtime.checkpoints import CheckpointError
 from pepo_rlhf.runtime.watchdog import Stalled
 
@@ -14,7 +14,7 @@ def explain(error: BaseException) -> str | None:
     while isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
         error = error.cause  # from the process where it happened
     text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    if isinstance(error, RayActorError):
+    if isinstance(error, DEATHS):
         return f"a process of the run has died, and the run ends with it: {text}"
     if isinstance(error, (CheckpointError, EngineLost, Stalled)):
         return text
