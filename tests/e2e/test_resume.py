@@ -1,7 +1,6 @@
 """Runs that are killed and started again by the same command."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -169,4 +168,19 @@ def test_a_run_killed_three_times_does_what_one_left_alone_does(tiny_model, prob
         print(f"after step {step}, equal to the last bit: {equal}")
         if identical == compared:
             assert all(equal.values()), (step, equal)
-    assert os.listdir(killed / "run" / "checkpoints")
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1000)
+@pytest.mark.usefixtures("no_process_left")
+def test_two_ranks_go_on(tiny_model, problems, tmp_path):
+    flags = ["--actor.num_gpus_per_node", "2", "--ref.num_gpus_per_node", "2", "--train.micro_batch_size", "2"]
+    flags += ["--ckpt.save_steps", "1"]
+    process = start(tiny_model, problems, tmp_path, *flags)
+    wait_for(lambda: len(steps(tmp_path)) == 3, process)
+    kill_all(process)
+    assert (checkpoint(tmp_path, 2) / "random_1.pt").exists()
+    process = start(tiny_model, problems, tmp_path, *flags, "--ckpt.resume", "must")
+    assert process.wait(timeout=400) == 0, (tmp_path / "log.txt").read_text()[-4000:]
+    assert steps(tmp_path) == [1, 2, 3, 4]
+    assert not checkpoint(tmp_path, 1).exists(), "three are kept"

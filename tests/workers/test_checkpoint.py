@@ -18,9 +18,11 @@ from pepo_rlhf.workers import checkpoint as worker_checkpoint
 def process_group(tmp_path_factory):
     """One rank, which meets itself at a file."""
     store = tmp_path_factory.mktemp("store") / "store"
-    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOCAL_RANK", "0")  # as in a Ray worker; DeepSpeed asks for it
+        torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=0, world_size=1)
+        yield
+        torch.distributed.destroy_process_group()
 
 
 def engine():
