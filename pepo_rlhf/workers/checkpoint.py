@@ -53,7 +53,7 @@ def save(engine, moving_average, checkpoint: Path, trainer_states: dict, args) -
         _save(engine, moving_average, checkpoint, trainer_states, args)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
         shutil.rmtree(checkpoints.partial(checkpoint), ignore_errors=True)
-        free = shutil.disk_usage(checkpoint.parent).free
+        free = shutil.disk_usage(args.run.dir).free
         raise checkpoints.CheckpointError(
             f"checkpoint {checkpoint} could not be written ({error}), and the run ends; those before it are intact. "
             f"{free / 1e9:.1f} GB are free there: make room, and start the same command again"

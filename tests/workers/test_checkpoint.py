@@ -112,6 +112,7 @@ def test_random_numbers_repeat_from_their_states():
 @pytest.mark.usefixtures("process_group")
 def test_a_disk_that_takes_no_more_is_told_and_the_checkpoint_before_stays(tmp_path):
     args = to_arguments(Config())
+    args.run.dir = str(tmp_path)
     trained = engine()
     train(trained, 1)
     worker_checkpoint.save(trained, None, tmp_path / "global_step1", {}, args)
