@@ -87,6 +87,9 @@ class Vllm:
     """Transport of new weights to the engines."""
     max_restarts: int = 3
     """Times that each engine is started again after its death, before the run ends."""
+    packed_weight_transfer: bool = False
+    """Send new weights in large buffers by vLLM's own transfer engine instead of one by one; needs CUDA and GPUs of the
+    engines' own."""
 
 
 @dataclass(kw_only=True)

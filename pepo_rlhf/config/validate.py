@@ -196,6 +196,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     placement.colocated_models_match,
     placement.colocated_engines_match,
     placement.sleep_is_possible,
+    placement.packed_transfer_is_possible,
     trackio_is_installed,
     wandb_has_a_key,
 )

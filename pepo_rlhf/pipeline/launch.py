@@ -145,6 +145,7 @@ def _engine_arguments(args) -> dict:
         "enable_sleep_mode": args.vllm.enable_sleep,
         "gpu_memory_utilization": args.vllm.gpu_memory_utilization,
         "full_determinism": args.train.full_determinism_enable,
+        "weight_transfer_config": {"backend": "nccl"} if args.vllm.packed_weight_transfer else None,
         "worker_extension_cls": "pepo_rlhf.workers.engine_extension.WeightSyncExtension",
         # Log-probs of the distribution that was sampled from (temperature, top-p), as the trainer computes them.
         "logprobs_mode": "processed_logprobs",

@@ -8,12 +8,12 @@ import ray
 import torch
 from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 from openrlhf.utils.utils import get_tokenizer
-from openrlhf.utils.vlm_utils import merge_mm_train_inputs
 
 from pepo_rlhf.core import VisualSimilarity, sequence_mask, vision_mask
 from pepo_rlhf.pipeline import wiring
 from pepo_rlhf.runtime import checkpoints
 from pepo_rlhf.workers import checkpoint
+from pepo_rlhf.workers.image_tensors import merge_image_tensors
 from pepo_rlhf.workers.model import PolicyScores
 
 
@@ -38,6 +38,7 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
 
     def rejoin_engines(self) -> None:
         """Forms the group that weights travel over anew, after an engine has been restarted. Not run on GPUs yet."""
+        vars(self.trainer).pop("_packed_transfer", None)  # opened again at the next sync
         if self.strategy.is_rank_0() and not self.trainer.use_cuda_ipc:
             self.trainer._init_vllm_sync_group(self.strategy.args.vllm.sync_backend)
 
@@ -77,7 +78,7 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
             action_mask,
             attention_mask,
             similarity,
-            **merge_mm_train_inputs(mm_train_inputs_list or [], device),
+            **merge_image_tensors(mm_train_inputs_list or [], device),
         )
         self.actor.train()
         return PolicyScores(*(tensor.float().cpu() for tensor in scores))

@@ -12,6 +12,7 @@ from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
 from openrlhf.utils.logging_utils import init_logger
 from openrlhf.utils.utils import get_tokenizer
 from safetensors.torch import save_file
+from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 
 from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.pixel_limits import pixel_limits
@@ -37,6 +38,7 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         self.pixel_limits = pixel_limits(self.processor, min_pixels, max_pixels)
         engine_kwargs["mm_processor_kwargs"] = self.pixel_limits
         self.rewards = RewardService(**rewards)
+        self.weights_version = 0  # number of weight syncs behind the weights it answers with
         await super().__init__(**engine_kwargs, mm_pad_token_ids=vision_token_ids(self.processor))
 
     async def generate_responses(
@@ -116,7 +118,11 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
             "reward": grade.reward,
             "scores": grade.reward,
             "reward_error": grade.error,
-            "extra_logs": {**grade.components, "reward_errors": float(grade.error is not None)},
+            "extra_logs": {
+                **grade.components,
+                "reward_errors": float(grade.error is not None),
+                "weights_version": float(self.weights_version),
+            },
         }
 
     async def check_health(self) -> None:
@@ -128,6 +134,7 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         self._paused = not await self.llm.is_sleeping()
         if self._paused:
             await self.llm.pause_generation(mode="wait", clear_cache=False)
+        self._packed_names: set[str] = set()
         await self.llm.collective_rpc("forget_received_weights")
 
     async def reload_weights(self, weights: dict) -> None:
@@ -137,19 +144,34 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
             save_file(weights, file.name)
             await self.llm.collective_rpc("reload_from_file", args=(file.name,))
 
-    async def finish_weight_update(self) -> list[str]:
+    async def finish_weight_update(self, weights_version: int) -> list[str]:
         """Drops what was computed with old weights, resumes, and returns the names that every worker received.
 
         Three caches hold such values: the prefix (KV) cache, the multimodal cache and the encoder cache with the
         image embeddings.
         """
+        self.weights_version = weights_version
         received = await self.llm.collective_rpc("received_weights")
         await self.llm.reset_prefix_cache()
         await self.llm.reset_mm_cache()
         await self.llm.reset_encoder_cache()
         if self._paused:
             await self.llm.resume_generation()
-        return sorted(set.intersection(*map(set, received)))
+        return sorted(set.intersection(*map(set, received)) | self._packed_names)
+
+    async def init_packed_transfer(self, init_info: dict) -> None:
+        """The engine's end of `workers.packed_transfer`, as the three that follow."""
+        await self.llm.init_weight_transfer_engine(WeightTransferInitRequest(init_info))
+
+    async def start_packed_transfer(self) -> None:
+        await self.llm.start_weight_update()
+
+    async def receive_packed_weights(self, update_info: dict) -> None:
+        await self.llm.update_weights(WeightTransferUpdateRequest(update_info))
+        self._packed_names.update(update_info["names"])
+
+    async def finish_packed_transfer(self) -> None:
+        await self.llm.finish_weight_update()
 
     async def shutdown(self) -> None:
         """Ends the processes of the engine and of the reward service."""

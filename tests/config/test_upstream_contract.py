@@ -41,6 +41,7 @@ OURS = {
     "reward.timeout_seconds",
     "reward.weights",
     "vllm.max_restarts",
+    "vllm.packed_weight_transfer",
 }
 
 

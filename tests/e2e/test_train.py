@@ -69,6 +69,7 @@ def test_main_job(tiny_model, problems, tmp_path):
         assert -1 <= step["similarity_min"] < step["similarity_max"] <= 1
         assert step["weight_min"] < step["weight_p50"] < step["weight_max"]
         assert 1 <= step["response_length"] <= 48
+        assert step["weights_age"] == 0
         assert step["ppo_clip_ratio"] == 0  # one update a batch: the ratio is 1
         # In nats. A random model gives the placeholders about 1%, which vLLM, forbidden to sample them, shares out.
         assert step["rollout_trainer_gap"] < 0.03
@@ -117,20 +118,67 @@ def test_async_trainer(tiny_model, problems, tmp_path):
     metrics = read_metrics(run_dir)
     assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
     assert not set(METRICS) - set(metrics[-1])
+    # Weight syncs between sampling and update: a batch waits in the queue while the one before it is trained on.
+    assert metrics[0]["weights_age"] == 0
+    assert all(0 <= step["weights_age"] <= 2 for step in metrics)
+    assert any(step["weights_age"] > 0 for step in metrics)
+
+
+# Numbers of the batch itself. Seeds belong to requests, so another number of engines draws the same responses.
+SAME = ("reward", "response_length", "entropy", "similarity_min", "similarity_max", "weight_min", "weight_max", "kl")
+
+
+def train(model, problems, run_dir, *flags):
+    process = start(model, problems, run_dir, "--train.micro_batch_size", "2", "--train.num_episodes", "2", *flags)
+    output, _ = process.communicate(timeout=550)
+    assert process.returncode == 0, output[-4000:]
+    return read_metrics(run_dir)
+
+
+@pytest.fixture(scope="module")
+def one_of_each(tiny_model, problems, tmp_path_factory):
+    """Metrics of eight steps with one policy rank and one engine."""
+    return train(tiny_model, problems, tmp_path_factory.mktemp("one") / "run")
+
+
+def assert_same(metrics, expected):
+    assert len(metrics) == len(expected) == 8
+    for step, other in zip(metrics, expected, strict=True):
+        assert step["progress"] == other["progress"]
+        assert step["rollout_trainer_gap"] < 0.03, "an engine that misses a sync drifts away"
+        for name in SAME:
+            assert step[name] == pytest.approx(other[name], rel=1e-3, abs=1e-4), (name, step["global_step"])
 
 
 @pytest.mark.full
 @pytest.mark.usefixtures("no_process_left")
-def test_two_ranks_and_two_engines(tiny_model, problems, tmp_path):
-    run_dir = tmp_path / "run"
+def test_two_ranks_and_two_engines(one_of_each, tiny_model, problems, tmp_path):
     ranks = ["--actor.num_gpus_per_node", "2", "--ref.num_gpus_per_node", "2", "--vllm.num_engines", "2"]
-    process = start(tiny_model, problems, run_dir, *ranks, "--train.micro_batch_size", "2")
-    output, _ = process.communicate(timeout=550)
-    assert process.returncode == 0, output[-4000:]
-    metrics = read_metrics(run_dir)
-    assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
-    assert all(step["num_samples"] == 8 for step in metrics)
-    assert all(step["rollout_trainer_gap"] < 0.03 for step in metrics), "an engine that misses a sync drifts away"
+    assert_same(train(tiny_model, problems, tmp_path / "run", *ranks), one_of_each)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("no_process_left")
+def test_zero_3_gathers_the_head_for_its_chunks(one_of_each, tiny_model, problems, tmp_path):
+    metrics = train(
+        tiny_model,
+        problems,
+        tmp_path / "run",
+        "--ds.zero_stage",
+        "3",
+        "--actor.num_gpus_per_node",
+        "2",
+        "--ref.num_gpus_per_node",
+        "2",
+    )
+    assert_same(metrics, one_of_each)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("no_process_left")
+def test_batches_by_tokens(one_of_each, tiny_model, problems, tmp_path):
+    flags = ["--train.dynamic_batch_enable", "--train.max_tokens_per_gpu", "300"]
+    assert_same(train(tiny_model, problems, tmp_path / "run", *flags), one_of_each)
 
 
 @pytest.mark.parametrize("flags", [["--pepo.alhpa", "1"], ["--train.batch_size", "6"]])
