@@ -124,50 +124,71 @@ def test_a_run_killed_in_a_checkpoint_goes_on_from_the_one_before_and_stops_when
     assert checkpoint(tmp_path, done[-1]).exists(), "SIGTERM writes a checkpoint where none was due"
 
 
-@pytest.mark.full
-@pytest.mark.timeout(1500)
-@pytest.mark.usefixtures("no_process_left")
-def test_a_run_killed_three_times_does_what_one_left_alone_does(tiny_model, problems, tmp_path):
-    """Two episodes of three steps: killed in the first, while a checkpoint is written, and in the second."""
-    flags = ["--data.max_samples", "6", "--train.num_episodes", "2", "--ckpt.save_steps", "2"]
-    (whole := tmp_path / "whole").mkdir()
-    process = start(tiny_model, problems, whole, *flags)
-    assert process.wait(timeout=400) == 0, (whole / "log.txt").read_text()[-4000:]
-    reference = take_records(whole)
-    assert len(reference) == 6 and steps(whole) == [1, 2, 3, 4, 5, 6]
-    for episode in (reference[:3], reference[3:]):
-        trained = sum((labels(step) for step in episode), Counter())
-        assert set(trained.values()) == {SAMPLES} and len(trained) == 6, "each prompt once an episode"
+EPISODES = ["--data.max_samples", "6", "--train.num_episodes", "2", "--ckpt.save_steps", "2"]  # two, of three steps
+MOMENTS = {  # of the kill -> the checkpoint that is then the newest
+    "after step 3": 2,
+    "in the checkpoint of step 4": 2,
+    "after step 5": 4,
+}
 
-    (killed := tmp_path / "killed").mkdir()
-    moments = [
-        (lambda: len(steps(killed)) == 3, 2),
-        (lambda: half_written(killed, 4), 2),
-        (lambda: len(steps(killed)) == 5, 4),
-        (None, 6),
-    ]
-    first, compared, identical = 0, 0, 0
-    for moment, newest in moments:
-        process = start(tiny_model, problems, killed, *flags)
-        if moment is None:
-            assert process.wait(timeout=400) == 0, (killed / "log.txt").read_text()[-4000:]
-        else:
-            wait_for(moment, process)
-            kill_all(process)
-        for expected, seen in zip(reference[first:], take_records(killed), strict=False):
-            if seen.total() == PROMPTS * SAMPLES:  # the kill may cut the last one short
-                assert labels(seen) == labels(expected), "the same prompts in the same order"
-                compared += seen.total()
-                identical += (seen & expected).total()
-        assert checkpoint(killed, newest).exists() and not checkpoint(killed, newest + 2).exists()
-        first = newest
-    print(f"\n{identical} of {compared} responses after a kill are identical ({identical / compared:.1%})")
-    assert steps(killed) == [1, 2, 3, 4, 5, 6]
-    for step in (2, 4, 6):
-        equal = {name: same_bits(value, states(killed, step)[name]) for name, value in states(whole, step).items()}
+
+def run_to_the_end(model, problems, folder):
+    process = start(model, problems, folder, *EPISODES)
+    assert process.wait(timeout=400) == 0, (folder / "log.txt").read_text()[-4000:]
+    assert steps(folder) == [1, 2, 3, 4, 5, 6], "no step twice, none missing"
+    return take_records(folder)
+
+
+def kill_at(moment, model, problems, folder):
+    process = start(model, problems, folder, *EPISODES)
+    if moment.startswith("after step"):
+        wait_for(lambda: len(steps(folder)) == int(moment[-1]), process)
+    else:
+        wait_for(lambda: half_written(folder, 4), process)
+    kill_all(process)
+    found = max(step for step in (2, 4, 6) if checkpoint(folder, step).exists())
+    assert found == MOMENTS[moment], "killed too late"
+    take_records(folder)
+
+
+def compare(whole, expected, killed, seen, resumed_at):
+    """What a resumed run did against what one left alone did; prints the share of identical responses."""
+    expected = expected[resumed_at:]
+    assert [labels(step) for step in seen] == [labels(step) for step in expected], "the same prompts, in the same order"
+    num_identical = sum((a & b).total() for a, b in zip(seen, expected, strict=True))
+    num_responses = sum(step.total() for step in expected)
+    print(f"\nresumed after step {resumed_at}: {num_identical} of {num_responses} responses are identical")
+    for step in (4, 6):
+        theirs = states(killed, step)
+        equal = {name: same_bits(value, theirs[name]) for name, value in states(whole, step).items()}
         print(f"after step {step}, equal to the last bit: {equal}")
-        if identical == compared:
+        if num_identical == num_responses:
             assert all(equal.values()), (step, equal)
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_model, problems, tmp_path_factory):
+    """A run that nobody kills: its folder, and its records."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, run_to_the_end(tiny_model, problems, folder)
+
+
+@pytest.mark.full
+def test_each_prompt_is_trained_once_an_episode(whole):
+    _, records = whole
+    for episode in (records[:3], records[3:]):
+        trained = sum((labels(step) for step in episode), Counter())
+        assert len(trained) == 6 and set(trained.values()) == {SAMPLES}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.usefixtures("no_process_left")
+def test_a_killed_run_does_what_one_left_alone_does(whole, tiny_model, problems, tmp_path, moment):
+    """In the first episode, while a checkpoint is written, and in the second episode."""
+    kill_at(moment, tiny_model, problems, tmp_path)
+    seen = run_to_the_end(tiny_model, problems, tmp_path)
+    compare(*whole, tmp_path, seen, resumed_at=MOMENTS[moment])
 
 
 @pytest.mark.full
