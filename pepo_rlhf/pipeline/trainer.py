@@ -123,4 +123,4 @@ class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
         return metrics
 
 
-TrainerActor = ray.remote(max_concurrency=2)(PepoTrainer)  # fit, and what is called beside it
+TrainerActor = ray.remote(PepoTrainer).options(max_concurrency=2)  # fit, and what is called beside it

@@ -58,5 +58,5 @@ class PepoTrainerAsync(upstream.PPOTrainerAsync.__ray_metadata__.modified_class)
 
 
 GenerateActor = ray.remote(AsyncGenerator)
-TrainingActor = ray.remote(max_concurrency=2)(AsyncTraining)  # fit, and what is called beside it
-AsyncTrainerActor = ray.remote(max_concurrency=2)(PepoTrainerAsync)
+TrainingActor = ray.remote(AsyncTraining).options(max_concurrency=2)  # fit, and what is called beside it
+AsyncTrainerActor = ray.remote(PepoTrainerAsync).options(max_concurrency=2)

@@ -42,7 +42,7 @@ class Watchdog:
                 self._message = (
                     f"the run has stalled: {self._phase} has not ended within --run.stall_timeout {self._timeout:g} s"
                 )
-                signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+                os.kill(os.getpid(), signal.SIGUSR1)  # Python runs handlers in the main thread
                 if not self._closed.wait(_CLEAN_UP_SECONDS):
                     print(f"error: {self._message}; it did not end by itself either", file=sys.stderr, flush=True)
                     os._exit(1)

@@ -107,12 +107,9 @@ def load_trainer_states(checkpoint: Path) -> dict:
 
 def random_states() -> dict[str, Any]:
     """The states of this process's generators, of plain types and tensors only."""
-    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
-    states = {
-        "python": random.getstate(),
-        "numpy": (name, keys.tolist(), position, has_gauss, gauss),
-        "torch": torch.get_rng_state(),
-    }
+    numpy = np.random.get_state(legacy=False)
+    numpy["state"]["key"] = numpy["state"]["key"].tolist()
+    states = {"python": random.getstate(), "numpy": numpy, "torch": torch.get_rng_state()}
     return states | {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else states
 
 

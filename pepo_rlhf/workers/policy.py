@@ -38,7 +38,7 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
 
     def rejoin_engines(self) -> None:
         """Forms the group that weights travel over anew, after an engine has been restarted. Not run on GPUs yet."""
-        vars(self.trainer).pop("_packed_transfer", None)  # opened again at the next sync
+        self.trainer.__dict__.pop("_packed_transfer", None)  # opened again at the next sync
         if self.strategy.is_rank_0() and not self.trainer.use_cuda_ipc:
             self.trainer._init_vllm_sync_group(self.strategy.args.vllm.sync_backend)
 

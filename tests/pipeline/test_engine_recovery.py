@@ -11,30 +11,35 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from pepo_rlhf.pipeline.engine_recovery import EngineLost, EngineRecovery
 
 
-class Engine:
-    """Answers with the number of the weights that it has. Restarted, it has those of the beginning."""
+def engine_class():
+    """Made here, so that Ray sends the class itself: its workers know no test modules."""
 
-    def __init__(self, number, deaths, log):
-        self.number, self.log, self.weights, self.engine_is_dead = number, log, 0, False
-        self.deaths = deaths  # prompt -> how it dies when it is asked this for the first time
+    class Engine:
+        """Answers with the number of the weights that it has. Restarted, it has those of the beginning."""
 
-    def check_health(self):
-        if self.engine_is_dead:
-            raise EngineDeadError
+        def __init__(self, number, deaths, log):
+            self.number, self.log, self.weights, self.engine_is_dead = number, log, 0, False
+            self.deaths = deaths  # prompt -> how it dies when it is asked this for the first time
 
-    def answer(self, prompt):
-        with open(self.log, "a") as file:
-            file.write(f"{prompt}\n")
-        first_time = Path(self.log).read_text().split().count(str(prompt)) == 1
-        if first_time and self.deaths.get(prompt) == "process":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if first_time and self.deaths.get(prompt) == "engine":
-            self.engine_is_dead = True
-        self.check_health()
-        return prompt, self.weights
+        def check_health(self):
+            if self.engine_is_dead:
+                raise EngineDeadError
 
-    def take(self, weights):
-        self.weights = weights
+        def answer(self, prompt):
+            with open(self.log, "a") as file:
+                file.write(f"{prompt}\n")
+            first_time = Path(self.log).read_text().split().count(str(prompt)) == 1
+            if first_time and self.deaths.get(prompt) == "process":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if first_time and self.deaths.get(prompt) == "engine":
+                self.engine_is_dead = True
+            self.check_health()
+            return prompt, self.weights
+
+        def take(self, weights):
+            self.weights = weights
+
+    return Engine
 
 
 class Policy:
@@ -57,7 +62,7 @@ def local_ray():
 
 def recovery(tmp_path, deaths, max_restarts):
     """Two engines, the second of which dies; both have weights 7."""
-    engine = ray.remote(Engine).options(max_restarts=max_restarts, num_cpus=1)
+    engine = ray.remote(engine_class()).options(max_restarts=max_restarts, num_cpus=1)
     log = str(tmp_path / "log")
     engines = [engine.remote(0, {}, log), engine.remote(1, deaths, log)]
     ray.get([one.take.remote(7) for one in engines])

@@ -1,6 +1,6 @@
 """Save and load on a real DeepSpeed engine of one rank, small enough to need no Ray."""
 
-import copy
+import io
 import random
 import resource
 from types import SimpleNamespace
@@ -48,11 +48,14 @@ def train(made, num_steps):
 
 
 def states(made):
-    """Everything that a step depends on."""
+    """A copy of everything that a step depends on."""
     random_states = worker_checkpoint.random_states()
-    return copy.deepcopy(
-        [made.module.state_dict(), made.optimizer.state_dict(), made.lr_scheduler.state_dict(), random_states]
+    buffer = io.BytesIO()
+    torch.save(
+        [made.module.state_dict(), made.optimizer.state_dict(), made.lr_scheduler.state_dict(), random_states], buffer
     )
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=False)
 
 
 def flat(value):
