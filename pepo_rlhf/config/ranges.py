@@ -40,6 +40,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "train.max_epochs",
             "train.async_queue_size",
             "eval.n_samples_per_prompt",
+            "ckpt.max_num",
             "logger.logging_steps",
         ),
     ),
@@ -49,6 +50,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         (
             "pepo.temperature",
             "reward.timeout_seconds",
+            "run.stall_timeout",
             "actor.adam.lr",
             "actor.muon.lr",
             "actor.eps_clip",
@@ -75,6 +77,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "actor.max_norm",
             "reward.overlong_buffer_len",
             "logger.tokens_every",
+            "vllm.max_restarts",
         ),
     ),
     ("from 0 to 2", lambda value: 0 <= value <= 2, ("eval.temperature",)),
