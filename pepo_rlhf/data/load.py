@@ -102,16 +102,17 @@ def _first_of(reasons: list[str]) -> str:
 
 
 def _check(row: Row, max_images: int | None, reserved_tokens: Collection[str], fetch_urls: bool) -> Row:
-    _check_texts(row, reserved_tokens)
+    check_texts(row, reserved_tokens)
     if max_images is not None and len(row.images) > max_images:
         raise ValueError(
             f"{row.source}: {len(row.images)} images, where --data.max_images_per_prompt allows {max_images}; raise it "
             "or drop the row"
         )
-    return _place_images(replace(row, images=tuple(_load_image(image, row, fetch_urls) for image in row.images)))
+    return place_images(replace(row, images=tuple(load_image(image, row, fetch_urls) for image in row.images)))
 
 
-def _check_texts(row: Row, reserved_tokens: Collection[str]) -> None:
+def check_texts(row: Row, reserved_tokens: Collection[str]) -> None:
+    """Raises ValueError for a prompt or label that is missing or cannot be encoded."""
     if not row.prompt.replace(IMAGE_PLACEHOLDER, "").strip():
         raise ValueError(f"{row.source}: the prompt is empty; write the problem's text or drop the row")
     if not row.label.strip():
@@ -129,7 +130,7 @@ def _check_texts(row: Row, reserved_tokens: Collection[str]) -> None:
             )
 
 
-def _load_image(image: str | bytes, row: Row, fetch_urls: bool) -> str | bytes:
+def load_image(image: str | bytes, row: Row, fetch_urls: bool) -> str | bytes:
     """Path or bytes of an image that decodes; bytes for a URL."""
     url = image if isinstance(image, str) and is_url(image) else None
     if url and not fetch_urls:
@@ -149,7 +150,8 @@ def _load_image(image: str | bytes, row: Row, fetch_urls: bool) -> str | bytes:
     return image
 
 
-def _place_images(row: Row) -> Row:
+def place_images(row: Row) -> Row:
+    """The row with a placeholder for each image; raises ValueError where it has others."""
     placeholders = row.prompt.count(IMAGE_PLACEHOLDER)
     if placeholders == 0 and row.images:
         return replace(row, prompt=f"{IMAGE_PLACEHOLDER * len(row.images)}\n{row.prompt}")
