@@ -33,8 +33,8 @@ def read_source(
 ) -> Iterator[Callable[[], Any]]:
     """Rows of one source, each as a function that reads it, so that a bad row does not end the ones after it.
 
-    A file is a .jsonl, .json or .parquet file, which holds one split. A folder holds problems.jsonl, <split>.jsonl, parquet
-    files as the hub lays them out, what `save_to_disk` of Hugging Face datasets wrote, or InterGPS problem folders.
+    A file is a .jsonl, .json or .parquet file, which holds one split. A folder holds problems.jsonl, <split>.jsonl,
+    parquet files as the hub lays them out, what `save_to_disk` of Hugging Face datasets wrote, or InterGPS folders.
     Anything else that looks like owner/name is the id of a data set on the hub. Raises ValueError naming what was
     looked for; a row's function raises ValueError naming the row.
 
@@ -125,9 +125,7 @@ def _read_parquet(file: Path, datasource: str, convert: Callable[..., Any]) -> I
         raise ValueError(f"{file}: not a readable parquet file ({error}); write or download it again") from error
 
 
-def _read_hub(
-    name: str, split: str, convert: Callable[..., Any], subset: str | None
-) -> Iterator[Callable[[], Any]]:
+def _read_hub(name: str, split: str, convert: Callable[..., Any], subset: str | None) -> Iterator[Callable[[], Any]]:
     import datasets
 
     try:
