@@ -50,7 +50,7 @@ def read_problems(
 ) -> Iterator[Problem]:
     """Every row of a task's split, and for each record without one the error that says why.
 
-    A record that pepo_rlhf.prepare wrote, which names its task, is taken as it is.
+    A record that names the task, as pepo_rlhf.prepare writes them, is taken as it is.
 
     Args:
         source: file, folder or hub id; None for the task's own.
@@ -81,7 +81,7 @@ def _problems_of(task: Task, read: Callable[[], Record | Row], frame: Frame) -> 
     try:
         if isinstance(record, Row):
             yield record
-        elif record.fields.get("task") is not None:
+        elif record.fields.get("task") == task.name:
             yield row_from_record(*record)
         else:
             yield from task.make_rows(record, frame)

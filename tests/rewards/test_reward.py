@@ -44,8 +44,14 @@ def scaled(response, label):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "no reward is named; choose from accuracy, answer, choice, format, iou, iou50, label_match or path/to/file.py:function"),
-        (["acuracy"], "unknown reward 'acuracy'; choose from accuracy, answer, choice, format, iou, iou50, label_match or"),
+        (
+            [],
+            "no reward is named; choose from accuracy, answer, choice, format, iou, iou50, label_match or path/to/file.py:f",
+        ),
+        (
+            ["acuracy"],
+            "unknown reward 'acuracy'; choose from accuracy, answer, choice, format, iou, iou50, label_match or",
+        ),
         (["format", "format"], "two rewards are called 'format'"),
         (["{file}:constant", "{file}:constant"], "not a function called 'constant'"),
         (["{file}:half", "{file}:half"], "two rewards are called 'half'"),

@@ -41,7 +41,8 @@ def test_puzzlevqa_lists_its_options_and_asks_for_a_letter(tmp_path: Path) -> No
     dataset.to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
     row, error = read("puzzlevqa", tmp_path, "train")
     assert row.prompt == (
-        "What is the missing colour?\nOptions:\nA. green\nB. red\nC. orange\nAnswer with the letter of the right option."
+        "What is the missing colour?\nOptions:\nA. green\nB. red\nC. orange\n"
+        "Answer with the letter of the right option."
     )
     assert json.loads(row.label) == {"choice": "B", "options": ["green", "red", "orange"]}
     assert isinstance(error, LabelError) and "'pink' is 0 times among the options" in str(error)
