@@ -85,7 +85,8 @@ def measures(args: argparse.Namespace) -> tuple[PromptLimits | None, Frame]:
 
         from pepo_rlhf.data.pixel_limits import pixel_limits
 
-        processor = AutoProcessor.from_pretrained(args.model)
+        # The gate of pepo_rlhf.runtime decides whether code that comes with the model is run.
+        processor = AutoProcessor.from_pretrained(args.model, trust_remote_code=True)
         resize = pixel_limits(processor, args.min_pixels, args.max_pixels)
         limits = PromptLimits(processor, args.max_len - args.max_new_tokens, resize)
     return limits, pixels(processor, resize) if args.frame == "pixels" else thousandths()

@@ -94,8 +94,8 @@ def zero_flat_groups(experiences: list[Experience], num_samples: int) -> None:
     Dividing by (std + 1e-9), upstream makes 0.92 out of eight float32 rewards of 0.7: their mean is not quite 0.7.
     """
     index = torch.tensor(list(itertools.chain.from_iterable(experience.index for experience in experiences)))
-    rewards = torch.empty(len(index))
-    rewards[index] = torch.cat([experience.rewards for experience in experiences]).float()
+    rewards = torch.empty(len(index), dtype=torch.float64)
+    rewards[index] = torch.cat([experience.rewards for experience in experiences]).double()
     groups = rewards.view(-1, num_samples)
     flat = (groups == groups[:, :1]).all(dim=-1).repeat_interleave(num_samples)
     for experience in experiences:

@@ -46,6 +46,7 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
             action_mask,
             attention_mask,
             similarity,
+            self.strategy.args.pepo.num_layers,
             **merge_mm_train_inputs(mm_train_inputs_list or [], device),
         )
         self.actor.train()

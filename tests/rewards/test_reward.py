@@ -8,6 +8,7 @@ import pytest
 
 from pepo_rlhf.rewards import RewardError, load_rewards
 
+BUILT_IN = "accuracy, answer, choice, format, iou, iou50, label_match"
 GOOD = "<think>30 + 50</think><answer>80</answer>"
 
 
@@ -46,11 +47,11 @@ def scaled(response, label):
     [
         (
             [],
-            "no reward is named; choose from accuracy, answer, choice, format, iou, iou50, label_match or path/to/file.py:f",
+            f"no reward is named; choose from {BUILT_IN} or path/to/file.py:function",
         ),
         (
             ["acuracy"],
-            "unknown reward 'acuracy'; choose from accuracy, answer, choice, format, iou, iou50, label_match or",
+            f"unknown reward 'acuracy'; choose from {BUILT_IN} or",
         ),
         (["format", "format"], "two rewards are called 'format'"),
         (["{file}:constant", "{file}:constant"], "not a function called 'constant'"),
