@@ -21,13 +21,13 @@ from pepo_rlhf.config.learning import Reward
 from pepo_rlhf.data import Row
 from pepo_rlhf.pipeline.benchmark_scores import Sample, summarise
 from pepo_rlhf.pipeline.generation_store import GenerationStore
-from pepo_rlhf.prepare import measures
 from pepo_rlhf.rewards import RewardService
 from pepo_rlhf.rewards.accuracy import extract_answer
 from pepo_rlhf.rewards.answer import predicted_answer
 from pepo_rlhf.rewards.format import format_reward
 from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
 from pepo_rlhf.tasks import TASKS, Task, find_task, read_problems
+from pepo_rlhf.tasks.measure import PromptMeasure, frame_of, load_measure
 from pepo_rlhf.tasks.report import examine
 
 # Flags that generations depend on; another value of one is another evaluation.
@@ -105,9 +105,8 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ValueError: for an unknown benchmark, a source that cannot be read, or an output of other settings.
     """
-    limits, frame = measures(args)
-    assert limits is not None, "--model is required"
-    benchmarks = [_load(spec, args, limits, frame) for spec in args.benchmark]
+    measure = load_measure(args.model, args.max_len - args.max_new_tokens, args.min_pixels, args.max_pixels)
+    benchmarks = [_load(spec, args, measure) for spec in args.benchmark]
     settings = {name: getattr(args, name) for name in GENERATION_FLAGS}
     engine: Any = None
     results: dict[str, Any] = {"settings": settings, "benchmarks": {}}
@@ -118,20 +117,21 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
             from pepo_rlhf.pipeline.generation import Engine
 
             most = max(len(row.images) for benchmark in benchmarks for row in benchmark.rows)
-            engine = Engine(args, limits.processor, limits.pixels, most)
+            engine = Engine(args, measure.processor, measure.pixels, most)
         _generate(benchmark, batches, engine, store)
         results["benchmarks"][benchmark.name] = _summarise(benchmark, store.read())
         (args.output / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
     return results
 
 
-def _load(spec: str, args: argparse.Namespace, limits, frame) -> Benchmark:
+def _load(spec: str, args: argparse.Namespace, measure: PromptMeasure) -> Benchmark:
     name, _, source = spec.partition("=")
     task_name, _, split = name.partition(":")
     task = find_task(task_name)
     rows: list[Row] = []
+    frame = frame_of(args.frame, measure)
     problems = islice(read_problems(task, source or None, split or task.split, frame), args.max_prompts)
-    report = examine(name, problems, limits, rows.append)
+    report = examine(name, problems, measure, rows.append)
     left_out = {reason: len(problems) for reason, problems in report.dropped.items() if problems}
     if not rows:
         reasons = [problem for problems in report.dropped.values() for problem in problems]

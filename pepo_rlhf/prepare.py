@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from pepo_rlhf import runtime
-from pepo_rlhf.tasks import TASKS, Frame, find_task, pixels, read_problems, thousandths
+from pepo_rlhf.tasks import TASKS, find_task, read_problems
+from pepo_rlhf.tasks.measure import frame_of, load_measure
 from pepo_rlhf.tasks.parquet import ParquetRows
-from pepo_rlhf.tasks.report import PromptLimits, SplitReport, as_text, examine
+from pepo_rlhf.tasks.report import SplitReport, as_text, examine
 from pepo_rlhf.tasks.report_page import render
 
 
@@ -60,36 +60,21 @@ def prepare(args: argparse.Namespace) -> tuple[list[SplitReport], int | None]:
     if args.source and len(args.source) not in (1, len(args.split)):
         raise ValueError(f"{len(args.source)} sources for {len(args.split)} splits; name one --source, or one a split")
     sources = (args.source or [None]) * (len(args.split) if len(args.source or [None]) == 1 else 1)
-    limits, frame = measures(args)
-    limit = limits.max_tokens if limits else None
+    limit = args.max_len - args.max_new_tokens if args.model else None
+    measure = load_measure(args.model, limit, args.min_pixels, args.max_pixels) if limit is not None else None
+    frame = frame_of(args.frame, measure)
     args.output.mkdir(parents=True, exist_ok=True)
     reports = []
     for source, split in zip(sources, args.split, strict=True):
         problems = read_problems(task, source, split, frame, args.shots, args.seed)
         with ParquetRows(args.output / f"{split}.parquet", task.name) as rows:
-            reports.append(examine(split, problems, limits, rows.append))
+            reports.append(examine(split, problems, measure, rows.append))
             if not reports[-1].num_rows:
                 raise ValueError(
                     f"no row of the split {split!r} can be trained on\n{as_text(task.name, reports, limit)}"
                 )
     (args.output / "report.html").write_text(render(task.name, reports, limit), encoding="utf-8")
     return reports, limit
-
-
-def measures(args: argparse.Namespace) -> tuple[PromptLimits | None, Frame]:
-    """What the model's processor says of prompts and boxes. `args` has the flags of this command that these need."""
-    limits, resize = None, {}
-    processor: Any = None
-    if args.model:
-        from transformers import AutoProcessor
-
-        from pepo_rlhf.data.pixel_limits import pixel_limits
-
-        # The gate of pepo_rlhf.runtime decides whether code that comes with the model is run.
-        processor = AutoProcessor.from_pretrained(args.model, trust_remote_code=True)
-        resize = pixel_limits(processor, args.min_pixels, args.max_pixels)
-        limits = PromptLimits(processor, args.max_len - args.max_new_tokens, resize)
-    return limits, pixels(processor, resize) if args.frame == "pixels" else thousandths()
 
 
 if __name__ == "__main__":

@@ -47,8 +47,8 @@ def _mathvista(record: Record, frame: Frame) -> list[Row]:
     if fields.get("question_type") == "multi_choice":
         choices = [str(choice) for choice in _required(fields, "choices")]
         return [replace(row, label=choice_label(letter_of(row.label, choices), choices, closest=True))]
-    if fields.get("answer_type") == "float":
-        return [replace(row, label=number_label(row.label, int(fields.get("precision") or 0)))]
+    if fields.get("answer_type") == "float" and fields.get("precision") is not None:
+        return [replace(row, label=number_label(row.label, int(fields["precision"])))]
     return [row]
 
 
@@ -56,20 +56,24 @@ def _mathverse(record: Record, frame: Frame) -> list[Row]:
     fields = record.fields
     question = fields.get("question") or _IN_THE_IMAGE
     row = _row(record, question, fields.get("image"), _required(fields, "answer"))
-    if fields.get("question_type") == "multi-choice":
+    if _has_options(record):
         return [replace(row, label=choice_label(row.label, _options_in(question)))]
     return [row]
 
 
 def _mathverse_choice(record: Record, frame: Frame) -> list[Row]:
-    if record.fields.get("question_type") != "multi-choice":
+    if not _has_options(record):
         raise OutsideProtocol("a free-form question, where the authors' protocol scores those with choices")
     return _mathverse(record, frame)
 
 
+def _has_options(record: Record) -> bool:
+    return str(record.fields.get("question_type")).replace("_", "-") == "multi-choice"
+
+
 def _logicvista(record: Record, frame: Frame) -> list[Row]:
     fields = record.fields
-    answer = str(_required(fields, "answer")).strip()
+    answer = str(_required(fields, "answer")).strip(" .()")
     if len(answer.replace(",", " ").split()) > 1:
         raise OutsideProtocol(f"several right answers ({answer}), where the authors' protocol scores single letters")
     return [_row(record, fields.get("question"), fields.get("image"), choice_label(answer.upper(), None))]

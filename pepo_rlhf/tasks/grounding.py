@@ -21,7 +21,7 @@ from pepo_rlhf.data.sources import Record
 from pepo_rlhf.rewards.box import box_label
 from pepo_rlhf.rewards.structured_label import LabelError
 from pepo_rlhf.tasks.frame import Frame
-from pepo_rlhf.tasks.task import Task
+from pepo_rlhf.tasks.task import DamagedImage, Task
 
 
 def grounding_prompt(expression: str, frame: Frame, size: tuple[int, int]) -> str:
@@ -35,7 +35,10 @@ def _make_rows(record: Record, frame: Frame) -> list[Row]:
     # An empty prompt keeps the record's image apart from its wording, which depends on the image's size.
     columns = {"problem": "", "images": [image], "answer": ""}
     bare = row_from_record(columns, record.folder, record.source, record.datasource)
-    picture = decode_image(bare.images[0])
+    try:
+        picture = decode_image(bare.images[0])
+    except ValueError as error:
+        raise DamagedImage(str(error)) from error
     width, height = frame.size(picture)
     scale = (width / picture.width, height / picture.height) * 2
     label = box_label([value * factor for value, factor in zip(box, scale, strict=True)], (width, height))

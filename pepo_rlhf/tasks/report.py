@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.load import check_texts, load_image, place_images
-from pepo_rlhf.data.prompt import build_messages
 from pepo_rlhf.data.row import Row
 from pepo_rlhf.rewards.accuracy import is_mathematics
 from pepo_rlhf.rewards.structured_label import LabelError, read_label
-from pepo_rlhf.tasks.task import OutsideProtocol, Problem
+from pepo_rlhf.tasks.measure import PromptMeasure
+from pepo_rlhf.tasks.task import DamagedImage, OutsideProtocol, Problem
 
 _NUM_SAMPLES = 6
 # What keeps a row out, in the order in which it is looked for.
@@ -45,42 +44,15 @@ class SplitReport:
     keys: list[str] = field(default_factory=list)  # images and question of each row, hashed
 
 
-@dataclass(frozen=True)
-class PromptLimits:
-    """Measures prompts as the run will make them.
-
-    processor: of the model
-    max_tokens: longest prompt, visual tokens included: --data.max_len less --rollout.max_new_tokens
-    pixels: arguments of the processor's call, from `pixel_limits`
-    """
-
-    processor: Any
-    max_tokens: int
-    pixels: dict[str, int]
-
-    @property
-    def reserved_tokens(self) -> list[str]:
-        """The model's own placeholders, which no text may hold."""
-        ids = [self.processor.image_token_id, getattr(self.processor, "video_token_id", None)]
-        return self.processor.tokenizer.convert_ids_to_tokens([token_id for token_id in ids if token_id is not None])
-
-    def count(self, row: Row, images: list) -> tuple[int, int]:
-        """(tokens of the prompt, visual ones among them)."""
-        text = self.processor.apply_chat_template(build_messages(row), tokenize=False, add_generation_prompt=True)
-        pictures = {"images": images, **self.pixels} if images else {}
-        ids = self.processor(text=[text], add_special_tokens=False, **pictures)["input_ids"][0]
-        return len(ids), list(ids).count(self.processor.image_token_id)
-
-
 def examine(
-    split: str, problems: Iterable[Problem], limits: PromptLimits | None, keep: Callable[[Row], None]
+    split: str, problems: Iterable[Problem], measure: PromptMeasure | None, keep: Callable[[Row], None]
 ) -> SplitReport:
     """Sorts the problems of a split into rows to train on, which go to `keep`, and what is wrong with the others."""
     report = SplitReport(split)
     for problem in problems:
         report.num_records += 1
         if isinstance(problem, Row):
-            row = _examine_row(report, problem, limits)
+            row = _examine_row(report, problem, measure)
             if row is not None:
                 keep(row)
                 report.num_rows += 1
@@ -91,18 +63,14 @@ def examine(
 
 
 def _reason(error: ValueError) -> str:
-    if isinstance(error, OutsideProtocol):
-        return DROPPED[0]
-    if isinstance(error, LabelError):
-        return DROPPED[1]
-    # Boxes are placed in decoded images, so that a damaged one shows while the record is read.
-    return DROPPED[4] if "image file" in str(error) or "image of" in str(error) else DROPPED[2]
+    kinds = {OutsideProtocol: DROPPED[0], LabelError: DROPPED[1], DamagedImage: DROPPED[4]}
+    return kinds.get(type(error), DROPPED[2])
 
 
-def _examine_row(report: SplitReport, row: Row, limits: PromptLimits | None) -> Row | None:
+def _examine_row(report: SplitReport, row: Row, measure: PromptMeasure | None) -> Row | None:
     """The row with its placeholders, or None where the report says why not."""
     checks: dict[str, Callable[[Row], Row | None]] = {
-        DROPPED[3]: lambda row: check_texts(row, limits.reserved_tokens if limits else ()),
+        DROPPED[3]: lambda row: check_texts(row, measure.reserved_tokens if measure else ()),
         DROPPED[4]: lambda row: replace(row, images=tuple(load_image(image, row, False) for image in row.images)),
         DROPPED[5]: place_images,
     }
@@ -113,11 +81,11 @@ def _examine_row(report: SplitReport, row: Row, limits: PromptLimits | None) -> 
             report.dropped[reason].append(str(error))
             return None
     images = [decode_image(image) for image in row.images]
-    if limits is not None:
-        num_tokens, num_visual = limits.count(row, images)
-        if num_tokens > limits.max_tokens:
+    if measure is not None:
+        num_tokens, num_visual = measure.count(row, images)
+        if num_tokens > measure.max_tokens:
             report.dropped[DROPPED[6]].append(
-                f"{row.source}: {num_tokens} tokens, {num_visual} of them visual, where {limits.max_tokens} fit"
+                f"{row.source}: {num_tokens} tokens, {num_visual} of them visual, where {measure.max_tokens} fit"
             )
             return None
         report.prompt_tokens.append(num_tokens)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import Row
 from pepo_rlhf.data.sources import Record, read_source
+from pepo_rlhf.rewards.structured_label import LabelError
 from pepo_rlhf.tasks.frame import Frame
 
 
@@ -39,6 +40,10 @@ class Task:
 
 class OutsideProtocol(ValueError):
     """A record that the benchmark's published protocol leaves out."""
+
+
+class DamagedImage(ValueError):
+    """An image that a record's box cannot be placed in."""
 
 
 # A row of a task, or what is wrong with the record.
@@ -85,9 +90,13 @@ def _problems_of(task: Task, read: Callable[[], Record | Row], frame: Frame) -> 
             yield row_from_record(*record)
         else:
             yield from task.make_rows(record, frame)
+    except (LabelError, OutsideProtocol, DamagedImage) as error:
+        # These are found where the row is not known.
+        yield type(error)(f"{record.source}: {error}")
     except ValueError as error:
-        # What is wrong with a label or a box is found where its row is not known.
-        yield error if record.source in str(error) else type(error)(f"{record.source}: {error}")
+        yield error if record.source in str(error) else ValueError(f"{record.source}: {error}")
+    except (LookupError, TypeError, AttributeError) as error:
+        yield ValueError(f"{record.source}: a column holds something else than the data set's: {error!r}")
 
 
 def _few_of_each_label(problems: Iterator[Problem], shots: int, seed: int) -> Iterator[Problem]:
