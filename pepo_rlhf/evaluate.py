@@ -198,7 +198,8 @@ def _record(task: Task, number: int, row: Row, sample: int, generation, grading)
         "source": row.source,
         "prompt": row.prompt,
         "label": row.label,
-        "prediction": predicted_answer(_answered(generation.response, task), row.label),
+        # What was too much for the grader's limits is not tried again without them.
+        "prediction": None if grade.error else predicted_answer(_answered(generation.response, task), row.label),
         "score": grade.components[task.verifiers[0]],
         "components": [*grade.components.items(), ("format", format_reward(generation.response, row.label))],
         "error": grade.error,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pepo_rlhf import prepare
 from pepo_rlhf.data import decode_image, load_rows
 from pepo_rlhf.rewards import load_rewards
 from pepo_rlhf.sandbox import grounding
@@ -63,9 +64,9 @@ def test_everything_wrong_is_counted_and_the_rest_is_written(source: Path, tmp_p
     expected = {
         "records": "8",
         "rows": "3",
-        "unparsable answers": "0",
+        "unparsable answers": "1",
         "records of another schema": "1",
-        "texts that are missing or cannot be encoded": "1",
+        "texts that are missing or cannot be encoded": "0",
         "images that do not decode": "2",
         "placeholder mismatches": "1",
         "prompts that do not fit": "0",
@@ -98,7 +99,9 @@ def test_the_page_needs_no_other_file_and_runs_nothing_of_the_data(source: Path,
     assert 'src="data:image/png;base64,' in page
 
 
-def test_tokens_are_counted_and_boxes_placed_by_the_models_processor(tmp_path: Path) -> None:
+def test_tokens_are_counted_and_boxes_placed_by_the_models_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from pepo_rlhf.sandbox.tiny_vlm import build_processor
 
     build_processor().save_pretrained(tmp_path / "model")
@@ -112,11 +115,12 @@ def test_tokens_are_counted_and_boxes_placed_by_the_models_processor(tmp_path: P
         file.write(json.dumps({"image": str(large), "problem": "x" * 4000, "solution": box}) + "\n")
     source, output = str(tmp_path / "drawn.jsonl"), tmp_path / "out"
     flags = ["--model", str(tmp_path / "model"), "--max_len", "1000", "--max_new_tokens", "100"]
-    done = run("refcoco", "--source", source, "--output", str(output), *flags)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, "argv", ["prepare", "refcoco", "--source", source, "--output", str(output), *flags])
+    assert prepare.main() == 0
+    printed = capsys.readouterr().out
     # 112 x 112 pixels are 4 x 4 visual tokens of 28 x 28; the image of 224 x 224 is shrunk to that, its box with it.
-    assert re.search(r"visual tokens of a prompt.* 16 / 16 / 16 / 16$", done.stdout, re.MULTILINE)
-    assert re.search(r"prompts that do not fit +1$", done.stdout, re.MULTILINE)
+    assert re.search(r"visual tokens of a prompt.* 16 / 16 / 16 / 16$", printed, re.MULTILINE)
+    assert re.search(r"prompts that do not fit +1$", printed, re.MULTILINE)
     prepared = load_rows(str(output / "train.parquet")).rows
     assert [row.label for row in prepared] == [*(row.label for row in rows), rows[0].label]
     assert prepared[3].prompt == rows[0].problem

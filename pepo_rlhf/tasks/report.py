@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 import numpy as np
 
@@ -17,16 +18,18 @@ from pepo_rlhf.tasks.measure import PromptMeasure
 from pepo_rlhf.tasks.task import DamagedImage, OutsideProtocol, Problem
 
 _NUM_SAMPLES = 6
-# What keeps a row out, in the order in which it is looked for.
-DROPPED = (
-    "left out by the benchmark's protocol",
-    "unparsable answers",
-    "records of another schema",
-    "texts that are missing or cannot be encoded",
-    "images that do not decode",
-    "placeholder mismatches",
-    "prompts that do not fit",
-)
+
+
+class Reason(StrEnum):
+    """What keeps a row out, in the order in which it is looked for."""
+
+    PROTOCOL = "left out by the benchmark's protocol"
+    SCHEMA = "records of another schema"
+    ANSWER = "unparsable answers"
+    TEXT = "texts that are missing or cannot be encoded"
+    IMAGE = "images that do not decode"
+    PLACEHOLDERS = "placeholder mismatches"
+    LENGTH = "prompts that do not fit"
 
 
 @dataclass
@@ -37,7 +40,7 @@ class SplitReport:
     num_records: int = 0
     num_rows: int = 0
     samples: list[Row] = field(default_factory=list)  # the first rows
-    dropped: dict[str, list[str]] = field(default_factory=lambda: {reason: [] for reason in DROPPED})
+    dropped: dict[str, list[str]] = field(default_factory=lambda: {reason: [] for reason in Reason})
     only_text: list[str] = field(default_factory=list)  # labels that look like mathematics and do not parse as such
     visual_tokens: list[int] = field(default_factory=list)
     prompt_tokens: list[int] = field(default_factory=list)
@@ -63,16 +66,17 @@ def examine(
 
 
 def _reason(error: ValueError) -> str:
-    kinds = {OutsideProtocol: DROPPED[0], LabelError: DROPPED[1], DamagedImage: DROPPED[4]}
-    return kinds.get(type(error), DROPPED[2])
+    kinds = {OutsideProtocol: Reason.PROTOCOL, LabelError: Reason.ANSWER, DamagedImage: Reason.IMAGE}
+    return kinds.get(type(error), Reason.SCHEMA)
 
 
 def _examine_row(report: SplitReport, row: Row, measure: PromptMeasure | None) -> Row | None:
     """The row with its placeholders, or None where the report says why not."""
     checks: dict[str, Callable[[Row], Row | None]] = {
-        DROPPED[3]: lambda row: check_texts(row, measure.reserved_tokens if measure else ()),
-        DROPPED[4]: lambda row: replace(row, images=tuple(load_image(image, row, False) for image in row.images)),
-        DROPPED[5]: place_images,
+        Reason.ANSWER: _require_label,
+        Reason.TEXT: lambda row: check_texts(row, measure.reserved_tokens if measure else ()),
+        Reason.IMAGE: lambda row: replace(row, images=tuple(load_image(image, row, False) for image in row.images)),
+        Reason.PLACEHOLDERS: place_images,
     }
     for reason, check in checks.items():
         try:
@@ -84,7 +88,7 @@ def _examine_row(report: SplitReport, row: Row, measure: PromptMeasure | None) -
     if measure is not None:
         num_tokens, num_visual = measure.count(row, images)
         if num_tokens > measure.max_tokens:
-            report.dropped[DROPPED[6]].append(
+            report.dropped[Reason.LENGTH].append(
                 f"{row.source}: {num_tokens} tokens, {num_visual} of them visual, where {measure.max_tokens} fit"
             )
             return None
@@ -94,6 +98,11 @@ def _examine_row(report: SplitReport, row: Row, measure: PromptMeasure | None) -
         report.only_text.append(f"{row.source}: {row.label}")
     report.keys.append(_key(row, images))
     return row
+
+
+def _require_label(row: Row) -> None:
+    if not row.label.strip():
+        raise ValueError(f"{row.source}: no answer; fill it, or drop the row")
 
 
 def _key(row: Row, images: list) -> str:
