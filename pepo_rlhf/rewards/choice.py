@@ -20,7 +20,7 @@ _PHRASE = r"(?:the )?(?:(?:correct|final|right) )?(?:answer|option|choice)(?: is
 _LETTER = re.compile(rf"(?:{_PHRASE})?[(\[]?([a-z])[)\]]?[.:]?", re.IGNORECASE)
 _LETTER_AND_VALUE = re.compile(rf"(?:{_PHRASE})?(?:\(([A-Za-z])\)[.:]?|([A-Za-z])[.:)])\s*(.+)", re.DOTALL)
 # Only a capital, or "the answer is a square" would choose A.
-_SENTENCE = re.compile(r"(?:answer|option|choice)(?: is| ?:)? *[(\[*]*([A-Z])\b(?!['’])", re.MULTILINE)
+_SENTENCE = re.compile(r"(?i:answer|option|choice)(?: is| ?:)? *[(\[*]*([A-Z])\b(?!['’])")
 _ANOTHER_LETTER = re.compile(r"\b[A-Z]\b *(?:[).:]|$)")
 _MAX_CHARACTERS = 500
 

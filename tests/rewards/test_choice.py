@@ -17,7 +17,14 @@ def choose(answer: str, options: list[str] | None = SHAPES, closest: bool = Fals
     "answer",
     ["B", "b", "(B)", "[B]", "B.", "B)", "B:", " B \n", r"\boxed{B}", r"$\boxed{\text{B}}$", r"\boxed{\boxed{B}}"]
     + ["**B**", "B. square", "(B) square", "B: Square.", "b) square", "option B", "Answer: B", "The answer is B."]
-    + ["The correct answer is (B).", "It has four sides, so the answer is B.", "square", "Square.", r"\text{square}"],
+    + [
+        "The correct answer is (B).",
+        "It has four sides, so the answer is B.",
+        "Answer: (B), as it has four sides",
+        "square",
+        "Square.",
+        r"\text{square}",
+    ],
 )
 def test_an_option_is_chosen_by_its_letter_or_value(answer: str) -> None:
     assert choose(answer) == "B"
