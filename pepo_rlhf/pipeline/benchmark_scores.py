@@ -9,6 +9,8 @@ from math import comb
 
 import numpy as np
 
+from pepo_rlhf.pipeline.bootstrap import bootstrap_interval
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -40,8 +42,6 @@ def summarise(prompts: Sequence[Sequence[Sample]]) -> dict[str, float]:
     Returns:
         avg@k with a 95% interval (low, high) by bootstrap over prompts, pass@ 1, 2, 4, ... k, and majority@k.
     """
-    from pepo_rlhf.pipeline.evaluation import bootstrap_interval
-
     k = len(prompts[0])
     averages = np.array([np.mean([sample.score for sample in samples]) for samples in prompts])
     low, high = bootstrap_interval(averages)

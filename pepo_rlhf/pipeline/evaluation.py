@@ -6,10 +6,10 @@ import numpy as np
 from openrlhf.trainer import ppo_trainer
 from openrlhf.trainer.ppo_utils.experience import Experience
 
+from pepo_rlhf.pipeline.bootstrap import bootstrap_interval
 from pepo_rlhf.rewards.reward import BUILT_IN
 
 _upstream_metrics = ppo_trainer.compute_eval_metrics
-_RESAMPLES = 2000
 
 
 def compute_eval_metrics(
@@ -34,10 +34,3 @@ def compute_eval_metrics(
             low, high = bootstrap_interval(values.mean(axis=1))
             metrics |= {f"eval_{name}_low": low, f"eval_{name}_high": high}
     return metrics
-
-
-def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
-    """95% percentile interval of the mean of independent `values`, from 2000 resamples with a fixed seed."""
-    chosen = np.random.default_rng(0).integers(len(values), size=(_RESAMPLES, len(values)))
-    low, high = np.percentile(values[chosen].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)

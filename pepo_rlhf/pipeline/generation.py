@@ -49,6 +49,7 @@ class Engine:
             limit_mm_per_prompt={"image": max_images},
             mm_processor_kwargs=pixels,
             tensor_parallel_size=settings.tensor_parallel_size,
+            distributed_executor_backend="uni" if settings.tensor_parallel_size == 1 else "mp",
             gpu_memory_utilization=settings.gpu_memory_utilization,
             enforce_eager=settings.enforce_eager,
             seed=settings.seed,

@@ -1,8 +1,8 @@
 """A generated grounding task: where is the red circle?
 
 A picture is 112 x 112 pixels, which a Qwen2.5-VL processor does not resize, so that pixels of the picture are pixels of
-the resized image. Two to four shapes of different colour or form lie side by side on a lattice of 14 pixels, the side of a
-vision patch, and so do their boxes: a coordinate is one of nine numbers.
+the resized image. Two to four shapes of different colour or form lie side by side on a lattice of 14 pixels, the side
+of a vision patch: a coordinate is one of nine numbers.
 """
 
 from __future__ import annotations
