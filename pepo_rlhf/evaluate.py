@@ -29,6 +29,7 @@ from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
 from pepo_rlhf.tasks import TASKS, Task, find_task, read_problems
 from pepo_rlhf.tasks.measure import PromptMeasure, frame_of, load_measure
 from pepo_rlhf.tasks.report import examine
+from pepo_rlhf.tasks.task import image_root_of
 
 # Flags that generations depend on; another value of one is another evaluation.
 GENERATION_FLAGS = (
@@ -88,6 +89,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--max_prompts", type=int, help="prompts of each benchmark at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--frame", choices=["pixels", "thousandths"], default="pixels", help="of boxes")
+    parser.add_argument("--image_root", help="folder that image files must lie in; the source's own by default")
     parser.add_argument("--min_pixels", type=int, help="as --data.min_pixels of the training run")
     parser.add_argument("--max_pixels", type=int, help="as --data.max_pixels of the training run")
     parser.add_argument("--batch_size", type=int, default=64, help="prompts generated between two files")
@@ -131,7 +133,8 @@ def _load(spec: str, args: argparse.Namespace, measure: PromptMeasure) -> Benchm
     rows: list[Row] = []
     frame = frame_of(args.frame, measure)
     problems = islice(read_problems(task, source or None, split or task.split, frame), args.max_prompts)
-    report = examine(name, problems, measure, rows.append)
+    image_root = args.image_root or image_root_of(task, source or None)
+    report = examine(name, problems, measure, image_root, rows.append)
     left_out = {reason: len(problems) for reason, problems in report.dropped.items() if problems}
     if not rows:
         reasons = [problem for problems in report.dropped.values() for problem in problems]

@@ -16,6 +16,7 @@ from pepo_rlhf.tasks.measure import frame_of, load_measure
 from pepo_rlhf.tasks.parquet import ParquetRows
 from pepo_rlhf.tasks.report import SplitReport, as_text, examine
 from pepo_rlhf.tasks.report_page import render
+from pepo_rlhf.tasks.task import image_root_of
 
 
 def main() -> int:
@@ -45,6 +46,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--min_pixels", type=int, help="as --data.min_pixels of the run")
     parser.add_argument("--max_pixels", type=int, help="as --data.max_pixels of the run")
     parser.add_argument("--frame", choices=["pixels", "thousandths"], default="pixels", help="of boxes")
+    parser.add_argument("--image_root", help="folder that image files must lie in; the source's own by default")
     parser.add_argument("--shots", type=int, help="rows of each label to draw; all by default")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     return parser.parse_args()
@@ -68,7 +70,8 @@ def prepare(args: argparse.Namespace) -> tuple[list[SplitReport], int | None]:
     for source, split in zip(sources, args.split, strict=True):
         problems = read_problems(task, source, split, frame, args.shots, args.seed)
         with ParquetRows(args.output / f"{split}.parquet", task.name) as rows:
-            reports.append(examine(split, problems, measure, rows.append))
+            image_root = args.image_root or image_root_of(task, source)
+            reports.append(examine(split, problems, measure, image_root, rows.append))
             if not reports[-1].num_rows:
                 raise ValueError(
                     f"no row of the split {split!r} can be trained on\n{as_text(task.name, reports, limit)}"

@@ -52,6 +52,16 @@ def read_source(
     raise ValueError(f"{name}: no such file or folder, and not the owner/name of a data set on the hub")
 
 
+def image_folder(name: str) -> Path:
+    """Folder that the images of a source lie in: the folder it is, or its file's; for the hub, Hugging Face's own."""
+    path = Path(name).absolute()
+    if path.exists():
+        return path if path.is_dir() else path.parent
+    from huggingface_hub.constants import HF_HOME
+
+    return Path(HF_HOME)
+
+
 def _read_folder(folder: Path, split: str, convert: Callable[..., Any]) -> Iterator[Callable[[], Any]]:
     patterns = ["problems.jsonl", f"{split}.jsonl", f"data/{split}.jsonl"]
     patterns += [f"{split}.parquet", f"{split}-*.parquet", f"data/{split}.parquet", f"data/{split}-*.parquet"]
@@ -83,7 +93,7 @@ def _read_json(file: Path, datasource: str, convert: Callable[..., Any]) -> Iter
         yield from _read_jsonl(file, datasource, convert)
         return
     try:
-        records = json.loads(text)
+        records = json.loads(text, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}: not valid JSON ({error}); write one array, or one object a line") from error
     for number, record in enumerate(records, 1):
@@ -100,7 +110,7 @@ def _read_jsonl(file: Path, datasource: str, convert: Callable[..., Any]) -> Ite
 
 def _convert_line(line: bytes, convert: Callable[..., Any], folder: Path, source: str, datasource: str) -> Any:
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{source}: not valid JSON ({error}); one object a line") from error
     return _convert_object(record, convert, folder, source, datasource)
@@ -110,6 +120,16 @@ def _convert_object(record: Any, convert: Callable[..., Any], folder: Path, sour
     if not isinstance(record, dict):
         raise ValueError(f"{source}: not a JSON object; one object a line")
     return convert(record, folder, source, datasource)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; json.loads would take the last of two values and say nothing."""
+    record: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in record:
+            raise ValueError(f"two values for the key {key!r}; keep one of them")
+        record[key] = value
+    return record
 
 
 def _read_parquet(file: Path, datasource: str, convert: Callable[..., Any]) -> Iterator[Callable[[], Any]]:

@@ -9,6 +9,7 @@ VLM-R1's JSON files            image, normal_caption or problem, solution: x1, y
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,8 +36,11 @@ def _make_rows(record: Record, frame: Frame) -> list[Row]:
     # An empty prompt keeps the record's image apart from its wording, which depends on the image's size.
     columns = {"problem": "", "images": [image], "answer": ""}
     bare = row_from_record(columns, record.folder, record.source, record.datasource)
+    (stored,) = bare.images
+    if isinstance(stored, str) and not os.path.isfile(stored):  # a named pipe would be read for ever
+        raise DamagedImage(f"image file {stored} does not exist, or is no file")
     try:
-        picture = decode_image(bare.images[0])
+        picture = decode_image(stored)
     except ValueError as error:
         raise DamagedImage(str(error)) from error
     width, height = frame.size(picture)

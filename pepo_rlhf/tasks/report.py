@@ -48,14 +48,21 @@ class SplitReport:
 
 
 def examine(
-    split: str, problems: Iterable[Problem], measure: PromptMeasure | None, keep: Callable[[Row], None]
+    split: str,
+    problems: Iterable[Problem],
+    measure: PromptMeasure | None,
+    image_root: str,
+    keep: Callable[[Row], None],
 ) -> SplitReport:
-    """Sorts the problems of a split into rows to train on, which go to `keep`, and what is wrong with the others."""
+    """Sorts the problems of a split into rows to train on, which go to `keep`, and what is wrong with the others.
+
+    Image files must lie in `image_root`.
+    """
     report = SplitReport(split)
     for problem in problems:
         report.num_records += 1
         if isinstance(problem, Row):
-            row = _examine_row(report, problem, measure)
+            row = _examine_row(report, problem, measure, image_root)
             if row is not None:
                 keep(row)
                 report.num_rows += 1
@@ -70,12 +77,14 @@ def _reason(error: ValueError) -> str:
     return kinds.get(type(error), Reason.SCHEMA)
 
 
-def _examine_row(report: SplitReport, row: Row, measure: PromptMeasure | None) -> Row | None:
+def _examine_row(report: SplitReport, row: Row, measure: PromptMeasure | None, image_root: str) -> Row | None:
     """The row with its placeholders, or None where the report says why not."""
     checks: dict[str, Callable[[Row], Row | None]] = {
         Reason.ANSWER: _require_label,
         Reason.TEXT: lambda row: check_texts(row, measure.reserved_tokens if measure else ()),
-        Reason.IMAGE: lambda row: replace(row, images=tuple(load_image(image, row, False) for image in row.images)),
+        Reason.IMAGE: lambda row: replace(
+            row, images=tuple(load_image(image, row, fetch_urls=False, image_root=image_root) for image in row.images)
+        ),
         Reason.PLACEHOLDERS: place_images,
     }
     for reason, check in checks.items():

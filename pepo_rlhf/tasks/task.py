@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import Row
-from pepo_rlhf.data.sources import Record, read_source
+from pepo_rlhf.data.sources import Record, image_folder, read_source
 from pepo_rlhf.rewards.structured_label import LabelError
 from pepo_rlhf.tasks.frame import Frame
 
@@ -67,6 +67,11 @@ def read_problems(
     """
     problems = (problem for read in _readers(task, source, split) for problem in _problems_of(task, read, frame))
     return problems if shots is None else _few_of_each_label(problems, shots, seed)
+
+
+def image_root_of(task: Task, source: str | None) -> str:
+    """Folder that image files must lie in unless another is named: the source's own."""
+    return str(image_folder(source or task.hub_id or "."))
 
 
 def _readers(task: Task, source: str | None, split: str) -> Iterator[Callable[[], Record | Row]]:
