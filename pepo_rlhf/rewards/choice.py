@@ -22,6 +22,7 @@ _LETTER_AND_VALUE = re.compile(rf"(?:{_PHRASE})?(?:\(([A-Za-z])\)[.:]?|([A-Za-z]
 # Only a capital, or "the answer is a square" would choose A.
 _SENTENCE = re.compile(r"(?i:answer|option|choice)(?: is| ?:)? *[(\[*]*([A-Z])\b(?!['’])")
 _ANOTHER_LETTER = re.compile(r"\b[A-Z]\b *(?:[).:]|$)")
+_SINGLE_LETTER = re.compile(r"\b([A-Za-z])\b")
 _MAX_CHARACTERS = 500
 
 
@@ -39,8 +40,8 @@ def choice_label(letter: str, options: Sequence[str] | None, closest: bool = Fal
     Args:
         letter: of the right option.
         options: their texts in the order of their letters; None where they are known from the question alone.
-        closest: an answer that chooses none takes the option it resembles most, as MathVista is scored. Not for
-            training: any text would be worth a guess.
+        closest: an answer that chooses none takes the option it resembles most, as MathVista is scored, or without
+            known options its last single letter, as LogicVista is. Not for training: any text would be worth a guess.
 
     Raises:
         LabelError: for a letter that is none of the options'.
@@ -98,7 +99,10 @@ def _letter_of_value(answer: str, options: list[str]) -> str | None:
 
 
 def _closest(answer: str, options: list[str]) -> str | None:
-    if not answer or not options or len(answer) > _MAX_CHARACTERS:
+    if not options:
+        letters = _SINGLE_LETTER.findall(answer)
+        return letters[-1].upper() if letters else None
+    if not answer or len(answer) > _MAX_CHARACTERS:
         return None
     distances = [_edit_distance(answer, option) for option in options]
     return ascii_uppercase[distances.index(min(distances))]

@@ -76,7 +76,7 @@ def _logicvista(record: Record, frame: Frame) -> list[Row]:
     answer = str(_required(fields, "answer")).strip(" .()")
     if len(answer.replace(",", " ").split()) > 1:
         raise OutsideProtocol(f"several right answers ({answer}), where the authors' protocol scores single letters")
-    return [_row(record, fields.get("question"), fields.get("image"), choice_label(answer.upper(), None))]
+    return [_row(record, fields.get("question"), fields.get("image"), choice_label(answer.upper(), None, closest=True))]
 
 
 def _row(record: Record, prompt: Any, image: Any, answer: Any) -> Row:

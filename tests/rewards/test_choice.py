@@ -93,6 +93,13 @@ def test_the_closest_option_counts_where_the_label_says_so() -> None:
     assert choose("circular", closest=True) == "A"
 
 
+def test_the_last_single_letter_counts_where_the_label_says_so_and_options_are_not_known() -> None:
+    assert choose("It cannot be A, so I take C", None, closest=True) == "C"
+    assert choose("It cannot be A, so I take C", None) is None
+    assert choose("The answer is B", None, closest=True) == "B"
+    assert choose("nothing", None, closest=True) is None
+
+
 def test_the_first_answer_counts() -> None:
     label = choice_label("B", SHAPES)
     assert choice_reward("<answer>B</answer><answer>A</answer>", label) == 1.0

@@ -146,7 +146,7 @@ def test_logicvista_leaves_several_letters_out(tmp_path: Path) -> None:
     }
     records = [record, record | {"answer": "A, C"}, record | {"answer": "c"}, record | {"answer": None}]
     first, several, small, missing = read("logicvista", write_hub(tmp_path, "test", records, image=datasets.Image()))
-    assert (first.prompt, first.label) == (record["question"], '{"choice": "C"}')
+    assert (first.prompt, first.label) == (record["question"], '{"choice": "C", "closest": true}')
     assert isinstance(several, OutsideProtocol) and "row 2" in str(several)
     assert small.label == first.label
     assert "'answer' is missing" in str(missing)
