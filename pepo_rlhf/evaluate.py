@@ -10,26 +10,21 @@ import argparse
 import json
 import os
 import sys
-from contextlib import closing
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pepo_rlhf import runtime
-from pepo_rlhf.config.learning import Reward
-from pepo_rlhf.data import Row
-from pepo_rlhf.pipeline.benchmark_scores import Sample, summarise
+from pepo_rlhf.pipeline.benchmarks import (
+    Benchmark,
+    generate_and_grade,
+    load_benchmark,
+    missing_prompts,
+    summarise_benchmark,
+)
 from pepo_rlhf.pipeline.generation_store import GenerationStore
-from pepo_rlhf.rewards import RewardService
-from pepo_rlhf.rewards.accuracy import extract_answer
-from pepo_rlhf.rewards.answer import predicted_answer
-from pepo_rlhf.rewards.format import format_reward
 from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
-from pepo_rlhf.tasks import TASKS, Task, find_task, read_problems
-from pepo_rlhf.tasks.measure import PromptMeasure, frame_of, load_measure
-from pepo_rlhf.tasks.report import examine
-from pepo_rlhf.tasks.task import image_root_of
+from pepo_rlhf.tasks import TASKS
+from pepo_rlhf.tasks.measure import PromptMeasure, load_measure
 
 # Flags that generations depend on; another value of one is another evaluation.
 GENERATION_FLAGS = (
@@ -46,17 +41,6 @@ GENERATION_FLAGS = (
     "max_pixels",
     "max_prompts",
 )
-
-
-@dataclass
-class Benchmark:
-    """A benchmark with its rows; left_out: rows that are not scored, by reason."""
-
-    name: str
-    task: Task
-    source: str | None
-    rows: list[Row]
-    left_out: dict[str, int]
 
 
 def main() -> int:
@@ -108,128 +92,26 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         ValueError: for an unknown benchmark, a source that cannot be read, or an output of other settings.
     """
     measure = load_measure(args.model, args.max_len - args.max_new_tokens, args.min_pixels, args.max_pixels)
-    benchmarks = [_load(spec, args, measure) for spec in args.benchmark]
+    benchmarks = [load_benchmark(spec, args, measure) for spec in args.benchmark]
     settings = {name: getattr(args, name) for name in GENERATION_FLAGS}
     engine: Any = None
     results: dict[str, Any] = {"settings": settings, "benchmarks": {}}
     for benchmark in benchmarks:
         store = GenerationStore(args.output / benchmark.name.replace(":", "-"), settings | {"source": benchmark.source})
-        batches = _missing(benchmark, store, args.batch_size)
-        if batches and engine is None:
-            from pepo_rlhf.pipeline.generation import Engine
-
-            most = max(len(row.images) for benchmark in benchmarks for row in benchmark.rows)
-            engine = Engine(args, measure.processor, measure.pixels, most)
-        _generate(benchmark, batches, engine, store)
-        results["benchmarks"][benchmark.name] = _summarise(benchmark, store.read())
+        batches = missing_prompts(benchmark, store, args.batch_size)
+        if batches:
+            engine = engine or _start_engine(args, measure, benchmarks)
+            generate_and_grade(benchmark, batches, engine, store)
+        results["benchmarks"][benchmark.name] = summarise_benchmark(benchmark, store.read())
         (args.output / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
     return results
 
 
-def _load(spec: str, args: argparse.Namespace, measure: PromptMeasure) -> Benchmark:
-    name, _, source = spec.partition("=")
-    task_name, _, split = name.partition(":")
-    task = find_task(task_name)
-    rows: list[Row] = []
-    frame = frame_of(args.frame, measure)
-    problems = islice(read_problems(task, source or None, split or task.split, frame), args.max_prompts)
-    image_root = args.image_root or image_root_of(task, source or None)
-    report = examine(name, problems, measure, image_root, rows.append)
-    left_out = {reason: len(problems) for reason, problems in report.dropped.items() if problems}
-    if not rows:
-        reasons = [problem for problems in report.dropped.values() for problem in problems]
-        raise ValueError(f"--benchmark {spec}: no row can be scored: {' | '.join(reasons[:3])}")
-    return Benchmark(name, task, source or None, rows, left_out)
+def _start_engine(args: argparse.Namespace, measure: PromptMeasure, benchmarks: list[Benchmark]) -> Any:
+    from pepo_rlhf.pipeline.generation import Engine  # loads vLLM
 
-
-def _missing(benchmark: Benchmark, store: GenerationStore, batch_size: int) -> list[list[int]]:
-    """Numbers of the prompts without generations, in batches."""
-    done = {row["number"]: row["prompt"] for row in store.read()}
-    for number, prompt in done.items():
-        if number >= len(benchmark.rows) or benchmark.rows[number].prompt != prompt:
-            raise ValueError(
-                f"{benchmark.name}: prompt {number} is not the one that was generated for; the source has changed, "
-                "choose another --output"
-            )
-    missing = [number for number in range(len(benchmark.rows)) if number not in done]
-    return [missing[start : start + batch_size] for start in range(0, len(missing), batch_size)]
-
-
-def _generate(benchmark: Benchmark, batches: list[list[int]], engine: Any, store: GenerationStore) -> None:
-    if not batches:
-        return
-    defaults = Reward()
-    with closing(
-        RewardService(
-            benchmark.task.verifiers,
-            weights={},
-            num_processes=defaults.num_processes,
-            timeout_seconds=defaults.timeout_seconds,
-            memory_mb=defaults.memory_mb,
-        )
-    ) as service:
-        for batch in batches:
-            rows = [benchmark.rows[number] for number in batch]
-            groups = engine.generate(rows, batch)
-            graded = [
-                (
-                    number,
-                    row,
-                    sample,
-                    generation,
-                    service.submit(_answered(generation.response, benchmark.task), row.label),
-                )
-                for number, row, group in zip(batch, rows, groups, strict=True)
-                for sample, generation in enumerate(group)
-            ]
-            store.write([_record(benchmark.task, *item) for item in graded])
-            print(f"{benchmark.name}: {batch[-1] + 1} of {len(benchmark.rows)} prompts", flush=True)
-
-
-def _answered(response: str, task: Task) -> str:
-    """The response, its answer tagged where the benchmark's protocol takes the text without tags for the answer."""
-    if not task.untagged or extract_answer(response) is not None:
-        return response
-    return f"<answer>{response.rpartition('<answer>')[2]}</answer>"
-
-
-def _record(task: Task, number: int, row: Row, sample: int, generation, grading) -> dict[str, Any]:
-    grade = grading.result()
-    return {
-        "number": number,
-        "sample": sample,
-        "source": row.source,
-        "prompt": row.prompt,
-        "label": row.label,
-        # What was too much for the grader's limits is not tried again without them.
-        "prediction": None if grade.error else predicted_answer(_answered(generation.response, task), row.label),
-        "score": grade.components[task.verifiers[0]],
-        "components": [*grade.components.items(), ("format", format_reward(generation.response, row.label))],
-        "error": grade.error,
-        **generation._asdict(),
-    }
-
-
-def _summarise(benchmark: Benchmark, generations: list[dict[str, Any]]) -> dict[str, Any]:
-    prompts: dict[int, list[Sample]] = {}
-    for row in generations:
-        prompts.setdefault(row["number"], []).append(Sample(row["score"], row["prediction"]))
-    count = len(generations)
-    components = {
-        name: sum(dict(row["components"])[name] for row in generations) / count
-        for name in dict(generations[0]["components"])
-    }
-    return {
-        "score": benchmark.task.verifiers[0],
-        **summarise(list(prompts.values())),
-        **components,
-        "num_prompts": len(prompts),
-        "left_out": benchmark.left_out,
-        "no_answer": sum(row["prediction"] is None for row in generations) / count,
-        "truncated": sum(row["truncated"] for row in generations) / count,
-        "grader_errors": sum(row["error"] is not None for row in generations),
-        "response_length": sum(row["num_tokens"] for row in generations) / count,
-    }
+    most = max(len(row.images) for benchmark in benchmarks for row in benchmark.rows)
+    return Engine(args, measure.processor, measure.pixels, most)
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:

@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from pepo_rlhf import evaluate
 from pepo_rlhf.pipeline import generation
+from pepo_rlhf.pipeline.benchmarks import answered
 from pepo_rlhf.pipeline.generation import Generation, sample_seed
 from pepo_rlhf.rewards.choice import choice_label
 from pepo_rlhf.sandbox import counting
@@ -121,7 +122,6 @@ def test_rows_that_cannot_be_scored_are_counted(arguments, problems: Path) -> No
 def test_answers_without_tags_count_where_the_protocol_says_so() -> None:
     from pepo_rlhf.tasks import find_task
 
-    answered = evaluate._answered
     mathvista, counting_task = find_task("mathvista"), find_task("counting")
     assert answered("It is B.", mathvista) == "<answer>It is B.</answer>"
     assert answered("<think>x</think><answer>B", mathvista) == "<answer>B</answer>"
