@@ -61,28 +61,21 @@ class Engine:
         from vllm import SamplingParams
 
         settings = self._settings
-        prompts, params = [], []
+        prompts: list[Any] = []
+        seeds: list[int] = []
         for row, number in zip(rows, numbers, strict=True):
-            prompt = self._prompt(row)
-            for sample in range(settings.num_samples):
-                prompts.append(prompt)
-                params.append(
-                    SamplingParams(
-                        temperature=settings.temperature,
-                        top_p=settings.top_p,
-                        max_tokens=settings.max_new_tokens,
-                        seed=sample_seed(settings.seed, number, sample),
-                    )
-                )
-        outputs = self._llm.generate(prompts, params, use_tqdm=False)
-        samples = [
-            Generation(
-                output.outputs[0].text,
-                len(output.outputs[0].token_ids),
-                output.outputs[0].finish_reason == "length",
-                param.seed,
+            prompts += [self._prompt(row)] * settings.num_samples
+            seeds += [sample_seed(settings.seed, number, sample) for sample in range(settings.num_samples)]
+        params = [
+            SamplingParams(
+                temperature=settings.temperature, top_p=settings.top_p, max_tokens=settings.max_new_tokens, seed=seed
             )
-            for output, param in zip(outputs, params, strict=True)
+            for seed in seeds
+        ]
+        completions = [output.outputs[0] for output in self._llm.generate(prompts, params, use_tqdm=False)]
+        samples = [
+            Generation(completion.text, len(completion.token_ids), completion.finish_reason == "length", seed)
+            for completion, seed in zip(completions, seeds, strict=True)
         ]
         return [samples[start : start + settings.num_samples] for start in range(0, len(samples), settings.num_samples)]
 

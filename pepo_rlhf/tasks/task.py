@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import Row
@@ -76,10 +77,14 @@ def image_root_of(task: Task, source: str | None) -> str:
 
 def _readers(task: Task, source: str | None, split: str) -> Iterator[Callable[[], Record | Row]]:
     if source is None and task.generate is not None:
-        return ((lambda record=record: record) for record in task.generate(split))
+        return (partial(_itself, record) for record in task.generate(split))
     if source is None and task.hub_id is None:
         raise ValueError(f"{task.name} has no data set of its own; name a file, a folder or a hub id with --source")
     return read_source(source or str(task.hub_id).format(split=split), split, Record, task.subset)
+
+
+def _itself(record: Record) -> Record:
+    return record
 
 
 def _problems_of(task: Task, read: Callable[[], Record | Row], frame: Frame) -> Iterator[Problem]:
