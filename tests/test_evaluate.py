@@ -15,11 +15,12 @@ from pepo_rlhf.pipeline import generation
 from pepo_rlhf.pipeline.benchmarks import answered
 from pepo_rlhf.pipeline.generation import Generation, sample_seed
 from pepo_rlhf.rewards.choice import choice_label
-from pepo_rlhf.sandbox import counting
+from pepo_rlhf.sandbox import grounding
+from pepo_rlhf.sandbox.dataset import write_rows
 
 
 class Oracle:
-    """Answers sample 0 of a counting problem rightly, and the others with 9."""
+    """Answers sample 0 with the right box, and the others with one elsewhere."""
 
     asked: list[int] = []
     fails_after = 100
@@ -34,11 +35,15 @@ class Oracle:
             raise KeyboardInterrupt
         return [
             [
-                Generation(f"<think></think><answer>{9 if sample else row.label}</answer>", 5, False, sample)
+                Generation(f"<think></think><answer>{box_in(row.label, sample)}</answer>", 5, False, sample)
                 for sample in range(self.settings.num_samples)
             ]
             for row in rows
         ]
+
+
+def box_in(label: str, sample: int) -> list[float]:
+    return [0, 0, 1, 1] if sample else json.loads(label)["box"]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +57,7 @@ def model(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def problems(tmp_path: Path) -> Path:
-    counting.write_dataset(tmp_path / "test.jsonl", 5, seed=0, split="test")
+    write_rows(tmp_path / "test.jsonl", grounding.generate(5, seed=0, split="test"), "grounding")
     return tmp_path / "test.jsonl"
 
 
@@ -60,7 +65,7 @@ def problems(tmp_path: Path) -> Path:
 def arguments(model: Path, problems: Path, tmp_path: Path, monkeypatch) -> argparse.Namespace:
     monkeypatch.setattr(generation, "Engine", Oracle)
     monkeypatch.setattr(Oracle, "asked", [])
-    flags = ["--model", str(model), "--benchmark", f"counting={problems}", "--output", str(tmp_path / "out")]
+    flags = ["--model", str(model), "--benchmark", f"grounding={problems}", "--output", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", ["evaluate", *flags, "--num_samples", "4", "--batch_size", "2"])
     return evaluate._parse_arguments()
 
@@ -68,20 +73,20 @@ def arguments(model: Path, problems: Path, tmp_path: Path, monkeypatch) -> argpa
 def test_scores_and_generations(arguments: argparse.Namespace) -> None:
     results = evaluate.evaluate(arguments)
     assert results == json.loads((arguments.output / "results.json").read_text())
-    scores = results["benchmarks"]["counting"]
-    # One sample of four is right for each prompt: the vote goes to 9. A pair holds it in 3 of 6 cases.
+    scores = results["benchmarks"]["grounding"]
+    # One sample of four is right for each prompt: the vote goes to the others. A pair holds it in 3 of 6 cases.
     expected = {"avg@4": 0.25, "pass@1": 0.25, "pass@2": 0.5, "pass@4": 1.0, "majority@4": 0.0, "format": 1.0}
     assert expected.items() <= scores.items()
     assert (scores["low"], scores["high"], scores["num_prompts"], scores["left_out"]) == (0.25, 0.25, 5, {})
     rows = [
         row
-        for file in (arguments.output / "counting").glob("*.parquet")
+        for file in (arguments.output / "grounding").glob("*.parquet")
         for row in parquet.read_table(file).to_pylist()
     ]
     assert len(rows) == 20
     assert {(row["number"], row["sample"]) for row in rows} == {(n, k) for n in range(5) for k in range(4)}
     assert all(row["score"] == (row["sample"] == 0) for row in rows)
-    assert "counting" in evaluate.table(results["benchmarks"]) and "25.00 [25.00, 25.00]" in evaluate.table(
+    assert "grounding" in evaluate.table(results["benchmarks"]) and "25.00 [25.00, 25.00]" in evaluate.table(
         results["benchmarks"]
     )
 
@@ -106,16 +111,16 @@ def test_an_output_of_other_settings_is_refused(arguments, problems: Path) -> No
     with pytest.raises(ValueError, match="holds generations of other settings.*choose another --output"):
         evaluate.evaluate(arguments)
     arguments.temperature = 1.0
-    counting.write_dataset(problems, 5, seed=1, split="test")
+    write_rows(problems, grounding.generate(5, seed=1, split="test"), "grounding")
     with pytest.raises(ValueError, match="the source has changed"):
         evaluate.evaluate(arguments)
 
 
 def test_rows_that_cannot_be_scored_are_counted(arguments, problems: Path) -> None:
     with problems.open("a") as file:
-        file.write('{"images": ["absent.png"], "problem": "Find x.", "answer": "13"}\n')
+        file.write('{"images": ["absent.png"], "problem": "Find x.", "answer": "13", "task": "grounding"}\n')
     results = evaluate.evaluate(arguments)["benchmarks"]
-    assert results["counting"]["left_out"] == {"images that do not decode": 1}
+    assert results["grounding"]["left_out"] == {"images that do not decode": 1}
     assert "(1 left out)" in evaluate.table(results)
 
 
