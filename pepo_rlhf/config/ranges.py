@@ -89,6 +89,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     ("at least 0 and below 1", lambda value: 0 <= value < 1, ("actor.adam.betas", "actor.muon.momentum")),
     ("at most 1", lambda value: value <= 1, ("reward.stop_properly_penalty_coef",)),
     ("greater than 1", lambda value: value > 1, ("actor.dual_clip",)),
+    ("other than 0", lambda value: value != 0, ("pepo.num_layers",)),
     ("-1 (never) or at least 1", lambda value: value == -1 or value >= 1, ("eval.steps", "ckpt.save_steps")),
 )
 

@@ -101,16 +101,23 @@ class PepoSamplesGenerator(SamplesGenerator):
         for group in responses:
             share_image_tensors(group)
         self._grader_errors.count(itertools.chain.from_iterable(responses))
-        groups = [
-            [self._process_response_into_experience(response, **generate_kwargs) for response in group]
-            for group in responses
-        ]
+        groups = [[self._to_experience(response, **generate_kwargs) for response in group] for group in responses]
         num_prompts = len(self.prompts_dataloader) * self.args.train.num_episodes
         for position, group in enumerate(groups, start=first):
             make_neutral(group)
             for experience in group:
                 experience.info["progress"] = torch.tensor([position / num_prompts])
         return groups
+
+    def _to_experience(self, response: dict, **generate_kwargs) -> Experience:
+        """Upstream's, with the reward in float64, the type that group statistics are then computed in.
+
+        In float32 two overlaps (IoU) that differ in their last bit may differ by 1e-7, which group_norm, dividing by
+        (std + 1e-9), would turn into advantages of 1 and -1.
+        """
+        experience = self._process_response_into_experience(response, **generate_kwargs)
+        experience.rewards = torch.tensor([response["reward"]], dtype=torch.float64)
+        return experience
 
     def _sampling_params(self, position: int, **generate_kwargs) -> SamplingParams:
         entropy = np.random.SeedSequence([self.args.train.seed, position]).generate_state(1, dtype=np.uint64)[0]

@@ -79,6 +79,7 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
             action_mask,
             attention_mask,
             similarity,
+            self.strategy.args.pepo.num_layers,
             **merge_image_tensors(mm_train_inputs_list or [], device),
         )
         self.actor.train()
