@@ -37,6 +37,9 @@ def main() -> None:
     cluster.connect(args)
     try:
         launch.run(args)
+    except launch.BlindnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
     finally:
         ray.shutdown()
 

@@ -83,6 +83,9 @@ class Vllm:
     """Give the memory back during updates; needs train.colocate_all."""
     sync_backend: str = "nccl"
     """Transport of new weights to the engines."""
+    packed_weight_transfer: bool = False
+    """Send new weights in large buffers by vLLM's own transfer engine instead of one by one; needs CUDA and GPUs of the
+    engines' own."""
 
 
 @dataclass(kw_only=True)
@@ -180,9 +183,13 @@ class Trackio:
 
 @dataclass(kw_only=True)
 class Logger:
-    """Metrics, in <run.dir>/tensorboard"""
+    """Metrics, in <run.dir>/tensorboard, and token records, in <run.dir>/tokens"""
 
     logging_steps: int = 1
     """Log every so many steps."""
+    tokens_every: int = 10
+    """Write token records of the first step and of every so many; 0 writes none."""
+    tokens_max_rows: int = 64
+    """Responses of a step's token records at most, in whole groups."""
     wandb: Wandb = field(default_factory=Wandb)
     trackio: Trackio = field(default_factory=Trackio)

@@ -31,6 +31,8 @@ OURS = {
     "data.max_pixels",
     "data.min_pixels",
     "data.on_bad_row",
+    "logger.tokens_every",
+    "logger.tokens_max_rows",
     "logger.trackio.enable",
     "logger.trackio.project",
     "logger.wandb.enable",
@@ -41,6 +43,7 @@ OURS = {
     "reward.num_processes",
     "reward.timeout_seconds",
     "reward.weights",
+    "vllm.packed_weight_transfer",
 }
 
 

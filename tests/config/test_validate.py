@@ -155,6 +155,8 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         {"vllm.enable_sleep": True, "train.colocate_all": True, "train.async_enable": True},
         "--train.async_enable",
     ),
+    ("values_in_range", {"logger.tokens_every": -1}, "--logger.tokens_every"),
+    ("token_records_hold_a_group", {"logger.tokens_max_rows": 7}, "--rollout.n_samples_per_prompt 8"),
     ("trackio_is_installed", {"logger.trackio.enable": True}, "pip install trackio"),
     ("wandb_has_a_key", {"logger.wandb.enable": True}, "WANDB_API_KEY"),
 ]

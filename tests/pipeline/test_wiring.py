@@ -12,7 +12,7 @@ import pytest
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer, PPOTrainer, compute_eval_metrics
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
-from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator, _collect_prompt_batch
+from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
 from openrlhf.trainer.ray.launcher import RayActorGroup, ReferenceModelActor
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer, PolicyModelActor
 from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
@@ -32,7 +32,6 @@ SIGNATURES = {
     RemoteExperienceMaker.compute_advantages_and_returns: ["self", "experiences"],
     SamplesGenerator._generate_vllm: ["self", "dataloader_iter", "num_prompts", "dynamic_filtering", "generate_kwargs"],
     SamplesGenerator._process_response_into_experience: ["self", "response", "generate_kwargs"],
-    _collect_prompt_batch: ["dataloader_iter", "num_prompts"],
     BasePPOTrainer.train_step: ["self", "rollout_samples", "global_step"],
     BasePPOTrainer.save_logs_and_checkpoints: ["self", "global_step", "logs_dict", "client_states"],
     BasePPOTrainer.init_checkpoint_states: ["self"],

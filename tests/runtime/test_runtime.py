@@ -78,3 +78,13 @@ def test_the_package_is_found_by_a_spawned_interpreter_even_when_not_installed(t
         env=os.environ | {"PYTHONPATH": str(site)},
     )
     assert result.stdout.strip() == "found", result.stderr
+
+
+def test_the_patch_embedding_as_a_linear_layer_equals_the_convolution():
+    import torch
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed
+
+    embedding = Qwen2_5_VisionPatchEmbed(embed_dim=8)
+    patches = torch.randn(6, 3 * 2 * 14 * 14)
+    expected = embedding.proj(patches.view(6, 3, 2, 14, 14)).view(6, 8)
+    torch.testing.assert_close(embedding(patches), expected, rtol=1e-4, atol=1e-5)
