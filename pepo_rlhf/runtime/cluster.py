@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from unittest import mock
 
 import ray
 import torch
-from ray._private import ray_constants
 
 from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
 
@@ -27,19 +25,13 @@ def connect(args) -> None:
     options: dict = {}
     if not os.environ.get("RAY_ADDRESS"):
         options = {"address": "local", "num_cpus": required + _CONTROLLER_CPUS}
-        options |= {"include_dashboard": False, "dashboard_host": "127.0.0.1", "_node_ip_address": "127.0.0.1"}
+        options |= {"include_dashboard": False, "dashboard_host": "127.0.0.1"}  # who reaches it runs code here
         if not torch.cuda.is_available():
             options["num_gpus"] = required
-    # Whoever reaches Ray's ports runs code here. On Linux it would take the loopback address that a local one is given
-    # for a mistake, and listen on the machine's own; where it thinks of no cluster it does not.
-    with mock.patch.object(ray_constants, "ENABLE_RAY_CLUSTER", bool(os.environ.get("RAY_ADDRESS"))):
-        ray.init(
-            **options,
-            runtime_env={
-                "worker_process_setup_hook": "pepo_rlhf.runtime.install",
-                "env_vars": worker_environment(args),
-            },
-        )
+    ray.init(
+        **options,
+        runtime_env={"worker_process_setup_hook": "pepo_rlhf.runtime.install", "env_vars": worker_environment(args)},
+    )
     available = int(ray.cluster_resources().get("GPU", 0))
     if available < required:
         ray.shutdown()

@@ -1,5 +1,4 @@
 import pytest
-from ray._private.services import resolve_ip_for_localhost
 
 from pepo_rlhf.config import Config, to_arguments
 from pepo_rlhf.runtime import cluster
@@ -36,14 +35,13 @@ def test_trust_follows_the_flag_and_not_the_environment(monkeypatch, trust):
     assert cluster.worker_environment(args)[cluster.TRUST_REMOTE_CODE] == ("1" if trust else "0")
 
 
-def test_a_local_cluster_listens_on_the_loopback_address(monkeypatch):
+def test_a_local_cluster_opens_no_dashboard(monkeypatch):
     class Started(Exception):
         pass
 
     def init(**options):
         assert not options["include_dashboard"]
         assert options["dashboard_host"] == "127.0.0.1"
-        assert resolve_ip_for_localhost(options["_node_ip_address"]) == "127.0.0.1"  # what Ray makes of it
         raise Started
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
