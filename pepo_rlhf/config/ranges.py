@@ -40,6 +40,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "train.max_epochs",
             "train.async_queue_size",
             "eval.n_samples_per_prompt",
+            "ckpt.max_num",
             "logger.logging_steps",
         ),
     ),
@@ -49,12 +50,14 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         (
             "pepo.temperature",
             "reward.timeout_seconds",
-            "rollout.temperature",
+            "run.stall_timeout",
             "actor.adam.lr",
             "actor.muon.lr",
             "actor.eps_clip",
         ),
     ),
+    # vLLM refuses more than 2.
+    ("greater than 0 and at most 2", lambda value: 0 < value <= 2, ("rollout.temperature",)),
     (
         "greater than 0 and at most 1",
         lambda value: 0 < value <= 1,
@@ -70,13 +73,14 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "actor.eps_clip_low_high",
             "pepo.alpha",
             "algo.kl.init_coef",
-            "eval.temperature",
             "data.max_images_per_prompt",
             "actor.max_norm",
             "reward.overlong_buffer_len",
             "logger.tokens_every",
+            "vllm.max_restarts",
         ),
     ),
+    ("from 0 to 2", lambda value: 0 <= value <= 2, ("eval.temperature",)),
     (
         "from 0 to 1",
         lambda value: 0 <= value <= 1,
@@ -85,6 +89,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     ("at least 0 and below 1", lambda value: 0 <= value < 1, ("actor.adam.betas", "actor.muon.momentum")),
     ("at most 1", lambda value: value <= 1, ("reward.stop_properly_penalty_coef",)),
     ("greater than 1", lambda value: value > 1, ("actor.dual_clip",)),
+    ("other than 0", lambda value: value != 0, ("pepo.num_layers",)),
     ("-1 (never) or at least 1", lambda value: value == -1 or value >= 1, ("eval.steps", "ckpt.save_steps")),
 )
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
+
 import torch
 from openrlhf.utils.logging_utils import init_logger
-from torch.utils.data import Dataset, RandomSampler
+from torch.utils.data import Dataset
+from torchdata.stateful_dataloader.sampler import RandomSampler
 
+from pepo_rlhf.data.batches import prompts_per_episode
 from pepo_rlhf.data.load import LoadedRows, load_configured
 from pepo_rlhf.data.prompt import build_messages
 from pepo_rlhf.workers.policy import vision_token_ids
@@ -27,6 +31,20 @@ class PromptDataset(Dataset):
             )
             for row in loaded.rows
         ]
+        texts = "\0".join(text for item in self.items for text in item[1:3])
+        self._identity = {"num_rows": len(self.items), "checksum": zlib.crc32(texts.encode())}
+
+    def state_dict(self) -> dict[str, int]:
+        """Goes into checkpoints with the data loader's position, which means nothing in other rows."""
+        return self._identity
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Raises ValueError unless the rows are those that the position was taken in."""
+        if state != self._identity:
+            raise ValueError(
+                f"--data.prompt_dataset: its {len(self)} rows are not the {state['num_rows']} rows of the run that "
+                "wrote the checkpoint; go on with those, or start another run with a new --run.dir"
+            )
 
     def __len__(self) -> int:
         return len(self.items)
@@ -74,14 +92,3 @@ def prepare_datasets(strategy, processor):
 def _load(path_or_id: str, split: str, data, processor) -> PromptDataset:
     reserved_tokens = [processor.tokenizer.convert_ids_to_tokens(token_id) for token_id in vision_token_ids(processor)]
     return PromptDataset(load_configured(path_or_id, split, data, reserved_tokens), processor)
-
-
-def prompts_per_episode(num_rows: int, args) -> int:
-    """The largest multiple of --rollout.batch_size that `num_rows` fill."""
-    num_prompts = num_rows // args.rollout.batch_size * args.rollout.batch_size
-    if num_prompts == 0:
-        raise ValueError(
-            f"{args.data.prompt_dataset} has {num_rows} rows, fewer than one batch of --rollout.batch_size "
-            f"{args.rollout.batch_size}"
-        )
-    return num_prompts
