@@ -82,9 +82,9 @@ def _load_processor(name: str) -> Any:
 def _load(load: Callable[..., Any], name: str) -> Any:
     try:
         return load(name, trust_remote_code=True)  # the gate of pepo_rlhf.runtime decides
-    except (OSError, ValueError):
-        raise
     except Exception as error:  # tokenizers raises no other class, transformers any, for files that are damaged
+        if isinstance(error, OSError | ValueError) and not isinstance(error, json.JSONDecodeError):
+            raise
         raise ValueError(f"its files do not load ({type(error).__name__}: {error}); download them again") from error
 
 

@@ -59,6 +59,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("weights_name_components", {"reward.weights": {"acuracy": 1.0}}, "none of --reward.functions: format, accuracy"),
     ("response_fits_context", {"rollout.max_new_tokens": 2048}, "--data.max_len"),
+    ("reward_range_is_a_range", {"reward.clip_range": (1.0, -1.0)}, "--reward.clip_range 1.0 -1.0"),
     (
         "length_penalty_fits_response",
         {"rollout.max_new_tokens": 512, "reward.overlong_buffer_len": 513},
@@ -163,6 +164,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         "--train.colocate_all",
     ),
     ("colocated_engines_match", {"train.colocate_all": True, "vllm.num_engines": 2}, "--vllm.num_engines"),
+    ("adapters_are_saved_without_pickle", {"ds.lora.rank": 8, "ds.zero_stage": 3}, "--ds.lora.rank"),
     ("sleep_is_possible", {"vllm.enable_sleep": True}, "--vllm.enable_sleep"),
     ("sleep_is_possible", {"ds.enable_sleep": True}, "--ds.enable_sleep"),
     (

@@ -25,3 +25,32 @@ def test_trust_follows_the_flag_and_not_the_environment(monkeypatch, trust):
     args = sizes(1, 1, 1)
     args.run.trust_remote_code = trust
     assert cluster.worker_environment(args)[cluster.TRUST_REMOTE_CODE] == ("1" if trust else "0")
+
+
+def test_a_local_cluster_opens_no_dashboard(monkeypatch):
+    class Started(Exception):
+        pass
+
+    def init(**options):
+        assert not options["include_dashboard"]
+        assert options["dashboard_host"] == "127.0.0.1"
+        raise Started
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(cluster.ray, "init", init)
+    with pytest.raises(Started):
+        cluster.connect(sizes(1, 1, 1))
+
+
+def test_a_submitted_job_takes_the_cluster_as_it_is(monkeypatch):
+    class Started(Exception):
+        pass
+
+    def init(**options):
+        assert set(options) == {"runtime_env"}
+        raise Started
+
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setattr(cluster.ray, "init", init)
+    with pytest.raises(Started):
+        cluster.connect(sizes(1, 1, 1))
