@@ -59,7 +59,7 @@ def run(args) -> None:
         if reference is not None:
             loading += reference.async_init_model_from_pretrained(strategy, model)
         ray.get(loading)
-        if fault := ray.get(trainer.check_sight.remote()):
+        if fault := ray.get(trainer.check_blindness.remote()):
             raise BlindnessError(fault)
         ray.get(trainer.fit.remote())
         ray.get(policy.async_save_model())

@@ -47,7 +47,7 @@ class PepoTrainerAsync(upstream.PPOTrainerAsync.__ray_metadata__.modified_class)
         wiring.apply()
         super().__init__(*args, **kwargs)
 
-    def check_sight(self) -> str | None:
+    def check_blindness(self) -> str | None:
         """The blindness gate, on prompts of the one and by the workers of the other."""
         prompts = ray.get(self.generator_actor.first_prompts.remote())
         return ray.get(self.trainer_actor.find_blindness.remote(prompts))
