@@ -69,7 +69,7 @@ def run(args) -> None:
             loading += reference.async_init_model_from_pretrained(strategy, model)
         ray.get(loading)
         watchdog.enter("blindness gate")
-        if fault := ray.get(trainer.check_sight.remote()):
+        if fault := ray.get(trainer.check_blindness.remote()):
             raise BlindnessError(fault)
         # Upstream counts optimiser steps.
         responses = args.rollout.batch_size * args.rollout.n_samples_per_prompt * args.train.max_epochs

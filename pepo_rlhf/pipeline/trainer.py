@@ -109,7 +109,7 @@ class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
         self.samples_generator.num_prompts_drawn = states["total_consumed_prompts"]
         return states
 
-    def check_sight(self) -> str | None:
+    def check_blindness(self) -> str | None:
         """`find_blindness` on the first prompts."""
         return self.find_blindness(blindness.choose_prompts(self.prompts_dataloader.dataset))
 

@@ -60,7 +60,7 @@ class PepoTrainerAsync(upstream.PPOTrainerAsync.__ray_metadata__.modified_class)
         """What the training process is doing; in generation it waits for the other one."""
         return ray.get(self.trainer_actor.current_phase.remote())
 
-    def check_sight(self) -> str | None:
+    def check_blindness(self) -> str | None:
         """The blindness gate, on prompts of the one and by the workers of the other."""
         prompts = ray.get(self.generator_actor.first_prompts.remote())
         return ray.get(self.trainer_actor.find_blindness.remote(prompts))
