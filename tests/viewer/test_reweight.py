@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -156,7 +157,8 @@ def test_steps_of_different_settings_need_a_value(run_dir):
 
 def reweight(*arguments):
     command = [sys.executable, "-m", "pepo_rlhf.reweight", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+    # Whatever libraries warn of as they load is not of interest.
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"})
 
 
 def test_command_prints_and_writes_the_table_and_a_plot(run_dir):
