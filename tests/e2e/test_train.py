@@ -35,6 +35,7 @@ METRICS = [
     "weight_entropy_corr",
     "progress",
     "rollout_trainer_gap",
+    "flat_groups",
     "time_generation",
     "time_experience",
     "time_update",
