@@ -42,6 +42,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--num_processes", type=int, default=defaults.num_processes, help="that run the verifiers")
     parser.add_argument("--timeout_seconds", type=float, default=defaults.timeout_seconds, help="of one response")
     parser.add_argument("--memory_mb", type=int, default=defaults.memory_mb, help="MiB of each process")
+    parser.add_argument("--allow_network", action="store_true", help="let the verifiers use the network")
     return parser.parse_args()
 
 
@@ -78,6 +79,7 @@ def _grade(rows: list[dict], args: argparse.Namespace) -> list[Grade]:
         num_processes=args.num_processes,
         timeout_seconds=args.timeout_seconds,
         memory_mb=args.memory_mb,
+        allow_network=args.allow_network,
     )
     with contextlib.closing(service):
         futures = [service.submit(row["response"], row["label"]) for row in rows]

@@ -37,6 +37,9 @@ def main() -> None:
     cluster.connect(args)
     try:
         launch.run(args)
+    except launch.BlindnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
     finally:
         ray.shutdown()
 
@@ -47,16 +50,11 @@ def check_inputs(args) -> None:
     Raises:
         ValueError: one line that names what is wrong and how to mend it.
     """
-    from transformers import AutoConfig
-
     from pepo_rlhf.data import load_configured
     from pepo_rlhf.rewards import load_rewards
+    from pepo_rlhf.workers.model_files import check_model
 
-    try:
-        AutoConfig.from_pretrained(args.actor.model_name_or_path, trust_remote_code=True)
-    except (OSError, ValueError) as error:
-        reason = " ".join([str(error).strip().splitlines()[0], *getattr(error, "__notes__", [])])
-        raise ValueError(f"--actor.model_name_or_path {args.actor.model_name_or_path}: {reason}") from error
+    check_model(args.actor.model_name_or_path)
     load_rewards(args.reward.functions)
     load_configured(args.data.prompt_dataset, args.data.prompt_split, args.data)
     if args.eval.dataset:

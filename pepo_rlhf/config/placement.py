@@ -96,6 +96,15 @@ def sleep_is_possible(config: Config) -> str | None:
     return None
 
 
+def packed_transfer_is_possible(config: Config) -> str | None:
+    if not config.vllm.packed_weight_transfer or (config.train.async_enable or not config.train.colocate_all):
+        return None
+    return (
+        "--vllm.packed_weight_transfer sends over NCCL, which has no two ranks on one GPU: leave it out with "
+        "--train.colocate_all"
+    )
+
+
 def _num_samples(config: Config) -> int:
     """Responses of one training batch."""
     return config.rollout.batch_size * config.rollout.n_samples_per_prompt

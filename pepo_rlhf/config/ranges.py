@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from operator import attrgetter
 
 from pepo_rlhf.config.settings import Config
 
-# what a value must be, its test, the flags it holds for; a flag that is None is not tested
+# what a value must be, its test, the flags it holds for; a flag that is None is not tested, and none may be infinite
 _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     (
         "at least 1",
@@ -63,6 +64,10 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         "at least 0",
         lambda value: value >= 0,
         (
+            "train.seed",
+            "actor.adam.eps",
+            "actor.adam.weight_decay",
+            "actor.eps_clip_low_high",
             "pepo.alpha",
             "algo.kl.init_coef",
             "eval.temperature",
@@ -77,6 +82,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         lambda value: 0 <= value <= 1,
         ("reward.max_error_rate", "actor.lr_warmup_ratio", "actor.min_lr_ratio", "train.ema_beta"),
     ),
+    ("at least 0 and below 1", lambda value: 0 <= value < 1, ("actor.adam.betas", "actor.muon.momentum")),
     ("at most 1", lambda value: value <= 1, ("reward.stop_properly_penalty_coef",)),
     ("greater than 1", lambda value: value > 1, ("actor.dual_clip",)),
     ("-1 (never) or at least 1", lambda value: value == -1 or value >= 1, ("eval.steps", "ckpt.save_steps")),
@@ -87,6 +93,7 @@ def values_in_range(config: Config) -> str | None:
     for description, holds, flags in _RANGES:
         for flag in flags:
             value = attrgetter(flag)(config)
-            if value is not None and not holds(value):
-                return f"--{flag} must be {description}, not {value}"
+            for number in value if isinstance(value, tuple) else (value,):
+                if number is not None and not (math.isfinite(number) and holds(number)):
+                    return f"--{flag} must be {description}, not {value}"
     return None

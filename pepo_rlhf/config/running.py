@@ -83,6 +83,9 @@ class Vllm:
     """Give the memory back during updates; needs train.colocate_all."""
     sync_backend: str = "nccl"
     """Transport of new weights to the engines."""
+    packed_weight_transfer: bool = False
+    """Send new weights in large buffers by vLLM's own transfer engine instead of one by one; needs CUDA and GPUs of the
+    engines' own."""
 
 
 @dataclass(kw_only=True)

@@ -80,6 +80,13 @@ def pixel_limits_are_a_range(config: Config) -> str | None:
     return f"--data.min_pixels {smallest} is above --data.max_pixels {largest}: lower it"
 
 
+def reward_range_is_a_range(config: Config) -> str | None:
+    lowest, highest = config.reward.clip_range
+    if lowest < highest:
+        return None
+    return f"--reward.clip_range {lowest} {highest} leaves no room for a reward: give LOW HIGH with LOW below HIGH"
+
+
 def length_penalty_fits_response(config: Config) -> str | None:
     buffer = config.reward.overlong_buffer_len
     longest = config.rollout.max_new_tokens or config.data.max_len
@@ -160,6 +167,15 @@ def token_records_hold_a_group(config: Config) -> str | None:
     )
 
 
+def adapters_are_saved_without_pickle(config: Config) -> str | None:
+    if config.ds.lora.rank == 0 or (config.ds.zero_stage < 3 and config.ds.tensor_parallel_size == 1):
+        return None
+    return (
+        f"--ds.lora.rank {config.ds.lora.rank} with --ds.zero_stage 3 or --ds.tensor_parallel_size would save the "
+        "adapter as a pickle: set --ds.zero_stage 2 and --ds.tensor_parallel_size 1"
+    )
+
+
 def trackio_is_installed(config: Config) -> str | None:
     if config.logger.trackio.enable and importlib.util.find_spec("trackio") is None:
         return "--logger.trackio.enable needs a package that is not installed: pip install trackio"
@@ -182,6 +198,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     weights_name_components,
     response_fits_context,
     pixel_limits_are_a_range,
+    reward_range_is_a_range,
     length_penalty_fits_response,
     groups_have_several_responses,
     token_weights_keep_off_the_kl,
@@ -195,7 +212,9 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     placement.colocated_models_match,
     placement.colocated_engines_match,
     placement.sleep_is_possible,
+    placement.packed_transfer_is_possible,
     token_records_hold_a_group,
+    adapters_are_saved_without_pickle,
     trackio_is_installed,
     wandb_has_a_key,
 )

@@ -9,6 +9,8 @@ import torch
 SIMILARITY_KINDS = ("cosine", "dot", "l2", "l1")
 _EPSILON = 1e-8  # torch's cosine_similarity uses the same floor for a norm
 _L1_CHUNK = 64  # image tokens compared at once: bounds the [B, S, chunk, D] difference
+# Elements of a layer that are held as float32 at once. A GPU is better off with few launches, a CPU with its caches.
+_FLOAT_ELEMENTS = {"cpu": 2**22, "cuda": 2**26}
 
 
 class VisualSimilarity:
@@ -28,9 +30,12 @@ class VisualSimilarity:
             raise ValueError(f"similarity kind {kind!r} is unknown; choose one of {', '.join(SIMILARITY_KINDS)}")
         self.kind = kind
         self.vision_mask = vision_mask.bool()
-        # A row without image tokens has no perception score: its weights come out as 0 here, and its similarity as 0.
+        self._rows, self._positions = self.vision_mask.nonzero(as_tuple=True)
+        # [B, N], N image tokens in the whole batch: times their hidden states it is each row's mean. A row without
+        # image tokens has the mean 0, and so the similarity 0.
         counts = self.vision_mask.sum(dim=-1, keepdim=True)
-        self._averaging = self.vision_mask.float() / counts.clamp(min=1)
+        own = self._rows == torch.arange(len(vision_mask), device=vision_mask.device).unsqueeze(-1)
+        self._averaging = own.float() / counts.clamp(min=1)
         self._total = torch.zeros(vision_mask.shape, dtype=torch.float32, device=vision_mask.device)
         self._num_layers = 0
 
@@ -41,9 +46,25 @@ class VisualSimilarity:
                 f"hidden states of shape {tuple(layer.shape)} do not fit a vision mask of shape "
                 f"{tuple(self.vision_mask.shape)}"
             )
-        fold = _mean_inner_product if self.kind in ("cosine", "dot") else _negative_mean_distance
-        self._total += fold(layer.float(), self._averaging, self.vision_mask, self.kind)
+        if self.kind in ("cosine", "dot"):
+            self._total += self._mean_inner_product(layer)
+        else:
+            self._total += _negative_mean_distance(layer.float(), self.vision_mask, self.kind)
         self._num_layers += 1
+
+    def _mean_inner_product(self, layer: torch.Tensor) -> torch.Tensor:
+        # Linear in the image side: the mean over n of <h_t, v_n> is <h_t, mean_n v_n>. No [S, N] matrix exists.
+        vision = layer[self._rows, self._positions].float()
+        if self.kind == "cosine":
+            vision = vision / vision.norm(dim=-1, keepdim=True).clamp(min=_EPSILON)
+        mean_vision = self._averaging @ vision
+        num_rows = max(1, _FLOAT_ELEMENTS[layer.device.type] // layer[0].numel())
+        products = []
+        for rows, mean in zip(layer.split(num_rows), mean_vision.split(num_rows), strict=True):
+            rows = rows.float()
+            product = (rows @ mean.unsqueeze(-1)).squeeze(-1)
+            products.append(product / rows.norm(dim=-1).clamp(min=_EPSILON) if self.kind == "cosine" else product)
+        return torch.cat(products)
 
     def result(self) -> torch.Tensor:
         """[B, S] float32: the mean over the layers added so far; 0 in rows without image tokens."""
@@ -71,22 +92,9 @@ def visual_similarity(
     return accumulator.result()
 
 
-def _mean_inner_product(
-    layer: torch.Tensor, averaging: torch.Tensor, vision_mask: torch.Tensor, kind: str
-) -> torch.Tensor:
-    # Both are linear in the image side: the mean over n of <h_t, v_n> is <h_t, mean_n v_n>. No [S, N] matrix exists.
-    inverse_norm = 1.0 / layer.norm(dim=-1).clamp(min=_EPSILON) if kind == "cosine" else torch.ones_like(averaging)
-    # Masked, not multiplied by 0: a padding position may hold anything, infinities included.
-    factors = torch.where(vision_mask, averaging * inverse_norm, 0.0)
-    mean_vision = torch.einsum("bs,bsd->bd", factors, layer.masked_fill(~vision_mask.unsqueeze(-1), 0.0))
-    return torch.einsum("bsd,bd->bs", layer, mean_vision) * inverse_norm
-
-
-def _negative_mean_distance(
-    layer: torch.Tensor, averaging: torch.Tensor, vision_mask: torch.Tensor, kind: str
-) -> torch.Tensor:
+def _negative_mean_distance(layer: torch.Tensor, vision_mask: torch.Tensor, kind: str) -> torch.Tensor:
     order = 2.0 if kind == "l2" else 1.0
-    result = torch.zeros_like(averaging)
+    result = layer.new_zeros(vision_mask.shape)
     for row, mask in enumerate(vision_mask):
         for vision in layer[row, mask].split(_L1_CHUNK):
             distance = torch.cdist(layer[row], vision, p=order, compute_mode="donot_use_mm_for_euclid_dist")

@@ -6,31 +6,51 @@ import io
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+
 
 def decode_image(image: str | bytes) -> Image.Image:
     """Decode a file or encoded bytes to RGB, upright, all of it at once; of an animation, its first frame.
 
+    Only plain raster formats are opened: Pillow would hand others to programs, EPS to Ghostscript.
     Transparent pixels become white: geometry diagrams are black lines on a transparent ground, which dropping the
     alpha channel would turn into black on black. Raises ValueError that says what is wrong with the image.
     """
-    name = f"image file {_shorten(image)}" if isinstance(image, str) else f"image of {len(image)} bytes"
+    name = f"image file {shown(image)}" if isinstance(image, str) else f"image of {len(image)} bytes"
     try:
-        with Image.open(image if isinstance(image, str) else io.BytesIO(image)) as opened:
+        with Image.open(image if isinstance(image, str) else io.BytesIO(image), formats=_FORMATS) as opened:
             opened.load()
             upright = ImageOps.exif_transpose(opened)
     except FileNotFoundError as error:
         raise ValueError(f"{name} does not exist") from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not an image that Pillow can read") from error
+        raise ValueError(f"{name} is not an image that can be read, which are {', '.join(_FORMATS)}") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{name} is too large to be decoded ({error}); make it smaller") from error
     # Pillow's decoders answer damaged data with any of these.
-    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, RuntimeError) as error:
         raise ValueError(f"{name} cannot be decoded: {getattr(error, 'strerror', None) or error}") from error
     return _to_rgb(upright, name)
 
 
-def _shorten(path: str) -> str:
-    # Base64 text that is taken for a path runs to megabytes.
-    return path if len(path) <= 300 else f"{path[:300]}..."
+def shown(path: str) -> str:
+    """A path as messages have it: on one line, and not megabytes long, as base64 text that is taken for a path is."""
+    text = repr(path[:300])[1:-1]
+    return text if len(path) <= 300 else f"{text}..."
+
+
+def image_views(pictures: list[Image.Image], others: list[Image.Image]) -> dict[str, list[Image.Image]]:
+    """What a prompt may show in place of its pictures, each at the size it has, so that the visual tokens stay as many.
+
+    Returns:
+        "true", the pictures; "again", the same; "blank", mid grey; "swapped", those of another row, resized.
+    """
+    return {
+        "true": pictures,
+        "again": pictures,
+        "blank": [Image.new("RGB", picture.size, (128, 128, 128)) for picture in pictures],
+        "swapped": [others[index % len(others)].resize(picture.size) for index, picture in enumerate(pictures)],
+    }
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:

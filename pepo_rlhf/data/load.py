@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 from pepo_rlhf.data.fetch import fetch_image, is_url
-from pepo_rlhf.data.images import decode_image
+from pepo_rlhf.data.images import decode_image, shown
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
-from pepo_rlhf.data.sources import RowReader, read_source
+from pepo_rlhf.data.sources import RowReader, image_folder, read_source
 
 logger = logging.getLogger(__name__)
 _MAX_ASPECT_RATIO = 200  # Qwen's processors refuse more
@@ -35,6 +37,7 @@ def load_rows(
     max_images: int | None = None,
     reserved_tokens: Collection[str] = (),
     fetch_urls: bool = False,
+    image_root: str | None = None,
     on_bad_row: Literal["error", "skip"] = "error",
 ) -> LoadedRows:
     """Rows of one source, or of several separated by commas, one after the other; at most `max_samples` of each.
@@ -46,13 +49,20 @@ def load_rows(
 
     max_images: most images of a row
     reserved_tokens: the model's own placeholders, which a text may not contain: no image would belong to them
+    image_root: folder that image files must lie in; None is the data set's own
     """
-    check = partial(_check, max_images=max_images, reserved_tokens=reserved_tokens, fetch_urls=fetch_urls)
     rows: list[Row] = []
     reasons: list[str] = []
     for name in (part.strip() for part in path_or_id.split(",")):
         if not name:
             raise ValueError(f"the data set {path_or_id!r} has an empty name in it; name a path or a hub id")
+        check = partial(
+            _check,
+            max_images=max_images,
+            reserved_tokens=reserved_tokens,
+            fetch_urls=fetch_urls,
+            image_root=image_root or str(image_folder(name)),
+        )
         skipped: list[str] = []
         good = _good_rows(read_source(name, split), check, skipped if on_bad_row == "skip" else None)
         loaded = list(islice(good, max_samples))
@@ -74,6 +84,7 @@ def load_configured(path_or_id: str, split: str, data: Any, reserved_tokens: Col
         max_images=data.max_images_per_prompt,
         reserved_tokens=reserved_tokens,
         fetch_urls=data.fetch_urls,
+        image_root=data.image_root,
         on_bad_row=data.on_bad_row,
     )
 
@@ -101,14 +112,17 @@ def _first_of(reasons: list[str]) -> str:
     return " | ".join(reasons[:_NUM_REASONS]) + (" | ..." if len(reasons) > _NUM_REASONS else "")
 
 
-def _check(row: Row, max_images: int | None, reserved_tokens: Collection[str], fetch_urls: bool) -> Row:
+def _check(
+    row: Row, max_images: int | None, reserved_tokens: Collection[str], fetch_urls: bool, image_root: str
+) -> Row:
     _check_texts(row, reserved_tokens)
     if max_images is not None and len(row.images) > max_images:
         raise ValueError(
             f"{row.source}: {len(row.images)} images, where --data.max_images_per_prompt allows {max_images}; raise it "
             "or drop the row"
         )
-    return _place_images(replace(row, images=tuple(_load_image(image, row, fetch_urls) for image in row.images)))
+    images = tuple(_load_image(image, row, fetch_urls, image_root) for image in row.images)
+    return _place_images(replace(row, images=images))
 
 
 def _check_texts(row: Row, reserved_tokens: Collection[str]) -> None:
@@ -121,6 +135,8 @@ def _check_texts(row: Row, reserved_tokens: Collection[str]) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"{row.source}: half of a surrogate pair in its text ({error}); write it again") from error
+    if "\0" in text:
+        raise ValueError(f"{row.source}: a null byte in its text, as in a damaged file; write it again or drop the row")
     for token in reserved_tokens:
         if token in text:
             raise ValueError(
@@ -129,16 +145,20 @@ def _check_texts(row: Row, reserved_tokens: Collection[str]) -> None:
             )
 
 
-def _load_image(image: str | bytes, row: Row, fetch_urls: bool) -> str | bytes:
+def _load_image(image: str | bytes, row: Row, fetch_urls: bool, image_root: str) -> str | bytes:
     """Path or bytes of an image that decodes; bytes for a URL."""
     url = image if isinstance(image, str) and is_url(image) else None
     if url and not fetch_urls:
-        raise ValueError(f"{row.source}: {url} is not fetched; set --data.fetch_urls, or download it and name the file")
+        raise ValueError(
+            f"{row.source}: {shown(url)} is not fetched; set --data.fetch_urls, or download it and name the file"
+        )
     try:
         image = fetch_image(url) if url else image
+        if isinstance(image, str):
+            _require_file_inside(image, image_root)
         size = decode_image(image).size
     except ValueError as error:
-        problem = f"{url}: {error}; mend the URL" if url else f"{error}; mend the image or its path"
+        problem = f"{shown(url)}: {error}; mend the URL" if url else f"{error}; mend the image or its path"
         hint = "" if url else " (a relative path starts at the data file's folder)"
         raise ValueError(f"{row.source}: {problem}{hint}") from error
     if max(size) > _MAX_ASPECT_RATIO * min(size):
@@ -147,6 +167,21 @@ def _load_image(image: str | bytes, row: Row, fetch_urls: bool) -> str | bytes:
             f"of {_MAX_ASPECT_RATIO} at most"
         )
     return image
+
+
+def _require_file_inside(image: str, root: str) -> None:
+    """A data set that comes from elsewhere must not name files of this machine: what it shows goes into responses."""
+    # Not Path.resolve, which raises RuntimeError for links in a circle.
+    target = os.path.realpath(image)
+    if not os.path.exists(target):
+        return  # which decode_image says best
+    if not Path(target).is_relative_to(os.path.realpath(root)):
+        raise ValueError(
+            f"image file {shown(image)} lies outside {root} (at {shown(target)}); if that is meant, set "
+            "--data.image_root to a folder that holds both"
+        )
+    if not os.path.isfile(target):  # a named pipe would be read for ever
+        raise ValueError(f"image file {shown(image)} is a folder or a device, not a file")
 
 
 def _place_images(row: Row) -> Row:

@@ -12,8 +12,7 @@ bytes, or a struct with "path" or "bytes" (base64 text in JSON).
 from __future__ import annotations
 
 import base64
-import binascii
-import re
+import math
 import reprlib
 from collections.abc import Mapping
 from decimal import Decimal
@@ -22,8 +21,6 @@ from typing import Any
 
 from pepo_rlhf.data.fetch import is_url
 from pepo_rlhf.data.row import Row
-
-_ANSWER = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def row_from_record(record: Mapping[str, Any], folder: Path, source: str, datasource: str) -> Row:
@@ -85,9 +82,12 @@ def _read_label(value: Any, source: str) -> str:
         raise ValueError(
             f"{source}: the label must be a text or a number, not {reprlib.repr(value)}; write the bare answer"
         )
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        raise ValueError(f"{source}: the label {value} is no number that a response could be; write the bare answer")
     label = str(value)
-    match = _ANSWER.search(label)
-    return (match.group(1) if match else label).strip()
+    # Not by a regular expression: many opening tags and no closing one would take it quadratic time.
+    tagged, closing_tag, _ = label.partition("<answer>")[2].partition("</answer>")
+    return (tagged if closing_tag else label).strip()
 
 
 def _read_image(value: Any, folder: Path, source: str) -> str | bytes:
@@ -107,5 +107,5 @@ def _read_image(value: Any, folder: Path, source: str) -> str | bytes:
 def _decode_base64(text: str, source: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise ValueError(f"{source}: the bytes of an image in JSON must be base64: {error}") from error

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from pepo_rlhf.data.geometry3k import read_problem_folders
 from pepo_rlhf.data.records import row_from_record
@@ -34,6 +35,16 @@ def read_source(name: str, split: str) -> Iterator[RowReader]:
     if _HUB_ID.fullmatch(name):
         return _read_hub(name, split)
     raise ValueError(f"{name}: no such file or folder, and not the owner/name of a data set on the hub")
+
+
+def image_folder(name: str) -> Path:
+    """Folder that the images of a source lie in: the folder it is, or its file's; for the hub, Hugging Face's own."""
+    path = Path(name).absolute()
+    if path.exists():
+        return path if path.is_dir() else path.parent
+    from huggingface_hub.constants import HF_HOME
+
+    return Path(HF_HOME)
 
 
 def _read_folder(folder: Path, split: str) -> Iterator[RowReader]:
@@ -70,12 +81,22 @@ def _read_jsonl(file: Path, datasource: str) -> Iterator[RowReader]:
 
 def _row_from_line(line: bytes, folder: Path, source: str, datasource: str) -> Row:
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{source}: not valid JSON ({error}); one object a line") from error
     if not isinstance(record, dict):
         raise ValueError(f"{source}: not a JSON object; one object a line")
     return row_from_record(record, folder, source, datasource)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; json.loads would take the last of two values and say nothing."""
+    record: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in record:
+            raise ValueError(f"two values for the key {key!r}; keep one of them")
+        record[key] = value
+    return record
 
 
 def _read_parquet(file: Path, datasource: str) -> Iterator[RowReader]:

@@ -21,11 +21,18 @@ from pepo_rlhf.workers.rollout import RolloutActor
 _SHARED_GPU = 0.2  # share of a GPU that each of up to five colocated actors reserves, as upstream
 
 
+class BlindnessError(ValueError):
+    """Policy or engine does not see the images, or they do not see the same."""
+
+
 def run(args) -> None:
     """Trains on the Ray cluster that this process is connected to, and saves the policy under the run folder.
 
     Args:
         args: the namespace of `pepo_rlhf.config.to_arguments`.
+
+    Raises:
+        BlindnessError: if the blindness gate stops the run.
     """
     strategy = get_strategy(args)
     colocated = None
@@ -56,6 +63,8 @@ def run(args) -> None:
         if reference is not None:
             loading += reference.async_init_model_from_pretrained(strategy, model)
         ray.get(loading)
+        if fault := ray.get(trainer.check_sight.remote()):
+            raise BlindnessError(fault)
         training = trainer.fit.remote()
         # Upstream counts optimiser steps.
         responses = args.rollout.batch_size * args.rollout.n_samples_per_prompt * args.train.max_epochs
@@ -109,6 +118,7 @@ def _engine_arguments(args) -> dict:
     return {
         "model": args.actor.model_name_or_path,
         "trust_remote_code": args.run.trust_remote_code,
+        "load_format": "safetensors",  # "auto" would unpickle a folder that has no others
         "dtype": {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[args.ds.param_dtype],
         "max_model_len": args.data.max_len,
         "limit_mm_per_prompt": {"image": args.data.max_images_per_prompt},
@@ -119,6 +129,7 @@ def _engine_arguments(args) -> dict:
         "enable_sleep_mode": args.vllm.enable_sleep,
         "gpu_memory_utilization": args.vllm.gpu_memory_utilization,
         "full_determinism": args.train.full_determinism_enable,
+        "weight_transfer_config": {"backend": "nccl"} if args.vllm.packed_weight_transfer else None,
         "worker_extension_cls": "pepo_rlhf.workers.engine_extension.WeightSyncExtension",
         # Log-probs of the distribution that was sampled from (temperature, top-p), as the trainer computes them.
         "logprobs_mode": "processed_logprobs",
@@ -135,6 +146,7 @@ def _reward_arguments(args) -> dict:
         "num_processes": args.reward.num_processes,
         "timeout_seconds": args.reward.timeout_seconds,
         "memory_mb": args.reward.memory_mb,
+        "allow_network": args.reward.allow_network,
     }
 
 

@@ -13,6 +13,7 @@ from openrlhf.utils.logging_utils import init_logger
 from vllm import SamplingParams
 
 from pepo_rlhf.pipeline.grader_errors import GraderErrors, make_neutral
+from pepo_rlhf.workers.image_tensors import share_image_tensors
 from pepo_rlhf.workers.policy import vision_token_ids
 
 logger = init_logger(__name__)
@@ -96,6 +97,8 @@ class PepoSamplesGenerator(SamplesGenerator):
             for index, (prompt, label, image) in enumerate(zip(prompts, labels, images, strict=True))
         ]
         responses = ray.get(refs)
+        for group in responses:
+            share_image_tensors(group)
         self._grader_errors.count(itertools.chain.from_iterable(responses))
         groups = [
             [self._process_response_into_experience(response, **generate_kwargs) for response in group]

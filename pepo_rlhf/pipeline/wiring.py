@@ -99,6 +99,15 @@ REBINDINGS = (
         "writes no metrics file",
     ),
     *(
+        Rebinding(
+            module,
+            "merge_mm_train_inputs",
+            "pepo_rlhf.workers.image_tensors:merge_image_tensors",
+            "carries a copy of the image tensors in every sample",
+        )
+        for module in ("openrlhf.utils.vlm_utils", "openrlhf.trainer.ray.ppo_actor")
+    ),
+    *(
         Rebinding(module, "tqdm", "pepo_rlhf.pipeline.run_log:no_progress_bar", "draws a bar for each micro-batch loop")
         for module in (
             "openrlhf.trainer.ray.launcher",
@@ -110,8 +119,8 @@ REBINDINGS = (
 )
 
 
-def apply() -> None:
+def apply(rebindings: tuple[Rebinding, ...] = REBINDINGS) -> None:
     """Rebinds the list in this interpreter. Every Ray actor of a run calls it first, on every device."""
-    for module, name, replacement, _ in REBINDINGS:
+    for module, name, replacement, _ in rebindings:
         module_name, attribute = replacement.split(":")
         setattr(importlib.import_module(module), name, getattr(importlib.import_module(module_name), attribute))

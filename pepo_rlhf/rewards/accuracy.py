@@ -36,6 +36,7 @@ _NOT_ONE_EXPRESSION = re.compile(r"(?<![\\a-z])[a-z]{2}|\d \.?\d|[\d)}] ?_|\\app
 # Sympy evaluates powers and factorials of integers at once, whatever their size; deep nesting takes its parser minutes.
 _TOO_LARGE = re.compile(r"\^ ?\{[^{}]*\^|\^ ?\w+ ?\^|\^ ?[{(]* ?[-+]? ?\d{3,}|[})!] ?!|\d{3} ?!|binom")
 _MAX_CHARACTERS = 512
+_MAX_NORMALISED = 4096  # Python sorts combining marks in quadratic time: an hour for a million
 _MAX_NESTING = 8
 
 
@@ -58,9 +59,11 @@ def accuracy_reward(response: str, label: str) -> float:
 
 
 def _normalise(text: str) -> str:
-    """NFKC, case folded, white space folded, a trailing full stop dropped."""
-    text = " ".join(unicodedata.normalize("NFKC", text.translate(_SUPERSCRIPTS)).casefold().split())
-    return text.removesuffix(".").rstrip()
+    """NFKC, case folded, white space folded, a trailing full stop dropped; of a long text, without NFKC."""
+    text = " ".join(text.translate(_SUPERSCRIPTS).split())
+    if len(text) <= _MAX_NORMALISED:
+        text = unicodedata.normalize("NFKC", text)
+    return " ".join(text.casefold().split()).removesuffix(".").rstrip()
 
 
 def _equal_expressions(answer: str, label: str) -> bool:

@@ -1,4 +1,4 @@
-"""The process that verifiers run in: python -m pepo_rlhf.rewards.grader MEMORY_MB FUNCTION...
+"""The process that verifiers run in: python -m pepo_rlhf.rewards.grader [--allow_network] MEMORY_MB FUNCTION...
 
 RewardService starts it and talks to it in lines of JSON. It answers once when the functions are loaded, then each line
 [response, label] with {"components": ...} or {"error": text, "restart": whether the process is spoilt}.
@@ -15,15 +15,18 @@ import sys
 import traceback
 from typing import TextIO
 
+from pepo_rlhf.rewards.network import close_network
 from pepo_rlhf.rewards.reward import Reward, RewardError, load_rewards
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
 
 
-def main(memory_mb: int, functions: list[str]) -> None:
+def main(memory_mb: int, functions: list[str], allow_network: bool) -> None:
     # The input ends with the parent, but a verifier that hangs does not look at it.
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     tasks, results = _take_standard_streams()
+    if not allow_network:
+        close_network()  # before the functions' files are run
     try:
         reward = _load(functions)
     except (Exception, SystemExit) as error:
@@ -72,4 +75,6 @@ def _send(results: TextIO, message: dict) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    allow_network = sys.argv[1] == "--allow_network"
+    memory_mb, *functions = sys.argv[1 + allow_network :]
+    main(int(memory_mb), functions, allow_network)

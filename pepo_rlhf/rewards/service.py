@@ -47,6 +47,7 @@ class RewardService:
         weights: factor of a component by its name; 1 for any other.
         timeout_seconds: longest time for one response, all components together.
         memory_mb: MiB that a process may allocate on top of what the functions' files load.
+        allow_network: whether the functions may use the network; see network.py for what closes it.
 
     Raises:
         RewardError: if the functions cannot be loaded, with the traceback of a user's file.
@@ -60,8 +61,10 @@ class RewardService:
         num_processes: int,
         timeout_seconds: float,
         memory_mb: int,
+        allow_network: bool = False,
     ) -> None:
-        self._functions, self._memory_mb = functions, memory_mb
+        network = ["--allow_network"] if allow_network else []
+        self._grader_arguments = [*network, str(memory_mb), *functions]
         self._names = [component_name(function) for function in functions]
         self._weights = weights
         self._timeout_seconds = timeout_seconds
@@ -82,7 +85,7 @@ class RewardService:
             process.stop()
 
     def _add_process(self) -> None:
-        self._own.process = GraderProcess(self._functions, self._memory_mb)
+        self._own.process = GraderProcess(self._grader_arguments)
         self._processes.append(self._own.process)
 
     def _grade(self, response: str, label: str) -> Grade:
@@ -96,8 +99,8 @@ class RewardService:
 class GraderProcess:
     """One process of pepo_rlhf.rewards.grader, started again when it has been lost."""
 
-    def __init__(self, functions: Sequence[str], memory_mb: int) -> None:
-        self._command = [sys.executable, "-m", "pepo_rlhf.rewards.grader", str(memory_mb), *functions]
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._command = [sys.executable, "-m", "pepo_rlhf.rewards.grader", *arguments]
         self._process: subprocess.Popen | None = None
 
     def start(self) -> None:

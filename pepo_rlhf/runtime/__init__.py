@@ -1,6 +1,6 @@
 """What OpenRLHF and vLLM take for granted, adapted in one place.
 
-On a machine with CUDA and flash-attn only the gate for remote code (remote_code.py) is installed.
+On a machine with CUDA and flash-attn only the gates for code and pickles that come with a model are installed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import wrapt
 
-from pepo_rlhf.runtime import cpu, flash_attn_standin, remote_code, torchvision_schemas
+from pepo_rlhf.runtime import cpu, flash_attn_standin, pickled_weights, remote_code, torchvision_schemas
 
 _SITE = str(Path(__file__).with_name("site"))
 _installed = False
@@ -33,6 +33,7 @@ def install() -> None:
     if importlib.util.find_spec("flash_attn") is None:
         flash_attn_standin.install()
     wrapt.register_post_import_hook(remote_code.install_gate, "transformers.dynamic_module_utils")
+    wrapt.register_post_import_hook(pickled_weights.install_gate, "transformers.modeling_utils")
     wrapt.register_post_import_hook(torchvision_schemas.declare, "torch")
     for module_name, adapt in cpu.ADAPTATIONS.items():
         wrapt.register_post_import_hook(adapt, module_name)

@@ -24,7 +24,8 @@ def connect(args) -> None:
     required = required_gpus(args)
     options: dict = {}
     if not os.environ.get("RAY_ADDRESS"):
-        options = {"address": "local", "include_dashboard": False, "num_cpus": required + _CONTROLLER_CPUS}
+        options = {"address": "local", "num_cpus": required + _CONTROLLER_CPUS}
+        options |= {"include_dashboard": False, "dashboard_host": "127.0.0.1"}  # who reaches it runs code here
         if not torch.cuda.is_available():
             options["num_gpus"] = required
     ray.init(

@@ -43,6 +43,28 @@ def _adapt_replay_buffer(module) -> None:
     module.NaiveReplayBuffer.__init__ = init_on_cpu
 
 
+def _adapt_collectives(module) -> None:
+    """DeepSpeed compiles shared-memory collectives, a minute of two cores, which inference alone would call."""
+    import torch
+
+    if not torch.cuda.is_available():
+        module.build_shm_op = lambda: None
+
+
+def _adapt_patch_embedding(module) -> None:
+    """Qwen's patch embedding is a Conv3d whose kernel is its stride: a linear layer, and five times slower than one."""
+    import torch
+
+    if torch.cuda.is_available():
+        return
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        weight = self.proj.weight.flatten(1)
+        return torch.nn.functional.linear(hidden_states.view(-1, weight.shape[1]).to(weight.dtype), weight)
+
+    module.Qwen2_5_VisionPatchEmbed.forward = forward
+
+
 def engine_arguments() -> dict:
     """vLLM's settings that only a machine without CUDA needs."""
     import torch
@@ -55,7 +77,9 @@ def engine_arguments() -> dict:
 
 # Module -> what is done to it right after its import.
 ADAPTATIONS = {
+    "deepspeed.comm.torch": _adapt_collectives,
     "torch": _adapt_torch,
     "openrlhf.utils.deepspeed.deepspeed": _adapt_strategy,
     "openrlhf.trainer.ppo_utils.replay_buffer": _adapt_replay_buffer,
+    "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl": _adapt_patch_embedding,
 }

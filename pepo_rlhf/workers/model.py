@@ -9,8 +9,9 @@ import torch
 from openrlhf.models import Actor
 from openrlhf.utils.logging_utils import init_logger
 
-from pepo_rlhf.core import VisualSimilarity, token_entropy
+from pepo_rlhf.core import VisualSimilarity
 from pepo_rlhf.workers.hidden_states import stream_hidden_states
+from pepo_rlhf.workers.response_head import response_head
 
 logger = init_logger(__name__)
 
@@ -24,13 +25,46 @@ class PolicyScores(NamedTuple):
 
 
 class VisionLanguageActor(Actor):
-    """Actor with `--ds.attn_implementation auto` and a forward that also returns perception and exploration scores."""
+    """Actor with `--ds.attn_implementation auto`, whose forward computes logits of response positions only.
 
-    def __init__(self, pretrain_or_model, attn_implementation: str = "auto", **kwargs) -> None:
+    Upstream's makes float32 logits of every position, prompt and image included.
+    """
+
+    def __init__(
+        self, pretrain_or_model, attn_implementation: str = "auto", temperature: float = 1.0, **kwargs
+    ) -> None:
         if attn_implementation == "auto":
             attn_implementation = choose_attention()
         logger.info(f"attention: {attn_implementation}")
         super().__init__(pretrain_or_model, attn_implementation=attn_implementation, **kwargs)
+        self.sampling_temperature = temperature  # upstream's `temperature` stays 1: it would divide the scores
+
+    def forward(
+        self,
+        sequences: torch.Tensor,
+        action_mask: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        return_output: bool = False,
+        return_entropy: bool = False,
+        **inputs,
+    ):
+        """Upstream's forward for a given `action_mask` [B, S - 1]; see `score` for the arguments.
+
+        Returns:
+            [B, S - 1] float32 log-probs, 0 outside the response; with `return_output` also the model's output, whose
+            `entropy` is [B, S - 1] with `return_entropy`, 0 outside the response.
+        """
+        model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
+        next_tokens = sequences.roll(-1, dims=1)
+        mask = torch.nn.functional.pad(action_mask.bool(), (0, 1))  # the last position predicts nothing
+        with response_head(model, next_tokens, mask, self.sampling_temperature, return_entropy):
+            output = super().forward(sequences, attention_mask=attention_mask, return_output=True, **inputs)
+        action_log_probs, *entropy = output["logits"][:, :-1].unbind(dim=-1)
+        if not return_output:
+            return action_log_probs
+        if return_entropy:
+            output.entropy = entropy[0]
+        return action_log_probs, output
 
     @torch.no_grad()
     def score(
@@ -53,11 +87,9 @@ class VisionLanguageActor(Actor):
         model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
         with stream_hidden_states(model, similarity.add):
             action_log_probs, output = self(
-                sequences, action_mask, attention_mask=attention_mask, return_output=True, **mm_inputs
+                sequences, action_mask, attention_mask, return_output=True, return_entropy=True, **mm_inputs
             )
-        # Upstream has divided the logits by the sampling temperature already. The last position predicts nothing.
-        entropy = token_entropy(output["logits"][:, :-1])
-        return PolicyScores(action_log_probs, similarity.result()[:, 1:], entropy)
+        return PolicyScores(action_log_probs, similarity.result()[:, 1:], output.entropy)
 
 
 def convert_to_torch_dtype(param_dtype: str) -> torch.dtype:

@@ -6,10 +6,10 @@ import ray
 import torch
 from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 from openrlhf.utils.utils import get_tokenizer
-from openrlhf.utils.vlm_utils import merge_mm_train_inputs
 
 from pepo_rlhf.core import VisualSimilarity, sequence_mask, vision_mask
 from pepo_rlhf.pipeline import wiring
+from pepo_rlhf.workers.image_tensors import merge_image_tensors
 from pepo_rlhf.workers.model import PolicyScores
 
 
@@ -46,10 +46,18 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
             action_mask,
             attention_mask,
             similarity,
-            **merge_mm_train_inputs(mm_train_inputs_list or [], device),
+            **merge_image_tensors(mm_train_inputs_list or [], device),
         )
         self.actor.train()
         return PolicyScores(*(tensor.float().cpu() for tensor in scores))
+
+    def probe(self, **batch) -> torch.Tensor:
+        """Log-probs of `forward` at temperature 1, at which the engine scores a text that it has not sampled."""
+        self.actor.sampling_temperature, sampling_temperature = 1.0, self.actor.sampling_temperature
+        try:
+            return self.forward(**batch).action_log_probs
+        finally:
+            self.actor.sampling_temperature = sampling_temperature
 
     def _vision_mask(self, sequences, action_mask, attention_mask, images: list) -> torch.Tensor:
         mask = vision_mask(sequences, action_mask, vision_token_ids(self.tokenizer))

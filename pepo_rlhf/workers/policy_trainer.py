@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import socket
+from functools import cached_property
+
 import deepspeed
 import ray
 import torch
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
 from openrlhf.utils.distributed_util import torch_dist_barrier_and_cuda_sync
 
+from pepo_rlhf.workers.packed_transfer import EnginesClient, PolicyWeights, open_packed_transfer
+
 
 class PolicyTrainer(ActorPPOTrainer):
     """Upstream's update loop, with a sync that drains, transfers, verifies and resets."""
 
+    num_syncs = 0  # weight syncs so far
+
     def _init_vllm_sync_group(self, backend: str) -> None:
         """Upstream's NCCL group between trainer and engines; there is none on the CPU, where weights go by Ray."""
-        if torch.cuda.is_available():
+        packed = self.args.vllm.packed_weight_transfer
+        if packed and not torch.cuda.is_available():
+            raise ValueError("--vllm.packed_weight_transfer needs CUDA: leave it out on a CPU")
+        if torch.cuda.is_available() and not packed:
             super()._init_vllm_sync_group(backend)
 
     def ppo_train(self, kl_ctl: float) -> dict[str, float]:
@@ -24,6 +34,7 @@ class PolicyTrainer(ActorPPOTrainer):
 
     def training_step(self, experience, kl_ctl, step, loss_batch_info=None) -> dict:
         """Upstream's micro-batch; where every response of it is masked its means are 0/0, and reported as 0."""
+        experience.info["weights_age"] = self.num_syncs - experience.info["weights_version"]
         status = super().training_step(experience, kl_ctl, step, loss_batch_info)
         if status["num_action_tokens"] == 0:
             status["metrics"] = {
@@ -42,16 +53,33 @@ class PolicyTrainer(ActorPPOTrainer):
         """
         self._on_engines("begin_weight_update")
         torch_dist_barrier_and_cuda_sync()
-        if torch.cuda.is_available():
-            super().broadcast_to_vllm()
-        else:
+        if not torch.cuda.is_available():
             self._reload_engines()
-        received = self._on_engines("finish_weight_update")
+        elif self.args.vllm.packed_weight_transfer:
+            self._packed_transfer.send_weights()
+        else:
+            super().broadcast_to_vllm()
+        self.num_syncs += 1
+        received = self._on_engines("finish_weight_update", self.num_syncs)
         trainable = {name for name, weight in self.actor.model.module.named_parameters() if weight.requires_grad}
         for engine, names in enumerate(received):
             if missing := sorted(trainable - set(names)):
                 raise RuntimeError(f"rollout engine {engine} did not receive {len(missing)} weights: {missing[:5]}")
         torch_dist_barrier_and_cuda_sync()
+
+    @cached_property
+    def _packed_transfer(self):
+        """vLLM's sender, opened at the first sync, on every rank."""
+        with socket.socket() as listener:
+            listener.bind(("", 0))
+            port = listener.getsockname()[1]
+        return open_packed_transfer(
+            EnginesClient(self.vllm_engines, self.args.vllm.tensor_parallel_size),
+            PolicyWeights(self.actor.model.module, self.args.ds.zero_stage),
+            ray.util.get_node_ip_address(),
+            port,
+            torch.distributed.get_rank(),
+        )
 
     def _reload_engines(self) -> None:
         """All parameters in one transfer: vLLM's reload leaves weights it does not receive uninitialised."""

@@ -27,6 +27,7 @@ OURS = {
     "algo.dynamic_filtering_max_resamples",
     "algo.overlong_filtering_enable",
     "data.fetch_urls",
+    "data.image_root",
     "data.max_pixels",
     "data.min_pixels",
     "data.on_bad_row",
@@ -35,12 +36,14 @@ OURS = {
     "logger.trackio.enable",
     "logger.trackio.project",
     "logger.wandb.enable",
+    "reward.allow_network",
     "reward.functions",
     "reward.max_error_rate",
     "reward.memory_mb",
     "reward.num_processes",
     "reward.timeout_seconds",
     "reward.weights",
+    "vllm.packed_weight_transfer",
 }
 
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import base64
+import tempfile
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from pepo_rlhf.data.load import load_rows
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import Row
 
@@ -113,3 +117,45 @@ def test_an_empty_column_of_images_gives_way_to_one_that_names_some() -> None:
     record = {"images": [], "image": "a.png", "problem": "Find x.", "answer": "15"}
     assert read(record).images == ("/data/a.png",)
     assert read(record | {"image": None}).images == ()
+
+
+# --- whatever a file holds, there is a row or one ValueError that names it ---
+
+TEXT = st.text(st.characters(), max_size=30) | st.sampled_from(
+    ["<image>", "<answer>", "</answer>", "data:,x", "http://"]
+)
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.decimals() | st.binary(max_size=30) | TEXT,
+    lambda values: (
+        st.lists(values, max_size=3)
+        | st.dictionaries(TEXT | st.sampled_from(["role", "content", "path", "bytes"]), values, max_size=3)
+        | st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant"]), "content": values})
+    ),
+    max_leaves=8,
+)
+COLUMNS = ("messages", "problem", "question", "images", "image", "answer", "solution")
+RECORD = st.fixed_dictionaries({}, optional=dict.fromkeys(COLUMNS, VALUE)) | st.dictionaries(TEXT, VALUE, max_size=4)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(RECORD)
+def test_any_record_is_a_row_or_an_error_that_names_it(record: dict) -> None:
+    try:
+        row = read(record)
+    except ValueError as error:
+        assert str(error).startswith("rows.jsonl:row 3: ")
+        assert "\n" not in str(error)
+    else:
+        assert all(isinstance(text, str) for text in (row.prompt, row.label, row.system))
+        assert all(isinstance(image, str | bytes) for image in row.images)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(st.binary(max_size=60) | RECORD.map(lambda record: ascii(record).encode()), max_size=4))
+def test_any_file_is_skipped_through_or_one_error(lines: list[bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "rows.jsonl")
+        file.write_bytes(b"\n".join(lines))
+        with pytest.raises(ValueError, match="no rows in it|none of its .* rows can be trained on") as caught:
+            load_rows(str(file), on_bad_row="skip")
+        assert "\n" not in str(caught.value)

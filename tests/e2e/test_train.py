@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from pepo_rlhf.data.token_records import read_steps
 from pepo_rlhf.viewer.reweight import load_batches, sweep
@@ -84,11 +86,22 @@ def check_token_records(run_dir, metrics):
 
 
 @pytest.mark.usefixtures("no_process_left")
-def test_main_job(tiny_model, problems, tmp_path):
+def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
+    secrets = {"WANDB_API_KEY": 10 * "5ec7", "HF_TOKEN": "hf_" + 17 * "5e"}
+    for name, value in (secrets | {"WANDB_MODE": "offline"}).items():
+        monkeypatch.setenv(name, value)
     run_dir = tmp_path / "run"
-    process = start(tiny_model, problems, run_dir, "--pepo.temperature", "0.2", "--logger.tokens_every", "2")
+    flags = ["--pepo.temperature", "0.2", "--logger.tokens_every", "2", "--logger.wandb.enable"]
+    process = start(tiny_model, problems, run_dir, *flags)
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 0, output[-4000:]
+    # The folder above the run's is the job's working directory, where wandb keeps its own files.
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {"config.yaml", "metrics.jsonl"} <= {file.name for file in files}
+    assert any(file.suffix == ".wandb" for file in files)
+    for secret in secrets.values():
+        assert secret not in output
+        assert not [file for file in files if secret.encode() in file.read_bytes()]
     metrics = read_metrics(run_dir)
     assert [step["global_step"] for step in metrics] == [1, 2, 3, 4]
     assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
@@ -98,11 +111,15 @@ def test_main_job(tiny_model, problems, tmp_path):
         assert -1 <= step["similarity_min"] < step["similarity_max"] <= 1
         assert step["weight_min"] < step["weight_p50"] < step["weight_max"]
         assert 1 <= step["response_length"] <= 48
+        assert step["weights_age"] == 0
         assert step["ppo_clip_ratio"] == 0  # one update a batch: the ratio is 1
         # In nats. A random model gives the placeholders about 1%, which vLLM, forbidden to sample them, shares out.
         assert step["rollout_trainer_gap"] < 0.03
     assert "step 4 of 4: reward" in output
     check_token_records(run_dir, metrics)
+    assert "blindness gate: passed; 4 responses" in output
+    gate = json.loads((run_dir / "blindness.json").read_text())
+    assert gate["fault"] is None and gate["gap"] < gate["limits"]["gap"]
 
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -112,6 +129,24 @@ def test_main_job(tiny_model, problems, tmp_path):
     changed = {name for name in trained if not trained[name].equal(before[name])}
     assert any("language_model" in name for name in changed) or not any(step["actor_grad_norm"] for step in metrics)
     assert not any("visual" in name for name in changed), "the vision tower is frozen by default"
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_model_whose_image_path_is_cut_is_not_trained(tiny_model, problems, tmp_path):
+    blind_model, run_dir = tmp_path / "blind", tmp_path / "run"
+    shutil.copytree(tiny_model, blind_model)
+    weights = load_file(blind_model / "model.safetensors")
+    for name, weight in weights.items():
+        if "visual.merger.mlp.2." in name:  # the last layer that image features pass
+            weight.zero_()
+    save_file(weights, blind_model / "model.safetensors", metadata={"format": "pt"})
+    process = start(blind_model, problems, run_dir)
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 1
+    assert "error: policy and rollout engine are blind: log-probs do not depend on the image" in output
+    assert "Traceback" not in output
+    assert json.loads((run_dir / "blindness.json").read_text())["fault"]
+    assert not (run_dir / "metrics.jsonl").exists()
 
 
 @pytest.mark.usefixtures("no_process_left")
@@ -147,20 +182,68 @@ def test_async_trainer(tiny_model, problems, tmp_path):
     metrics = read_metrics(run_dir)
     assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
     assert not set(METRICS) - set(metrics[-1])
+    assert "blindness gate: passed" in output
+    # Weight syncs between sampling and update: a batch waits in the queue while the one before it is trained on.
+    assert metrics[0]["weights_age"] == 0
+    assert all(0 <= step["weights_age"] <= 2 for step in metrics)
+    assert any(step["weights_age"] > 0 for step in metrics)
+
+
+# Numbers of the batch itself. Seeds belong to requests, so another number of engines draws the same responses.
+SAME = ("reward", "response_length", "entropy", "similarity_min", "similarity_max", "weight_min", "weight_max", "kl")
+
+
+def train(model, problems, run_dir, *flags):
+    process = start(model, problems, run_dir, "--train.micro_batch_size", "2", "--train.num_episodes", "2", *flags)
+    output, _ = process.communicate(timeout=550)
+    assert process.returncode == 0, output[-4000:]
+    return read_metrics(run_dir)
+
+
+@pytest.fixture(scope="module")
+def one_of_each(tiny_model, problems, tmp_path_factory):
+    """Metrics of eight steps with one policy rank and one engine."""
+    return train(tiny_model, problems, tmp_path_factory.mktemp("one") / "run")
+
+
+def assert_same(metrics, expected):
+    assert len(metrics) == len(expected) == 8
+    for step, other in zip(metrics, expected, strict=True):
+        assert step["progress"] == other["progress"]
+        assert step["rollout_trainer_gap"] < 0.03, "an engine that misses a sync drifts away"
+        for name in SAME:
+            assert step[name] == pytest.approx(other[name], rel=1e-3, abs=1e-4), (name, step["global_step"])
 
 
 @pytest.mark.full
 @pytest.mark.usefixtures("no_process_left")
-def test_two_ranks_and_two_engines(tiny_model, problems, tmp_path):
-    run_dir = tmp_path / "run"
+def test_two_ranks_and_two_engines(one_of_each, tiny_model, problems, tmp_path):
     ranks = ["--actor.num_gpus_per_node", "2", "--ref.num_gpus_per_node", "2", "--vllm.num_engines", "2"]
-    process = start(tiny_model, problems, run_dir, *ranks, "--train.micro_batch_size", "2")
-    output, _ = process.communicate(timeout=550)
-    assert process.returncode == 0, output[-4000:]
-    metrics = read_metrics(run_dir)
-    assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
-    assert all(step["num_samples"] == 8 for step in metrics)
-    assert all(step["rollout_trainer_gap"] < 0.03 for step in metrics), "an engine that misses a sync drifts away"
+    assert_same(train(tiny_model, problems, tmp_path / "run", *ranks), one_of_each)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("no_process_left")
+def test_zero_3_gathers_the_head_for_its_chunks(one_of_each, tiny_model, problems, tmp_path):
+    metrics = train(
+        tiny_model,
+        problems,
+        tmp_path / "run",
+        "--ds.zero_stage",
+        "3",
+        "--actor.num_gpus_per_node",
+        "2",
+        "--ref.num_gpus_per_node",
+        "2",
+    )
+    assert_same(metrics, one_of_each)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("no_process_left")
+def test_batches_by_tokens(one_of_each, tiny_model, problems, tmp_path):
+    flags = ["--train.dynamic_batch_enable", "--train.max_tokens_per_gpu", "300"]
+    assert_same(train(tiny_model, problems, tmp_path / "run", *flags), one_of_each)
 
 
 @pytest.mark.parametrize("flags", [["--pepo.alhpa", "1"], ["--train.batch_size", "6"]])

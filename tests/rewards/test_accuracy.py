@@ -4,6 +4,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pepo_rlhf.rewards.accuracy import accuracy_reward, extract_answer
 
@@ -205,3 +207,29 @@ def test_it_works_in_threads() -> None:
     with ThreadPoolExecutor(8) as pool:
         scores = list(pool.map(lambda pair: score(pair[0], pair[1]), pairs))
     assert scores == [expected for _, _, expected in pairs]
+
+
+PLAIN = "<think>It is {0}.</think><answer>{0}</answer>"
+SPELLINGS = (PLAIN, "<answer> ${0}$. </answer>", r"<answer>\boxed{{{0}}}</answer>", "<answer>x = {0} cm</answer>")
+NUMBERS = st.integers(-(10**9), 10**9) | st.decimals(-(10**6), 10**6, places=2)
+MATHS = st.text("0123456789+-*/^_(){}[]\\.,=%$<>! fracsqtpilogdnex°√π²", max_size=30)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(NUMBERS, st.sampled_from(SPELLINGS))
+def test_the_right_number_scores_however_it_is_dressed(number: object, spelling: str) -> None:
+    assert accuracy_reward(spelling.format(number), str(number)) == 1.0
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.integers(-(10**6), 10**6), st.integers(1, 10**6))
+def test_another_number_does_not_score(number: int, difference: int) -> None:
+    assert accuracy_reward(PLAIN.format(number + difference), str(number)) == 0.0
+
+
+@pytest.mark.timeout(120)
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(MATHS | st.text(), MATHS | st.text())
+def test_any_answer_and_label_have_a_score(answer: str, label: str) -> None:
+    assert accuracy_reward(f"<answer>{answer}</answer>", label) in (0.0, 1.0)
+    assert accuracy_reward(answer, label) in (0.0, 1.0)

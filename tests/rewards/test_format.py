@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pepo_rlhf.rewards.format import format_reward
 
@@ -48,3 +50,15 @@ def test_missing_repeated_nested_or_misplaced_tags_score_zero(response: str) -> 
 
 def test_the_label_does_not_matter() -> None:
     assert format_reward(GOOD, "something else") == 1.0
+
+
+TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+PIECES = st.lists(st.sampled_from(TAGS) | st.text(max_size=5) | st.sampled_from(["<", ">", "/", "<think", "answer>"]))
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(st.text() | PIECES.map("".join) | st.permutations(TAGS).map(" ".join))
+def test_no_text_scores_but_one_of_the_form(text: str) -> None:
+    positions = [text.find(tag) for tag in TAGS]
+    has_the_form = all(text.count(tag) == 1 for tag in TAGS) and positions == sorted(positions)
+    assert format_reward(text, "") == (1.0 if has_the_form else 0.0)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from pepo_rlhf import runtime
-from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
 
 
 def run(code, **environment):
@@ -55,40 +54,6 @@ def test_the_flash_attn_standin_is_not_taken_for_the_library():
     assert choose_attention() == "sdpa"
 
 
-@pytest.fixture
-def model_with_code(tmp_path):
-    """A model folder whose configuration needs code that comes with it; the code leaves a mark when it is run."""
-    (tmp_path / "config.json").write_text(
-        '{"model_type": "own_model", "auto_map": {"AutoConfig": "configuration.OwnConfig"}}'
-    )
-    mark = tmp_path / "code_was_run"
-    (tmp_path / "configuration.py").write_text(
-        "from pathlib import Path\n"
-        "from transformers import PretrainedConfig\n"
-        f"Path({str(mark)!r}).touch()\n"
-        "class OwnConfig(PretrainedConfig):\n"
-        "    model_type = 'own_model'\n"
-    )
-    return tmp_path
-
-
-LOAD = """
-from transformers import AutoConfig
-AutoConfig.from_pretrained({folder!r}, trust_remote_code=True)
-"""
-
-
-@pytest.mark.parametrize(("trust", "runs"), [("0", False), ("1", True)])
-def test_code_of_a_model_runs_only_when_asked_for(model_with_code, tmp_path_factory, trust, runs):
-    """Upstream passes trust_remote_code=True in every loader; the flag decides."""
-    cache = str(tmp_path_factory.mktemp("modules"))
-    result = run(LOAD.format(folder=str(model_with_code)), **{TRUST_REMOTE_CODE: trust, "HF_MODULES_CACHE": cache})
-    assert (result.returncode == 0) is runs, result.stderr
-    assert (model_with_code / "code_was_run").exists() is runs
-    if not runs:
-        assert "--run.trust_remote_code true" in result.stderr
-
-
 def test_the_gate_stands_before_every_auto_class():
     """Each loader imports the gate's function by name: all must have got the replaced one."""
     for name in (
@@ -113,3 +78,13 @@ def test_the_package_is_found_by_a_spawned_interpreter_even_when_not_installed(t
         env=os.environ | {"PYTHONPATH": str(site)},
     )
     assert result.stdout.strip() == "found", result.stderr
+
+
+def test_the_patch_embedding_as_a_linear_layer_equals_the_convolution():
+    import torch
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionPatchEmbed
+
+    embedding = Qwen2_5_VisionPatchEmbed(embed_dim=8)
+    patches = torch.randn(6, 3 * 2 * 14 * 14)
+    expected = embedding.proj(patches.view(6, 3, 2, 14, 14)).view(6, 8)
+    torch.testing.assert_close(embedding(patches), expected, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,68 @@
+"""python -m benchmarks [NAME ...] [--rounds N] [--json FILE]: every measurement, or those named, as one table."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+
+from pepo_rlhf import runtime
+
+runtime.install()
+
+import torch  # noqa: E402  (prepared first)
+
+# Loaded when they run: similarity needs torch alone, the others the whole stack.
+BENCHMARKS = {
+    "similarity": "similarity:run",
+    "forward": "forward:run",
+    "image_memory": "image_memory:run",
+    "token_records": "token_records:run",
+    "weight_sync": "weight_sync:run",
+    "step": "step:run",
+    "step_152k": "step:run_large_vocabulary",
+}
+
+
+def print_table(rows: list[dict]) -> None:
+    """Rows under their benchmark's name; a column that a row has no number for stays empty."""
+    columns = {"seconds": "{:.4g} s", "ratio": "{:.3f}x", "peak_mib": "{:.0f} MiB", "memory_ratio": "{:.3f}x"}
+    for title in dict.fromkeys(row["benchmark"] for row in rows):
+        print(f"\n{title}", flush=True)
+        for row in (row for row in rows if row["benchmark"] == title):
+            cells = [form.format(row[name]) if name in row else "" for name, form in columns.items()]
+            spread = "[{:.3f}, {:.3f}]".format(*row["ratio_quartiles"]) if "ratio_quartiles" in row else ""
+            print(
+                f"  {row['variant']:44}" + "".join(f"{cell:>12}" for cell in [*cells[:2], spread, *cells[2:]]),
+                flush=True,
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all without any")
+    parser.add_argument("--rounds", type=int, default=5, help="paired rounds of each measurement")
+    parser.add_argument("--json", metavar="FILE", help="write the rows there too; - for standard output alone")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(BENCHMARKS):
+        parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
+    machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores"
+    rows = []
+    for name in arguments.names or BENCHMARKS:
+        module, function = BENCHMARKS[name].split(":")
+        measured = getattr(importlib.import_module(f"benchmarks.{module}"), function)(arguments.rounds)
+        rows += measured
+        if arguments.json != "-":
+            print_table(measured)
+    report = {"machine": machine, "python": platform.python_version(), "torch": torch.__version__, "rows": rows}
+    if arguments.json == "-":
+        print(json.dumps(report, indent=1))
+    elif arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump(report, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""A step's memory, arithmetic and traffic from model shapes: `python -m benchmarks.scaling` prints the tables.
+
+docs/scaling.md shows and explains them.
+
+Formulas are per step and per GPU. What a CPU can check of them, tests/benchmarks/test_scaling.py checks: parameter
+counts and FLOPs against the real architecture, bytes of a sync against the weights' file.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+BYTES = 2  # a bfloat16 weight, gradient or activation
+OPTIMISER_BYTES = 12  # float32 master weight and Adam's two moments
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The language model of a Qwen2.5-VL, and the parameters of its vision tower, which is frozen."""
+
+    hidden: int
+    layers: int
+    intermediate: int
+    heads: int
+    key_value_heads: int
+    vocabulary: int
+    tied: bool
+    vision_parameters: int
+
+    @property
+    def layer_parameters(self) -> int:
+        """Of one decoder layer: q and o, k and v, biases of q, k and v, the gated MLP, two norms."""
+        d, kv = self.hidden, self.hidden // self.heads * self.key_value_heads
+        return 2 * d * d + 2 * d * kv + d + 2 * kv + 3 * d * self.intermediate + 2 * d
+
+    @property
+    def parameters(self) -> int:
+        """Of the language model."""
+        tables = 1 if self.tied else 2
+        return tables * self.vocabulary * self.hidden + self.layers * self.layer_parameters + self.hidden
+
+    def body_flops(self, length: int) -> float:
+        """Forward FLOPs of the decoder layers for one sequence: 2 a weight and token, and the two attention products.
+
+        Counts the whole [length, length] of attention, as frameworks do; a causal kernel computes half of it.
+        """
+        d, kv = self.hidden, self.hidden // self.heads * self.key_value_heads
+        matrices = 2 * d * d + 2 * d * kv + 3 * d * self.intermediate
+        return self.layers * (2.0 * matrices * length + 4.0 * d * length**2)
+
+    def head_flops(self, positions: int) -> float:
+        """Forward FLOPs of the language-model head."""
+        return 2.0 * self.hidden * self.vocabulary * positions
+
+
+SHAPES = {
+    "3B": Shape(2048, 36, 11008, 16, 2, 151_936, True, 668_684_288),
+    "7B": Shape(3584, 28, 18944, 28, 4, 152_064, False, 676_550_144),
+    "72B": Shape(8192, 80, 29568, 64, 8, 152_064, False, 704_573_696),
+}
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """H100 SXM, and the share of its peaks that a step is assumed to reach."""
+
+    flops: float = 989e12 * 0.40
+    memory_bandwidth: float = 3.35e12 * 0.60
+    node_link: float = 450e9 * 0.70  # NVLink, bytes a second each way
+    network: float = 50e9 * 0.70  # one 400 Gbit/s port a GPU
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of the paper's recipe does, with a batch that grows with the machine."""
+
+    num_gpus: int
+    responses_per_gpu: int = 8
+    prompt: int = 600
+    response: int = 1000
+    micro_batch: int = 1
+    zero_stage: int = 2
+    engine_gpus: int = 1  # tensor parallel size of an engine
+
+
+def memory_gib(shape: Shape, step: Step) -> dict[str, float]:
+    """GiB of one GPU that policy, reference and engine share (colocated, the engine asleep while the policy trains)."""
+    whole = shape.parameters + shape.vision_parameters
+    shards = step.num_gpus if step.zero_stage == 3 else 1
+    length = step.prompt + step.response
+    parts = {
+        "policy weights": BYTES * whole / shards,
+        "gradients": BYTES * shape.parameters / step.num_gpus,
+        "optimiser": OPTIMISER_BYTES * shape.parameters / step.num_gpus,
+        "reference": BYTES * whole / shards,
+        # Gradient checkpointing keeps a layer's input, and one layer's inside while it is computed again.
+        "activations": BYTES * step.micro_batch * length * (shape.layers * shape.hidden + 6 * shape.intermediate),
+        "logits, a chunk": 3 * 4 * 2**23,
+        "logits, stock": 3 * 4 * step.micro_batch * length * shape.vocabulary,
+    }
+    return {name: size / 2**30 for name, size in parts.items()}
+
+
+def seconds(shape: Shape, step: Step, gpu: Gpu | None = None) -> dict[str, float]:
+    """Seconds of each phase on one GPU of many, all of which do the same."""
+    gpu = gpu or Gpu()
+    length, responses = step.prompt + step.response, step.responses_per_gpu
+    whole = shape.parameters + shape.vision_parameters
+    forward = responses * (shape.body_flops(length) + shape.head_flops(step.response))
+    link = gpu.node_link if step.num_gpus <= 8 else gpu.network
+    gather = BYTES * shape.parameters * (step.num_gpus - 1) / step.num_gpus / link
+    micro_batches = math.ceil(responses / step.micro_batch)
+    # ZeRO-2 reduces gradients and gathers weights once a step; ZeRO-3 gathers each micro-batch's forward and backward.
+    communication = gather * (2 if step.zero_stage == 2 else 2 * micro_batches + 1)
+    return {
+        # Decoding reads the engine's weights once a token for all of its sequences.
+        "generation": step.response * BYTES * shape.parameters / step.engine_gpus / gpu.memory_bandwidth,
+        "experience": 2 * forward / gpu.flops,
+        "update": 4 * forward / gpu.flops,  # forward, the checkpointed one once more, backward twice
+        "communication": communication,
+        "sync": BYTES * whole / step.engine_gpus / link,
+    }
+
+
+def main() -> None:
+    print("| model | GPUs | ZeRO | engine | " + " | ".join(memory_gib(SHAPES["3B"], Step(8))) + " |")
+    print("|---|---|---|---|" + "---|" * 7)
+    plans = [(name, num_gpus) for name in SHAPES for num_gpus in (8, 64, 1024) if (name, num_gpus) != ("72B", 8)]
+    steps = {
+        (name, num_gpus): Step(
+            num_gpus, zero_stage=3 if name == "72B" else 2, engine_gpus={"3B": 1, "7B": 1, "72B": 4}[name]
+        )
+        for name, num_gpus in plans
+    }
+    for (name, num_gpus), step in steps.items():
+        cells = [f"{size:.1f}" for size in memory_gib(SHAPES[name], step).values()]
+        print(f"| {name} | {num_gpus} | {step.zero_stage} | TP {step.engine_gpus} | " + " | ".join(cells) + " |")
+    print("\n| model | GPUs | " + " | ".join(seconds(SHAPES["3B"], Step(8))) + " | whole step |")
+    print("|---|---|" + "---|" * 6)
+    for (name, num_gpus), step in steps.items():
+        phases = seconds(SHAPES[name], step)
+        cells = [f"{phase:.1f}" for phase in [*phases.values(), sum(phases.values())]]
+        print(f"| {name} | {num_gpus} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()

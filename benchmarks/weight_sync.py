@@ -1,0 +1,109 @@
+"""One weight sync of a model with more than 700 parameters into a real vLLM engine: in one transfer, and one by one.
+
+One by one is upstream's way on CUDA: a remote call to the engine and one into its worker for each parameter. A CPU
+engine can only be reloaded as a whole, so there the worker collects them and reloads at the end.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import ray
+import transformers
+
+from benchmarks.measure import row
+from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.workers.engine_extension import WeightSyncExtension
+from pepo_rlhf.workers.rollout import RolloutWorker
+
+NUM_LAYERS = 60
+
+
+class CollectingExtension(WeightSyncExtension):
+    def collect(self, name: str, tensor) -> None:
+        self.collected = getattr(self, "collected", {}) | {name: tensor}
+
+    def reload_collected(self) -> None:
+        self.reload_weights(weights_iterator=iter(self.collected.items()))
+        self.collected = {}
+
+
+class CollectingRollout(RolloutWorker):
+    async def collect(self, name: str, tensor) -> None:
+        await self.llm.collective_rpc("collect", args=(name, tensor))
+
+    async def reload_collected(self) -> None:
+        await self.llm.collective_rpc("reload_collected")
+
+
+def run(rounds: int) -> list[dict]:
+    from pepo_rlhf.pipeline import launch
+    from pepo_rlhf.runtime import cluster
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = _build_model(Path(folder, "model"))
+        weights = dict(model.named_parameters())
+        args = to_arguments(_settings(folder))
+        cluster.connect(args)
+        launch.RolloutActor = ray.remote(CollectingRollout)
+        engine_arguments = launch._engine_arguments
+        launch._engine_arguments = lambda args: (
+            engine_arguments(args) | {"worker_extension_cls": "benchmarks.weight_sync.CollectingExtension"}
+        )
+        engines = launch.start_engines(args, None)
+        try:
+            return _measure(engines[0], {name: weight.detach() for name, weight in weights.items()}, rounds)
+        finally:
+            launch.stop_engines(engines)
+            ray.shutdown()
+
+
+def _measure(engine, weights: dict, rounds: int) -> list[dict]:
+    def in_one_transfer() -> int:
+        ray.get(engine.reload_weights.remote(ray.put(weights)))
+        return 1
+
+    def one_by_one() -> int:
+        for name, weight in weights.items():
+            ray.get(engine.collect.remote(name, weight))
+        ray.get(engine.reload_collected.remote())
+        return len(weights) + 1
+
+    variants = {"one by one": one_by_one, "in one transfer": in_one_transfer}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    calls = {}
+    for _ in range(rounds):
+        for name, sync in variants.items():
+            start = time.perf_counter()
+            calls[name] = sync()
+            seconds[name].append(time.perf_counter() - start)
+    title = f"weight sync of {len(weights)} parameters"
+    num_bytes = sum(weight.numel() * weight.element_size() for weight in weights.values())
+    return [
+        row(title, f"{name}: {calls[name]} remote calls", times, seconds["one by one"]) | {"bytes": num_bytes}
+        for name, times in seconds.items()
+    ]
+
+
+def _build_model(path: Path):
+    from pepo_rlhf.sandbox import tiny_vlm
+
+    processor = tiny_vlm.build_processor()
+    config = tiny_vlm.build_config(processor.tokenizer)
+    config.text_config.num_hidden_layers = NUM_LAYERS
+    config.text_config.layer_types = ["full_attention"] * NUM_LAYERS
+    model = transformers.Qwen2_5_VLForConditionalGeneration(config)
+    tiny_vlm.save(path, model, processor)
+    return model.float()
+
+
+def _settings(folder: str) -> Config:
+    config = Config()
+    config.actor.model_name_or_path = f"{folder}/model"
+    config.data.max_len = 128
+    config.ds.param_dtype = "fp32"
+    config.vllm.enforce_eager = True
+    config.run.dir = f"{folder}/run"
+    return config

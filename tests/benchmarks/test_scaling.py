@@ -1,0 +1,76 @@
+"""The parts of the scaling model that can be checked without a GPU, against the real architecture."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+from benchmarks.scaling import SHAPES, Shape, Step, memory_gib, seconds
+
+
+def build(shape: Shape, device: str, vision_intermediate: int = 3420, vision_depth: int = 32):
+    head = shape.hidden // shape.heads // 2
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "hidden_size": shape.hidden,
+            "num_hidden_layers": shape.layers,
+            "intermediate_size": shape.intermediate,
+            "num_attention_heads": shape.heads,
+            "num_key_value_heads": shape.key_value_heads,
+            "vocab_size": shape.vocabulary,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1e6,
+                "mrope_section": [head - 2 * (head * 3 // 8), head * 3 // 8, head * 3 // 8],
+            },
+        },
+        vision_config={
+            "depth": vision_depth,
+            "hidden_size": 1280,
+            "intermediate_size": vision_intermediate,
+            "out_hidden_size": shape.hidden,
+        },
+        tie_word_embeddings=shape.tied,
+    )
+    config._attn_implementation = "eager"  # its products are counted on a CPU
+    with torch.device(device):
+        return Qwen2_5_VLForConditionalGeneration(config)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_parameters_are_those_of_the_architecture(name):
+    model = build(SHAPES[name], "meta", 3456 if name == "72B" else 3420)
+    vision = sum(weight.numel() for weight in model.model.visual.parameters())
+    total = sum(weight.numel() for weight in model.parameters())  # a tied table counts once
+    assert vision == SHAPES[name].vision_parameters
+    assert total - vision == SHAPES[name].parameters
+
+
+def test_flops_are_those_that_torch_counts():
+    shape = Shape(64, 3, 96, 4, 2, 500, True, 0)
+    model = build(shape, "cpu", vision_intermediate=64, vision_depth=1)
+    sequences = torch.randint(10, 100, (1, 40))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(sequences)
+    assert counter.get_total_flops() == pytest.approx(shape.body_flops(40) + shape.head_flops(40), rel=0.01)
+
+
+def test_a_sync_moves_the_bytes_of_the_weights_file(tmp_path):
+    shape = Shape(64, 3, 96, 4, 2, 500, False, 0)
+    model = build(shape, "cpu", vision_intermediate=64, vision_depth=1).bfloat16()
+    save_file({n: w for n, w in model.named_parameters() if "visual" not in n}, tmp_path / "weights.safetensors")
+    header = 10_000  # names and shapes
+    assert (tmp_path / "weights.safetensors").stat().st_size == pytest.approx(2 * shape.parameters, abs=header)
+
+
+def test_shards_of_all_gpus_make_the_whole():
+    shape = SHAPES["7B"]
+    whole = 2 * (shape.parameters + shape.vision_parameters) / 2**30
+    assert memory_gib(shape, Step(64, zero_stage=2))["policy weights"] == pytest.approx(whole)
+    assert 64 * memory_gib(shape, Step(64, zero_stage=3))["policy weights"] == pytest.approx(whole)
+
+
+def test_an_update_costs_two_experience_forwards():
+    phases = seconds(SHAPES["3B"], Step(8))
+    assert phases["update"] == pytest.approx(2 * phases["experience"])  # policy and reference are two forwards

@@ -1,0 +1,79 @@
+"""Tiny random models of every kind that is meant to work, each with a batch."""
+
+import pytest
+import torch
+from transformers import (
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+TEXT = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+IMAGE = 60
+
+
+def qwen2():
+    return Qwen2ForCausalLM(Qwen2Config(**TEXT)), {}
+
+
+def qwen2_5_vl():
+    config = Qwen2_5_VLConfig(
+        text_config=TEXT | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}},
+        vision_config={
+            "depth": 2,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_heads": 2,
+            "out_hidden_size": 32,
+            "fullatt_block_indexes": [1],
+        },
+        image_token_id=IMAGE,
+        video_token_id=61,
+        vision_start_token_id=62,
+        vision_end_token_id=63,
+    )
+    # Two images of 4 x 4 patches: 4 visual tokens each after the 2 x 2 merge.
+    images = {"pixel_values": torch.randn(32, 1176), "image_grid_thw": torch.tensor([[1, 4, 4], [1, 4, 4]])}
+    return Qwen2_5_VLForConditionalGeneration(config), images
+
+
+def internvl():
+    config = InternVLConfig(
+        text_config=TEXT | {"model_type": "qwen2"},
+        vision_config={
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": [8, 8],
+            "patch_size": [2, 2],
+        },
+        image_token_id=IMAGE,
+        downsample_ratio=0.5,
+    )
+    # 16 patches, 4 tokens an image after pixel shuffle.
+    return InternVLForConditionalGeneration(config), {"pixel_values": torch.randn(2, 3, 8, 8)}
+
+
+@pytest.fixture(params=[qwen2, qwen2_5_vl, internvl], ids=lambda build: build.__name__)
+def case(request):
+    """(model, inputs of [2, 12] tokens, vision mask)."""
+    torch.manual_seed(0)
+    model, images = request.param()
+    sequences = torch.randint(0, 50, (2, 12))
+    sequences[:, 2:6] = IMAGE if images else 7
+    if "image_grid_thw" in images:
+        images["mm_token_type_ids"] = (sequences == IMAGE).int()
+    mask = torch.zeros(2, 12, dtype=torch.bool)
+    mask[:, 2:6] = True
+    return model.eval(), {"input_ids": sequences, **images}, mask

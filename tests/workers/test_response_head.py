@@ -1,0 +1,85 @@
+"""Response-only, chunked scores against upstream's own Actor, which makes logits of every position."""
+
+import pytest
+import torch
+from openrlhf.models import Actor
+
+from pepo_rlhf.workers import response_head
+from pepo_rlhf.workers.model import VisionLanguageActor
+
+TEMPERATURE = 0.7
+
+
+@pytest.fixture
+def actors(case, monkeypatch):
+    """Upstream's actor and ours around one model, and a batch; ours works in chunks of two positions."""
+    model, inputs, vision_mask = case
+    monkeypatch.setattr(response_head, "_CHUNK_LOGITS", 2 * model.config.get_text_config().vocab_size)
+    pair = Actor(model, temperature=TEMPERATURE), VisionLanguageActor(model, temperature=TEMPERATURE)
+    for actor in pair:
+        actor.is_vlm, actor._vlm_config, actor.packing_samples = "pixel_values" in inputs, model.config, False
+    sequences = inputs.pop("input_ids")
+    inputs.pop("mm_token_type_ids", None)  # both build it for prompt and response
+    action_mask = torch.zeros(2, 11, dtype=torch.long)
+    action_mask[0, 6:9] = action_mask[1, 7:11] = 1
+    return pair, (sequences, action_mask, torch.ones_like(sequences)), inputs
+
+
+def both(actors, **flags):
+    pair, batch, images = actors
+    return [actor(*batch, **images, **flags) for actor in pair], batch[1].bool()
+
+
+def test_log_probs_equal_upstreams(actors):
+    with torch.no_grad():
+        (stock, ours), mask = both(actors)
+    assert ours.dtype == stock.dtype == torch.float32
+    assert (ours[mask] < 0).all()
+    torch.testing.assert_close(ours, stock, rtol=1e-5, atol=1e-6)
+
+
+def test_entropies_equal_upstreams(actors):
+    with torch.no_grad():
+        ((_, stock), (_, ours)), mask = both(actors, return_output=True, return_entropy=True)
+    torch.testing.assert_close(ours.entropy[mask], stock.entropy[mask], rtol=1e-5, atol=1e-6)
+    assert (ours.entropy[~mask] == 0).all()
+
+
+@pytest.mark.parametrize("entropy_coef", [0.0, 0.3])
+def test_gradients_equal_upstreams(actors, entropy_coef):
+    pair, _, _ = actors
+    results, mask = both(actors, return_output=True, return_entropy=entropy_coef > 0)
+    gradients = []
+    token_gradient = torch.linspace(-1, 1, mask.numel()).view(mask.shape)
+    for log_probs, output in results:
+        loss = (log_probs * token_gradient).sum()
+        if entropy_coef:
+            loss = loss + entropy_coef * (output.entropy * mask).sum()
+        parameters = dict(pair[0].model.named_parameters())
+        gradients.append(torch.autograd.grad(loss, list(parameters.values()), allow_unused=True))
+    for name, stock, ours in zip(parameters, *gradients, strict=True):
+        if stock is None:
+            assert ours is None, name
+        else:
+            torch.testing.assert_close(ours, stock, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_batch_without_response_tokens_scores_nothing(actors):
+    (_, ours), (sequences, action_mask, attention_mask), images = actors
+    log_probs = ours(sequences, torch.zeros_like(action_mask), attention_mask, **images)
+    assert (log_probs == 0).all()
+    log_probs.sum().backward()
+
+
+def test_the_head_is_itself_again_afterwards(actors):
+    (_, ours), batch, images = actors
+    head = ours.model.get_output_embeddings()
+    ours(*batch, **images)
+    assert head(torch.zeros(1, head.in_features)).shape == (1, head.out_features)
+
+
+def test_a_model_that_caps_its_logits_is_refused(actors):
+    (_, ours), batch, images = actors
+    ours.model.config.get_text_config().final_logit_softcapping = 30.0
+    with pytest.raises(ValueError, match="caps its logits"):
+        ours(*batch, **images)
