@@ -34,7 +34,11 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: through the finally below
     wiring.apply()
-    cluster.connect(args)
+    try:
+        cluster.connect(args)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
     try:
         launch.run(args)
     except launch.BlindnessError as error:
@@ -45,20 +49,20 @@ def main() -> None:
 
 
 def check_inputs(args) -> None:
-    """Reads data, rewards and the model's configuration, so that what is wrong with them costs no GPU time.
+    """The cheap checks of pepo_rlhf.check: what is wrong with model, data or rewards costs no GPU time.
 
     Raises:
         ValueError: one line that names what is wrong and how to mend it.
     """
-    from pepo_rlhf.data import load_configured
-    from pepo_rlhf.rewards import load_rewards
-    from pepo_rlhf.workers.model_files import check_model
+    # Imported late, as transformers comes with it.
+    from pepo_rlhf.check import CHEAP, run_checks
+    from pepo_rlhf.checks.inputs import Inputs
 
-    check_model(args.actor.model_name_or_path)
-    load_rewards(args.reward.functions)
-    load_configured(args.data.prompt_dataset, args.data.prompt_split, args.data)
-    if args.eval.dataset:
-        load_configured(args.eval.dataset, args.eval.split, args.data)
+    for name, finding in run_checks(CHEAP, Inputs(args)):
+        if finding.level == "error":
+            raise ValueError(finding.message)
+        if finding.level == "warning":
+            print(f"warning: {name}: {finding.message}", file=sys.stderr)
 
 
 def write_config(config: Config, run_dir: Path) -> None:

@@ -30,8 +30,10 @@ _REWORDED = (
 )
 
 
-def parse_arguments(argv: Sequence[str] | None = None) -> Config:
+def parse_arguments(argv: Sequence[str] | None = None, *, validated: bool = True) -> Config:
     """Valid settings from `--config FILE` and dotted flags, later ones winning; None takes the command line.
+
+    With `validated` False the rules of validate.py are left to the caller.
 
     Raises:
         SystemExit: 2 after one line on stderr when a flag, a file or a combination of settings is wrong;
@@ -49,7 +51,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> Config:
         settings = parser.instantiate(parsed)
         del settings["config"]
         config = Config(**vars(settings))
-        validate(config)
+        if validated:
+            validate(config)
     except UnicodeDecodeError as error:
         print(f"error: --config: a configuration file is not UTF-8 text: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -49,12 +49,13 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         (
             "pepo.temperature",
             "reward.timeout_seconds",
-            "rollout.temperature",
             "actor.adam.lr",
             "actor.muon.lr",
             "actor.eps_clip",
         ),
     ),
+    # vLLM refuses more than 2.
+    ("greater than 0 and at most 2", lambda value: 0 < value <= 2, ("rollout.temperature",)),
     (
         "greater than 0 and at most 1",
         lambda value: 0 < value <= 1,
@@ -70,13 +71,13 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "actor.eps_clip_low_high",
             "pepo.alpha",
             "algo.kl.init_coef",
-            "eval.temperature",
             "data.max_images_per_prompt",
             "actor.max_norm",
             "reward.overlong_buffer_len",
             "logger.tokens_every",
         ),
     ),
+    ("from 0 to 2", lambda value: 0 <= value <= 2, ("eval.temperature",)),
     (
         "from 0 to 1",
         lambda value: 0 <= value <= 1,

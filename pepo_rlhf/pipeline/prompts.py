@@ -6,6 +6,7 @@ import torch
 from openrlhf.utils.logging_utils import init_logger
 from torch.utils.data import Dataset, RandomSampler
 
+from pepo_rlhf.data.batches import prompts_per_episode
 from pepo_rlhf.data.load import LoadedRows, load_configured
 from pepo_rlhf.data.prompt import build_messages
 from pepo_rlhf.workers.policy import vision_token_ids
@@ -74,14 +75,3 @@ def prepare_datasets(strategy, processor):
 def _load(path_or_id: str, split: str, data, processor) -> PromptDataset:
     reserved_tokens = [processor.tokenizer.convert_ids_to_tokens(token_id) for token_id in vision_token_ids(processor)]
     return PromptDataset(load_configured(path_or_id, split, data, reserved_tokens), processor)
-
-
-def prompts_per_episode(num_rows: int, args) -> int:
-    """The largest multiple of --rollout.batch_size that `num_rows` fill."""
-    num_prompts = num_rows // args.rollout.batch_size * args.rollout.batch_size
-    if num_prompts == 0:
-        raise ValueError(
-            f"{args.data.prompt_dataset} has {num_rows} rows, fewer than one batch of --rollout.batch_size "
-            f"{args.rollout.batch_size}"
-        )
-    return num_prompts

@@ -7,6 +7,7 @@ import os
 import ray
 import torch
 
+from pepo_rlhf.config.reservations import required_gpus, shortfall
 from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
 
 _CONTROLLER_CPUS = 6  # trainer, and with --train.async_enable its two processes, two queues and a lock
@@ -32,29 +33,14 @@ def connect(args) -> None:
         **options,
         runtime_env={"worker_process_setup_hook": "pepo_rlhf.runtime.install", "env_vars": worker_environment(args)},
     )
-    available = int(ray.cluster_resources().get("GPU", 0))
-    if available < required:
+    if problem := shortfall(args, alive_nodes()):
         ray.shutdown()
-        raise ValueError(f"the run reserves {required} GPUs ({_arithmetic(args)}), the Ray cluster has {available}")
+        raise ValueError(problem)
 
 
-def required_gpus(args) -> int:
-    """GPUs that the actors reserve together."""
-    policy = args.actor.num_nodes * args.actor.num_gpus_per_node
-    reference = args.ref.num_nodes * args.ref.num_gpus_per_node if args.algo.kl.init_coef > 0 else 0
-    rollout = args.vllm.num_engines * args.vllm.tensor_parallel_size
-    if args.train.colocate_all and not args.train.async_enable:
-        return policy
-    return (policy if args.train.colocate_actor_ref or args.train.colocate_all else policy + reference) + rollout
-
-
-def _arithmetic(args) -> str:
-    return (
-        f"policy {args.actor.num_nodes} x {args.actor.num_gpus_per_node}, "
-        f"reference {args.ref.num_nodes} x {args.ref.num_gpus_per_node}, "
-        f"rollout {args.vllm.num_engines} x {args.vllm.tensor_parallel_size}, "
-        f"--train.colocate_all {args.train.colocate_all}, --train.colocate_actor_ref {args.train.colocate_actor_ref}"
-    )
+def alive_nodes() -> list[dict[str, float]]:
+    """Resources of each node of the cluster that this process is connected to."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def worker_environment(args) -> dict[str, str]:

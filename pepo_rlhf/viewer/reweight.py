@@ -74,7 +74,7 @@ def _batch(records: StepRecords) -> Batch:
 
 def recomputed_weights(batch: Batch, changes: dict[str, Any]) -> torch.Tensor:
     """[B, T] weights under the run's settings with `changes` to SWEPT; with none, the trainer's own weights."""
-    settings = batch.settings | changes
+    settings = {**batch.settings, **changes}
     weights = token_weights(
         batch.similarity,
         batch.entropy,

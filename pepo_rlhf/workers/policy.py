@@ -8,6 +8,7 @@ from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 from openrlhf.utils.utils import get_tokenizer
 
 from pepo_rlhf.core import VisualSimilarity, sequence_mask, vision_mask
+from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.pipeline import wiring
 from pepo_rlhf.workers.image_tensors import merge_image_tensors
 from pepo_rlhf.workers.model import PolicyScores
@@ -68,12 +69,6 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
             without_image = ~mask.any(dim=-1, keepdim=True)
             mask = torch.where(without_image, sequence_mask(attention_mask), mask)
         return mask
-
-
-def vision_token_ids(processor) -> set[int]:
-    """Ids of the image and video placeholders of a processor; empty for a plain tokenizer."""
-    ids = (getattr(processor, name, None) for name in ("image_token_id", "video_token_id"))
-    return {token_id for token_id in ids if token_id is not None}
 
 
 PolicyActor = ray.remote(num_gpus=1)(PolicyWorker)

@@ -20,11 +20,20 @@ def change(config: Config, changes: dict[str, Any]) -> None:
 
 # rule, changes to a valid configuration that break just this rule, a flag that the message must name
 BROKEN: list[tuple[str, dict[str, Any], str]] = [
+    ("reward_range_is_a_range", {"reward.clip_range": (1.0, -1.0)}, "--reward.clip_range"),
+    ("adapters_are_saved_without_pickle", {"ds.lora.rank": 8, "ds.zero_stage": 3}, "--ds.lora.rank"),
+    (
+        "packed_transfer_is_possible",
+        {"vllm.packed_weight_transfer": True, "train.colocate_all": True},
+        "--vllm.packed_weight_transfer",
+    ),
     ("values_in_range", {"pepo.temperature": 0.0}, "--pepo.temperature"),
     ("values_in_range", {"pepo.alpha": -0.1}, "--pepo.alpha"),
     ("values_in_range", {"pepo.top_fraction": 0.0}, "--pepo.top_fraction"),
     ("values_in_range", {"pepo.top_fraction": 1.1}, "--pepo.top_fraction"),
     ("values_in_range", {"rollout.temperature": 0.0}, "--rollout.temperature"),
+    ("values_in_range", {"rollout.temperature": 2.1}, "--rollout.temperature"),
+    ("values_in_range", {"eval.temperature": 2.1}, "--eval.temperature"),
     ("values_in_range", {"rollout.top_p": 0.0}, "--rollout.top_p"),
     ("values_in_range", {"actor.adam.lr": 0.0}, "--actor.adam.lr"),
     ("values_in_range", {"actor.adam.lr": float("nan")}, "--actor.adam.lr"),

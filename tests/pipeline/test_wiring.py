@@ -111,10 +111,12 @@ def test_upstream_looks_the_rebound_name_up_at_call_time(rebinding):
         for node in ast.walk(function)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
-    actor = ast.parse(Path(importlib.import_module("openrlhf.models.actor").__file__).read_text())
+    callers = ("openrlhf.models.actor", "openrlhf.trainer.ray.launcher")
+    trees = [ast.parse(Path(importlib.import_module(caller).__file__).read_text()) for caller in callers]
     imported_when_called = {
         (node.module, alias.name)
-        for function in ast.walk(actor)
+        for tree in trees
+        for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef)
         for node in ast.walk(function)
         if isinstance(node, ast.ImportFrom)

@@ -14,14 +14,6 @@ def sizes(policy, reference, engines, tensor_parallel=1, kl=0.001, **placement):
     return to_arguments(config)
 
 
-def test_required_gpus_by_hand():
-    assert cluster.required_gpus(sizes(2, 1, 3)) == 6
-    assert cluster.required_gpus(sizes(2, 1, 3, kl=0)) == 5  # no reference is started
-    assert cluster.required_gpus(sizes(4, 4, 2, tensor_parallel=2, colocate_actor_ref=True)) == 8
-    assert cluster.required_gpus(sizes(8, 8, 8, colocate_all=True)) == 8
-    assert cluster.required_gpus(sizes(8, 8, 2, colocate_all=True, async_enable=True)) == 10
-
-
 def test_a_users_variables_win(monkeypatch):
     monkeypatch.setenv("NCCL_DEBUG", "INFO")
     assert cluster.worker_environment(sizes(1, 1, 1))["NCCL_DEBUG"] == "INFO"

@@ -1,0 +1,104 @@
+"""python -m pepo_rlhf.check --config FILE [--section.key value ...] [--cluster auto|ADDRESS] [--manifest DIR]
+
+Prints what can be known of a run before GPUs are reserved, as a table of ok, warning and error with the flags to
+change. Exit status 1 if there is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from pepo_rlhf import runtime
+from pepo_rlhf.checks import manifest, model, placement, prompts, rewards, settings, storage, versions
+from pepo_rlhf.checks.finding import Finding, error
+from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.config import Config, parse_arguments, to_arguments
+from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
+
+Check = Callable[[Inputs], Iterable[Finding]]
+
+# What a run does for itself before it starts Ray.
+CHEAP: tuple[tuple[str, Check], ...] = (
+    ("model", model.check_model),
+    ("data", prompts.check_rows),
+    ("rewards", rewards.check_functions),
+    ("disk", storage.check_disk),
+    ("/dev/shm", storage.check_shared_memory),
+    ("versions", lambda inputs: versions.check_versions()),
+)
+THOROUGH: tuple[tuple[str, Check], ...] = (
+    ("placement", lambda inputs: placement.check_arithmetic(inputs.args)),
+    *CHEAP,
+    ("model", model.check_class),
+    ("tokenizer", model.check_tokenizer),
+    ("prompts", prompts.check_prompts),
+    ("rewards", rewards.check_answers),
+)
+
+
+def main() -> int:
+    options, flags = _parse_options()
+    config = parse_arguments(flags, validated=False)
+    runtime.install()
+    os.environ[TRUST_REMOTE_CODE] = "1" if config.run.trust_remote_code else "0"
+    num_errors = 0
+    for name, finding in find_all(config, options.cluster, options.manifest):
+        num_errors += finding.level == "error"
+        print(f"{finding.level:8} {name:10} {finding.message}", flush=True)
+        if finding.flags and finding.level != "ok":
+            print(f"{'':19} change: {', '.join(finding.flags)}")
+    print(f"{num_errors} errors" if num_errors else "no errors")
+    return int(num_errors > 0)
+
+
+def _parse_options() -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        prog="python -m pepo_rlhf.check",
+        description="Checks a run before GPUs are reserved.",
+        epilog="All other flags are those of pepo_rlhf.train; see its --help.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to ask for its nodes; auto finds a local one")
+    parser.add_argument("--manifest", metavar="DIR", type=Path, help="kustomize folder, or YAML file, that runs it")
+    return parser.parse_known_args()
+
+
+def find_all(config: Config, cluster: str | None, manifest_path: Path | None) -> Iterator[tuple[str, Finding]]:
+    """Findings under the name of their check. Broken settings end it: everything else rests on them."""
+    broken = False
+    for finding in settings.check_settings(config):
+        broken = broken or finding.level == "error"
+        yield "settings", finding
+    if broken:
+        return
+    inputs = Inputs(to_arguments(config))
+    checks = list(THOROUGH)
+    if cluster:
+        checks.append(("cluster", lambda inputs: placement.check_cluster(inputs.args, cluster)))
+    if manifest_path:
+        checks.append(("manifest", lambda inputs: manifest.check_manifest(inputs, config, manifest_path)))
+    yield from run_checks(checks, inputs)
+
+
+def run_checks(checks: Iterable[tuple[str, Check]], inputs: Inputs) -> Iterator[tuple[str, Finding]]:
+    """Findings of each check, its ValueError among them; what two checks stumble over is told once."""
+    told = set()
+    for name, check in checks:
+        for finding in _findings(check, inputs):
+            if finding not in told:
+                told.add(finding)
+                yield name, finding
+
+
+def _findings(check: Check, inputs: Inputs) -> Iterator[Finding]:
+    try:
+        yield from check(inputs)
+    except ValueError as problem:
+        yield error(str(problem))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,67 @@
+"""Model and data of a run, each loaded when the first check asks for it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from pepo_rlhf.data import LoadedRows, load_configured
+from pepo_rlhf.data.vision_tokens import vision_token_ids
+from pepo_rlhf.workers.model_files import check_model
+
+
+class Inputs:
+    """Every attribute raises ValueError, in one line that names the flag, if it cannot be loaded.
+
+    Loaders ask for remote code, as upstream does; the gate of pepo_rlhf.runtime decides.
+
+    Args:
+        args: the namespace of `pepo_rlhf.config.to_arguments`.
+    """
+
+    def __init__(self, args) -> None:
+        self.args = args
+
+    @cached_property
+    def model_config(self) -> Any:
+        from transformers import AutoConfig
+
+        check_model(self.args.actor.model_name_or_path)
+        return AutoConfig.from_pretrained(self.args.actor.model_name_or_path, trust_remote_code=True)
+
+    @cached_property
+    def processor(self) -> Any:
+        from transformers import AutoProcessor
+
+        check_model(self.args.actor.model_name_or_path)
+        return AutoProcessor.from_pretrained(self.args.actor.model_name_or_path, trust_remote_code=True)
+
+    @cached_property
+    def num_parameters(self) -> int:
+        """Counted on the class that the configuration names, without any weights."""
+        import torch
+        from transformers import AutoModelForImageTextToText
+
+        config = self.model_config
+        try:
+            with torch.device("meta"):
+                model = AutoModelForImageTextToText.from_config(config, trust_remote_code=True)
+        except ValueError as problem:
+            name, reason = self.args.actor.model_name_or_path, str(problem).splitlines()[0]
+            raise ValueError(f"--actor.model_name_or_path {name}: {reason}") from problem
+        return model.num_parameters()
+
+    @cached_property
+    def training_rows(self) -> LoadedRows:
+        return load_configured(self.args.data.prompt_dataset, self.args.data.prompt_split, self.args.data)
+
+    @cached_property
+    def evaluation_rows(self) -> LoadedRows:
+        if not self.args.eval.dataset:
+            return LoadedRows([], 0)
+        return load_configured(self.args.eval.dataset, self.args.eval.split, self.args.data)
+
+    @property
+    def placeholders(self) -> set[int]:
+        """Ids of the tokens that stand for images and videos."""
+        return vision_token_ids(self.processor)

@@ -1,0 +1,92 @@
+"""Rows as the rollout workers will encode them: how long they are, and whether each image has its tokens."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pepo_rlhf.checks.finding import Finding, error, ok
+from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.data import Row, build_messages, decode_image
+from pepo_rlhf.data.batches import prompts_per_episode
+from pepo_rlhf.data.pixel_limits import pixel_limits
+
+_SECONDS = 20.0  # large data sets are sampled for so long
+_NUM_LONGEST = 32  # rows with the longest texts are always looked at
+_NUM_NAMED = 5
+
+
+class Length(NamedTuple):
+    """A prompt in tokens, those of its images included and alone."""
+
+    row: Row
+    total: int
+    visual: int
+
+
+def check_rows(inputs: Inputs) -> Iterator[Finding]:
+    """Whether every row can be read, and whether there are enough of them."""
+    loaded, args = inputs.training_rows, inputs.args
+    num_prompts = prompts_per_episode(len(loaded.rows), args)
+    skipped = f", {loaded.num_skipped} skipped" if loaded.num_skipped else ""
+    yield ok(
+        f"{len(loaded.rows)} rows{skipped}; an episode takes {num_prompts}, "
+        f"{num_prompts // args.rollout.batch_size} steps of {args.rollout.batch_size} prompts"
+    )
+    if args.eval.dataset:
+        yield ok(f"{len(inputs.evaluation_rows.rows)} rows to evaluate on")
+
+
+def check_prompts(inputs: Inputs) -> Iterator[Finding]:
+    """Whether prompts and responses fit into the context, and whether no image is lost."""
+    args = inputs.args
+    rows = inputs.training_rows.rows + inputs.evaluation_rows.rows
+    lengths = _measure(rows, inputs)
+    response = args.rollout.max_new_tokens or 1
+    too_long = [length for length in lengths if length.total + response > args.data.max_len]
+    blind = [length for length in lengths if length.row.images and not length.visual]
+    for length in too_long[:_NUM_NAMED]:
+        yield error(
+            f"{length.row.source}: a prompt of {length.total} tokens ({length.visual} visual) and a response of up to "
+            f"{response} exceed --data.max_len {args.data.max_len}; raise it, lower --rollout.max_new_tokens or "
+            "--data.max_pixels, or drop the row"
+        )
+    if len(too_long) > _NUM_NAMED:
+        yield error(f"{len(too_long)} such prompts in all", "--data.max_len")
+    if blind:
+        yield error(
+            f"{blind[0].row.source}: the chat template leaves no token for its image; {len(blind)} such prompts",
+            "--actor.model_name_or_path",
+        )
+    longest, most_visual = max(lengths, key=lambda length: length.total), max(length.visual for length in lengths)
+    yield ok(
+        f"{len(lengths)} of {len(rows)} encoded: the longest has {longest.total} tokens ({longest.row.source}); "
+        f"up to {most_visual} are visual, {args.data.max_len - longest.total} of --data.max_len are left"
+    )
+
+
+def _measure(rows: list[Row], inputs: Inputs) -> list[Length]:
+    """Of the longest texts, then of others in a fixed random order until the time is up."""
+    limits = pixel_limits(inputs.processor, inputs.args.data.min_pixels, inputs.args.data.max_pixels)
+    ordered = sorted(rows, key=lambda row: len(row.prompt), reverse=True)
+    rest = ordered[_NUM_LONGEST:]
+    random.Random(0).shuffle(rest)
+    deadline = time.monotonic() + _SECONDS
+    lengths: list[Length] = []
+    for row in ordered[:_NUM_LONGEST] + rest:
+        if len(lengths) >= _NUM_LONGEST and time.monotonic() > deadline:
+            break
+        lengths.append(_encode(row, inputs.processor, inputs.placeholders, limits))
+    return lengths
+
+
+def _encode(row: Row, processor: Any, placeholders: set[int], limits: dict[str, int]) -> Length:
+    text = processor.apply_chat_template(build_messages(row), tokenize=False, add_generation_prompt=True)
+    images = [decode_image(image) for image in row.images] or None
+    try:
+        (ids,) = processor(text=[text], images=images, add_special_tokens=False, **limits)["input_ids"]
+    except (ValueError, IndexError) as problem:
+        raise ValueError(f"{row.source}: the model's processor cannot encode it: {problem}") from problem
+    return Length(row, len(ids), sum(token in placeholders for token in ids))

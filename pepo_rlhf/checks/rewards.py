@@ -1,0 +1,87 @@
+"""Do the rewards tell a right answer from a wrong one, on the data of the run?"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+
+from pepo_rlhf.checks.finding import Finding, error, ok, warning
+from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.data import Row
+from pepo_rlhf.rewards import Grade, RewardError, RewardService, load_rewards
+from pepo_rlhf.rewards.reward import BUILT_IN
+
+_NUM_ROWS = 16
+
+
+def respond(answer: str) -> str:
+    """A response in the format that prompts ask for."""
+    return f"<think>As the picture shows.</think><answer>{answer}</answer>"
+
+
+def check_functions(inputs: Inputs) -> Iterator[Finding]:
+    """Whether the functions load. Running a user's file may raise anything."""
+    try:
+        reward = load_rewards(inputs.args.reward.functions)
+    except RewardError:
+        raise
+    except (Exception, SystemExit) as problem:
+        place = traceback.extract_tb(problem.__traceback__)[-1]
+        reason = f"{place.filename}:{place.lineno}: {type(problem).__name__}: {problem}"
+        raise ValueError(f"--reward.functions: {reason}") from problem
+    yield ok(", ".join(reward.components))
+
+
+def check_answers(inputs: Inputs) -> Iterator[Finding]:
+    """Grades each sampled row's label as its answer, and an answer that no label is."""
+    rows = inputs.training_rows.rows
+    sample = rows[:: max(1, len(rows) // _NUM_ROWS)][:_NUM_ROWS]
+    right = [(respond(row.label), row.label) for row in sample]
+    wrong = [(respond("no answer at all"), row.label) for row in sample]
+    grades = _grade(right + wrong, inputs.args.reward)
+    right_grades, wrong_grades = grades[: len(sample)], grades[len(sample) :]
+    for row, right_grade, wrong_grade in zip(sample, right_grades, wrong_grades, strict=True):
+        if finding := _judge(row, right_grade, wrong_grade, inputs.args.reward.functions):
+            yield finding  # one row shows what is wrong
+            return
+    means = [sum(grade.reward for grade in part) / len(sample) for part in (right_grades, wrong_grades)]
+    yield ok(f"{len(sample)} labels as answers score {means[0]:.2f} on average, a wrong answer {means[1]:.2f}")
+
+
+def _judge(row: Row, right: Grade, wrong: Grade, functions: list[str]) -> Finding | None:
+    if failed := next((grade for grade in (right, wrong) if grade.error), None):
+        return error(f"{row.source}: grader error: {failed.headline}", "--reward.functions")
+    for name in BUILT_IN.keys() & functions:  # they score from 0 to 1; a user's function has a scale of its own
+        if right.components[name] < 1.0:
+            return error(
+                f"{row.source}: the label {row.label!r} as the answer scores {right.components[name]:g} for {name}; "
+                "mend the row",
+                "--data.prompt_dataset",
+            )
+    if wrong.components.get("accuracy", 0.0) > 0.0:
+        return error(
+            f"{row.source}: any answer is right for the label {row.label!r}; mend the row", "--reward.functions"
+        )
+    if right.reward <= wrong.reward:
+        return warning(
+            f"{row.source}: the label {row.label!r} as the answer scores {right.reward:g}, a wrong answer "
+            f"{wrong.reward:g}: nothing rewards being right",
+            "--reward.functions",
+            "--reward.weights",
+        )
+    return None
+
+
+def _grade(pairs: list[tuple[str, str]], settings) -> list[Grade]:
+    service = RewardService(
+        settings.functions,
+        weights=vars(settings.weights),
+        num_processes=settings.num_processes,
+        timeout_seconds=settings.timeout_seconds,
+        memory_mb=settings.memory_mb,
+        allow_network=settings.allow_network,
+    )
+    try:
+        return [future.result() for future in [service.submit(*pair) for pair in pairs]]
+    finally:
+        service.close()

@@ -1,0 +1,75 @@
+"""Is there room for the model, its checkpoints and the weights on their way to the engines?"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from pepo_rlhf.checks.finding import Finding, error, ok, warning
+from pepo_rlhf.checks.inputs import Inputs
+
+_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
+_STATE_BYTES = 12  # of a parameter: the optimiser's two moments and its own copy of the weight, in float32
+_GIB = 2**30
+_SHARED_MEMORY = Path("/dev/shm")
+# Containers come with 64 MiB, in which neither NCCL nor Ray's object store can work.
+_LEAST_SHARED_MEMORY = 1 * _GIB
+
+
+def check_disk(inputs: Inputs) -> Iterator[Finding]:
+    """The trained model must fit; checkpoints should."""
+    args, model = inputs.args, model_bytes(inputs)
+    folder = Path(args.run.dir)
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    checkpoints = checkpoint_bytes(inputs)
+    sizes = f"{_text(free)} free at {existing}, model of {_text(model)}, checkpoints of up to {_text(checkpoints)}"
+    if free < model:
+        yield error(sizes, "--run.dir")
+    elif free < model + checkpoints:
+        yield warning(sizes, "--run.dir", "--ckpt.max_num")
+    else:
+        yield ok(sizes)
+
+
+def check_shared_memory(inputs: Inputs) -> Iterator[Finding]:
+    """On the CPU each sync writes the weights there once an engine, beside the copy in Ray's object store."""
+    if not _SHARED_MEMORY.is_dir():
+        return
+    import torch
+
+    free = shutil.disk_usage(_SHARED_MEMORY).free
+    needed = shared_memory_bytes(inputs, on_gpus=torch.cuda.is_available())
+    sizes = f"{_text(free)} free at {_SHARED_MEMORY}, {_text(needed)} needed"
+    yield (
+        warning(f"{sizes}: mount a larger one, or use a smaller model or fewer --vllm.num_engines")
+        if (free < needed)
+        else ok(sizes)
+    )
+
+
+def model_bytes(inputs: Inputs) -> int:
+    """Of the weights, as they are trained and saved."""
+    return inputs.num_parameters * _BYTES[inputs.args.ds.param_dtype]
+
+
+def checkpoint_bytes(inputs: Inputs) -> int:
+    """Of the kept checkpoints and the one that is being written; an upper bound where part of the model is frozen."""
+    settings = inputs.args.ckpt
+    if settings.save_steps == -1:
+        return 0
+    states = 0 if settings.disable_ds else model_bytes(inputs) + _STATE_BYTES * inputs.num_parameters
+    model = model_bytes(inputs) if settings.save_hf else 0
+    return (settings.max_num + 1) * (states + model)
+
+
+def shared_memory_bytes(inputs: Inputs, on_gpus: bool) -> int:
+    """What a run needs of a node's /dev/shm, at least."""
+    if on_gpus:
+        return _LEAST_SHARED_MEMORY
+    return model_bytes(inputs) * (1 + inputs.args.vllm.num_engines)
+
+
+def _text(size: float) -> str:
+    return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / 2**20:.0f} MiB"

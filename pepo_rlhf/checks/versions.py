@@ -1,0 +1,58 @@
+"""Do the installed packages have the versions that this one is pinned to?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import metadata
+
+from packaging.requirements import Requirement
+
+from pepo_rlhf.checks.finding import Finding, error, ok, warning
+
+_EXTRAS = ("", "cpu", "gpu")
+
+
+def pins() -> dict[str, Requirement]:
+    """Every pinned requirement of setup.py by its package, with those of the extras cpu and gpu.
+
+    Raises:
+        ValueError: if pepo_rlhf runs from a folder without being installed.
+    """
+    try:
+        texts = metadata.requires("pepo-rlhf") or []
+    except metadata.PackageNotFoundError as problem:
+        raise ValueError("pepo_rlhf is not installed, so its pins are unknown: pip install -e .") from problem
+    found = {}
+    for text in texts:
+        requirement = Requirement(text)
+        wanted = requirement.marker is None or any(requirement.marker.evaluate({"extra": name}) for name in _EXTRAS)
+        if wanted and str(requirement.specifier).startswith("=="):
+            found[requirement.name] = requirement
+    return found
+
+
+def pinned_version(package: str) -> str:
+    """Version that setup.py pins a package to."""
+    return str(pins()[package].specifier).removeprefix("==")
+
+
+def check_versions() -> Iterator[Finding]:
+    """A package of an extra may be missing: cpu and gpu name different ones."""
+    try:
+        pinned = pins()
+    except ValueError as problem:  # as in a job that brings the package along in its working directory
+        yield warning(str(problem))
+        return
+    num_right = 0
+    for name, requirement in pinned.items():
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            if requirement.marker is None:
+                yield error(f"{requirement} is not installed: pip install '{requirement}'")
+            continue
+        if requirement.specifier.contains(installed, prereleases=True):
+            num_right += 1
+        else:
+            yield warning(f"{name} {installed} is installed, {requirement} is what this package is tested with")
+    yield ok(f"{num_right} packages as pinned")

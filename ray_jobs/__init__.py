@@ -1,0 +1,1 @@
+"""Training runs as Ray jobs: python -m ray_jobs.submit, from the root of the repository."""

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+from transformers import AutoProcessor
+
+from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.checks.prompts import check_prompts, check_rows
+from pepo_rlhf.data import Row, build_messages
+
+
+def test_prompts_that_fit_pass(make_inputs, run_check):
+    found = run_check(check_prompts, make_inputs())
+    assert not found["warning"] + found["error"]
+    assert "12 of 12 encoded" in found["ok"][0].message and "up to 16 are visual" in found["ok"][0].message
+
+
+def test_each_prompt_that_is_too_long_is_named_by_row_and_length(make_inputs, write_problems, run_check, tiny_model):
+    problem = "How many? " * 30
+    folder = write_problems({4: {"problem": problem}})
+    found = run_check(check_prompts, make_inputs(data__prompt_dataset=folder))
+    tokenizer = AutoProcessor.from_pretrained(tiny_model)
+    text = tokenizer.apply_chat_template(
+        build_messages(Row(f"<image>\n{problem}", ("x",), "1", "", "")), tokenize=False, add_generation_prompt=True
+    )
+    length = len(tokenizer.tokenizer(text)["input_ids"]) - 1 + 16  # one placeholder stands for 4 x 4 visual tokens
+    (finding,) = found["error"]
+    assert f"problems.jsonl:row 5: a prompt of {length} tokens (16 visual)" in finding.message
+    assert finding.flags == ("--data.max_len", "--rollout.max_new_tokens", "--data.max_pixels")
+
+
+def test_a_response_counts_towards_the_context(make_inputs, run_check):
+    assert len(run_check(check_prompts, make_inputs(rollout__max_new_tokens=120))["error"]) == 6  # five rows and a sum
+
+
+def test_an_image_without_a_token_is_an_error(make_inputs, run_check, monkeypatch):
+    monkeypatch.setattr(Inputs, "placeholders", {-1})  # as if none of the prompts' tokens stood for an image
+    (finding,) = run_check(check_prompts, make_inputs())["error"]
+    assert "leaves no token for its image; 12 such prompts" in finding.message
+
+
+def test_fewer_rows_than_a_batch_are_an_error(make_inputs):
+    with pytest.raises(ValueError, match="12 rows, fewer than one batch of --rollout.batch_size 16"):
+        list(check_rows(make_inputs(rollout__batch_size=16, train__batch_size=32)))
+
+
+def test_steps_of_an_episode(make_inputs, run_check):
+    message = run_check(check_rows, make_inputs(rollout__batch_size=5, train__batch_size=10))["ok"][0].message
+    assert "12 rows; an episode takes 10, 2 steps of 5 prompts" in message

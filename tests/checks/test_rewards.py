@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from pepo_rlhf.checks.rewards import check_answers, check_functions
+
+
+def test_labels_as_answers_score_in_full(make_inputs, run_check):
+    found = run_check(check_answers, make_inputs())
+    assert not found["warning"] + found["error"]
+    # format and accuracy are 1 each, and a wrong answer in the right format keeps the format's
+    assert "score 2.00 on average, a wrong answer 1.00" in found["ok"][0].message
+
+
+def test_a_label_that_no_answer_can_equal_is_named(make_inputs, write_problems, run_check):
+    folder = write_problems({0: {"answer": "the tag </answer>"}})
+    (finding,) = run_check(check_answers, make_inputs(data__prompt_dataset=folder))["error"]
+    assert "problems.jsonl:row 1: the label 'the tag </answer>' as the answer scores 0" in finding.message
+
+
+def write_reward(folder, body):
+    file = folder / "mine.py"
+    file.write_text(f"def mine(response, label):\n    {body}\n")
+    return f"['{file}:mine']"
+
+
+def test_a_reward_that_raises_is_an_error_with_its_exception(make_inputs, run_check, tmp_path):
+    inputs = make_inputs(reward__functions=write_reward(tmp_path, "return 1 / 0"))
+    (finding,) = run_check(check_answers, inputs)["error"]
+    assert "ZeroDivisionError" in finding.message and finding.flags == ("--reward.functions",)
+
+
+def test_a_reward_that_cannot_tell_right_from_wrong_is_a_warning(make_inputs, run_check, tmp_path):
+    (finding,) = run_check(check_answers, make_inputs(reward__functions=write_reward(tmp_path, "return 0.5")))[
+        "warning"
+    ]
+    assert "nothing rewards being right" in finding.message
+
+
+def test_a_reward_on_a_scale_of_its_own_passes(make_inputs, run_check, tmp_path):
+    inputs = make_inputs(reward__functions=write_reward(tmp_path, "return 0.1 * (f'>{label}<' in response)"))
+    assert not run_check(check_answers, inputs)["error"]
+
+
+def test_a_file_that_does_not_run_is_one_line_with_its_place(make_inputs, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("import os\nimport no_such_package\n")
+    with pytest.raises(ValueError, match=rf"^--reward.functions: {file}:2: ModuleNotFoundError: [^\n]*$"):
+        list(check_functions(make_inputs(reward__functions=f"['{file}:mine']")))
+
+
+def test_functions_that_load_are_listed(make_inputs, run_check):
+    assert run_check(check_functions, make_inputs())["ok"][0].message == "format, accuracy"

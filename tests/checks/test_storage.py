@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from pepo_rlhf.checks import storage
+
+GIB = 2**30
+
+
+@pytest.fixture
+def inputs():
+    """A billion (2**30) parameters in bfloat16: 2 GiB of weights."""
+    args = SimpleNamespace(
+        run=SimpleNamespace(dir="/nowhere/yet"),
+        ds=SimpleNamespace(param_dtype="bf16"),
+        ckpt=SimpleNamespace(save_steps=10, disable_ds=False, save_hf=False, max_num=3),
+        vllm=SimpleNamespace(num_engines=2),
+    )
+    return SimpleNamespace(num_parameters=GIB, args=args)
+
+
+@pytest.fixture
+def free(monkeypatch):
+    def set_free(size):
+        monkeypatch.setattr(storage.shutil, "disk_usage", lambda path: SimpleNamespace(free=size))
+
+    return set_free
+
+
+def test_sizes_by_hand(inputs):
+    assert storage.model_bytes(inputs) == 2 * GIB
+    # three that are kept and one being written: weights 2, moments 4 + 4, the optimiser's weights 4
+    assert storage.checkpoint_bytes(inputs) == 4 * (2 + 12) * GIB
+    inputs.args.ckpt.save_hf = True
+    assert storage.checkpoint_bytes(inputs) == 4 * (2 + 12 + 2) * GIB
+    inputs.args.ckpt.save_steps = -1
+    assert storage.checkpoint_bytes(inputs) == 0
+    # the object store's copy, and a file for each of two engines
+    assert storage.shared_memory_bytes(inputs, on_gpus=False) == 6 * GIB
+
+
+@pytest.mark.parametrize(("size", "level"), [(1, "error"), (57, "warning"), (58, "ok")])
+def test_disk(inputs, free, size, level):
+    free(size * GIB)
+    (finding,) = storage.check_disk(inputs)
+    assert finding.level == level and "free at /," in finding.message
+
+
+@pytest.mark.parametrize(("size", "level"), [(5, "warning"), (6, "ok")])
+def test_shared_memory(inputs, free, size, level):
+    free(size * GIB)
+    (finding,) = storage.check_shared_memory(inputs)
+    assert finding.level == level

@@ -1,0 +1,141 @@
+"""Every overlay, rendered and held against schemas, the operator's rules and its own training file."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import jsonschema
+import kubernetes_validate
+import pytest
+
+from pepo_rlhf.checks import manifest, operator_rules, versions
+from pepo_rlhf.config import parse_arguments, to_arguments
+
+REPOSITORY = Path(__file__).parents[2]
+SCHEMAS = "1.34"  # of Kubernetes
+TRAINING_FILES = {"spot": "single-node"}  # overlays that ship the file of another one
+
+
+def clusters(resources):
+    return [resource for resource in resources if resource["kind"] in ("RayJob", "RayCluster")]
+
+
+def pods(resources):
+    """Pod specs of head, workers and submitter, by name."""
+    for cluster in clusters(resources):
+        for group in operator_rules.groups(cluster):
+            yield group.get("groupName", "head"), group["template"]["spec"]
+        if submitter := cluster["spec"].get("submitterPodTemplate"):
+            yield "submitter", submitter["spec"]
+
+
+def test_core_kinds_pass_kubernetes_schemas_strictly(resources):
+    core = [resource for resource in resources if resource not in clusters(resources)]
+    assert {resource["kind"] for resource in core} == {"ConfigMap", "NetworkPolicy", "PersistentVolumeClaim"}
+    for resource in core:
+        kubernetes_validate.validate(resource, SCHEMAS, strict=True)
+
+
+def test_pods_pass_kubernetes_schemas_strictly(resources):
+    for name, spec in pods(resources):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+        kubernetes_validate.validate(pod, SCHEMAS, strict=True)
+
+
+def test_custom_resources_pass_their_definitions_strictly(resources, validate_custom):
+    (cluster,) = clusters(resources)
+    validate_custom(cluster)
+    misspelt = copy.deepcopy(cluster)
+    operator_rules.cluster_spec(misspelt)["rayVersoin"] = "2.55.0"
+    with pytest.raises(jsonschema.ValidationError, match="rayVersoin"):
+        validate_custom(misspelt)
+
+
+def test_the_operators_rules_hold(resources):
+    for cluster in clusters(resources):
+        assert [rule(cluster) for rule in operator_rules.RULES] == [None] * len(operator_rules.RULES)
+
+
+def test_every_kind_of_cluster_is_shipped():
+    kinds = {
+        path.parent.name: clusters(manifest.render(path.parent))[0]["kind"]
+        for path in REPOSITORY.glob("k8s/overlays/*/kustomization.yaml")
+    }
+    assert kinds == {
+        "cpu-rehearsal": "RayJob",
+        "multi-node": "RayJob",
+        "single-node": "RayJob",
+        "spot": "RayJob",
+        "standing-cluster": "RayCluster",
+    }
+
+
+def test_manifest_and_training_file_agree(overlay):
+    file = overlay.parent / TRAINING_FILES.get(overlay.name, overlay.name) / "train.yaml"
+    config = parse_arguments(["--config", str(file)])
+    inputs = SimpleNamespace(args=to_arguments(config), num_parameters=4 * 10**9)
+    if config.actor.model_name_or_path.startswith("/opt/rehearsal"):
+        inputs.num_parameters = 10**6
+    findings = list(manifest.check_manifest(inputs, config, overlay))
+    assert [finding for finding in findings if finding.level != "ok"] == []
+    assert findings[-1].message == "the ConfigMap holds the configuration that is checked"
+
+
+def test_pods_are_confined(resources):
+    for _, spec in pods(resources):
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["runAsUser"] == 1000
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert set(container["resources"]["limits"]) >= {"cpu", "memory"}
+
+
+def test_gpus_are_on_workers_alone_and_tolerated(resources):
+    (cluster,) = clusters(resources)
+    head, *workers = operator_rules.groups(cluster)
+    assert manifest.node_of(head) == {"GPU": 0, "CPU": 0}
+    for group in workers:
+        tolerations = group["template"]["spec"]["tolerations"]
+        assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in tolerations
+
+
+def test_secrets_are_references(resources):
+    for _, spec in pods(resources):
+        for variable in spec["containers"][0].get("env", []):
+            if re.search("TOKEN|KEY|SECRET|PASSWORD", variable["name"]):
+                assert variable["valueFrom"]["secretKeyRef"]["optional"] is True and "value" not in variable
+
+
+def test_outsiders_reach_no_port_of_any_pod(resources):
+    (policy,) = [resource for resource in resources if resource["kind"] == "NetworkPolicy"]
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    own = {"app.kubernetes.io/name": "pepo-rlhf"}
+    assert policy["spec"]["podSelector"]["matchLabels"] == own
+    from_own, from_operator = policy["spec"]["ingress"]
+    assert from_own == {"from": [{"podSelector": {"matchLabels": own}}]}
+    assert from_operator["from"][0]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "kuberay-operator"}
+    assert from_operator["ports"] == [{"protocol": "TCP", "port": 8265}]
+    (cluster,) = clusters(resources)
+    templates = [group["template"] for group in operator_rules.groups(cluster)]
+    templates += [cluster["spec"]["submitterPodTemplate"]] if cluster["kind"] == "RayJob" else []
+    assert all(template["metadata"]["labels"] == own for template in templates)
+
+
+def test_jobs_end_and_are_retried(resources):
+    for job in (cluster for cluster in clusters(resources) if cluster["kind"] == "RayJob"):
+        spec = job["spec"]
+        assert spec["shutdownAfterJobFinishes"] and spec["ttlSecondsAfterFinished"] > 0
+        assert spec["backoffLimit"] >= 2 and spec["activeDeadlineSeconds"] > 0 and spec["preRunningDeadlineSeconds"] > 0
+
+
+def test_dockerfile_has_the_pinned_ray():
+    text = (REPOSITORY / "k8s" / "Dockerfile").read_text()
+    assert re.findall(r"^ARG RAY_VERSION=(.*)$", text, re.M) == [versions.pinned_version("ray")]
+    assert all("${RAY_VERSION}" in image for image in re.findall(r"^FROM (rayproject/ray:\S+)", text, re.M))
