@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,7 +72,7 @@ def _batch(records: StepRecords) -> Batch:
     )
 
 
-def recomputed_weights(batch: Batch, changes: Mapping[str, Any]) -> torch.Tensor:
+def recomputed_weights(batch: Batch, changes: dict[str, Any]) -> torch.Tensor:
     """[B, T] weights under the run's settings with `changes` to SWEPT; with none, the trainer's own weights."""
     settings = {**batch.settings, **changes}
     weights = token_weights(

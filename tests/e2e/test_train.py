@@ -37,6 +37,7 @@ METRICS = [
     "weight_entropy_corr",
     "progress",
     "rollout_trainer_gap",
+    "flat_groups",
     "time_generation",
     "time_experience",
     "time_update",
@@ -66,6 +67,7 @@ def check_token_records(run_dir, metrics):
     for records in recorded:
         assert records.table.num_rows == records.batch_size == 8
         rows, step = records.table.to_pylist(), metrics[records.step - 1]
+        assert any(row["advantage_before"][0] for row in rows)
         assert [(row["group"], row["sample"]) for row in rows] == [(g, i) for g in "01" for i in range(4)]
         assert sum(row["reward"] for row in rows) / 8 == pytest.approx(step["reward"])
         assert max(max(row["weight"]) for row in rows) == pytest.approx(step["weight_max"])
@@ -90,7 +92,11 @@ def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
     for name, value in (secrets | {"WANDB_MODE": "offline"}).items():
         monkeypatch.setenv(name, value)
     run_dir = tmp_path / "run"
+    # A random model earns neither format nor accuracy: without a third component no advantage would differ from 0.
+    reward = tmp_path / "letters.py"
+    reward.write_text("def letters(response, label):\n    return len(set(response)) / 100\n")
     flags = ["--pepo.temperature", "0.2", "--logger.tokens_every", "2", "--logger.wandb.enable"]
+    flags += ["--reward.functions", f"[format, accuracy, '{reward}:letters']"]
     process = start(tiny_model, problems, run_dir, *flags)
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 0, output[-4000:]
@@ -106,7 +112,7 @@ def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
     assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
     for step in metrics:
         assert not set(METRICS) - set(step)
-        assert step["reward"] == pytest.approx(step["accuracy"] + step["format"])
+        assert step["reward"] == pytest.approx(step["accuracy"] + step["format"] + step["letters"])
         assert -1 <= step["similarity_min"] < step["similarity_max"] <= 1
         assert step["weight_min"] < step["weight_p50"] < step["weight_max"]
         assert 1 <= step["response_length"] <= 48
@@ -116,6 +122,7 @@ def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
         assert step["rollout_trainer_gap"] < 0.03
     assert "step 4 of 4: reward" in output
     check_token_records(run_dir, metrics)
+    assert "advice after step 1: " in output and "raise --rollout.max_new_tokens" in output  # it seldom ends by itself
     assert "blindness gate: passed; 4 responses" in output
     gate = json.loads((run_dir / "blindness.json").read_text())
     assert gate["fault"] is None and gate["gap"] < gate["limits"]["gap"]

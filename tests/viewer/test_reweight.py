@@ -3,13 +3,13 @@
 import csv
 import json
 import math
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 
 from pepo_rlhf.data.token_records import write_step
+from pepo_rlhf.reweight import main
 from pepo_rlhf.viewer.reweight import load_batches, notes, recomputed_weights, sweep, top_credit
 
 SETTINGS = {
@@ -154,14 +154,19 @@ def test_steps_of_different_settings_need_a_value(run_dir):
     assert len(sweep(batches, method=None, alpha=None, temperature=[1.0])) == 1
 
 
-def reweight(*arguments):
-    command = [sys.executable, "-m", "pepo_rlhf.reweight", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+@pytest.fixture
+def reweight(monkeypatch):
+    """The command, in this process: a new one loads torch for seconds."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["reweight", *map(str, arguments)])
+        return main()
+
+    return run
 
 
-def test_command_prints_and_writes_the_table_and_a_plot(run_dir):
-    result = reweight(run_dir, "--method", "pepo", "uniform", "--temperature", 0.5, 1.8)
-    assert result.returncode == 0, result.stderr
+def test_command_prints_and_writes_the_table_and_a_plot(run_dir, reweight, capsys):
+    assert reweight(run_dir, "--method", "pepo", "uniform", "--temperature", 0.5, 1.8) == 0
     folder = run_dir / "reweight"
     with (folder / "reweight.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -175,12 +180,16 @@ def test_command_prints_and_writes_the_table_and_a_plot(run_dir):
     assert [row["weight_max"] for row in written["rows"]] == pytest.approx([float(row["weight_max"]) for row in rows])
     assert written["rows"][2]["rank_corr_recorded"] is None  # even weights have no ranks
     assert (folder / "reweight.png").read_bytes().startswith(b"\x89PNG")
-    assert all(name in result.stdout for name in ("uniform", "top_credit", str(folder)))
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("uniform", "top_credit", str(folder)))
 
 
-def test_command_names_what_is_wrong(tmp_path):
-    missing = reweight(tmp_path / "nowhere")
-    assert missing.returncode == 2 and missing.stderr.startswith("error: ") and "no token records" in missing.stderr
+def test_command_names_what_is_wrong(tmp_path, reweight, capsys):
+    assert reweight(tmp_path / "nowhere") == 2
+    assert "nowhere holds no token records" in capsys.readouterr().err
     write_records(tmp_path, SIMILARITIES, ENTROPIES)
-    cold = reweight(tmp_path, "--temperature", 0)
-    assert cold.returncode == 2 and "temperature must be positive" in cold.stderr
+    assert reweight(tmp_path, "--temperature", 0) == 2
+    assert capsys.readouterr().err == "error: temperature must be positive, got 0.0\n"
+    with pytest.raises(SystemExit, match="2"):
+        reweight(tmp_path, "--alpha", -1)
+    assert "--alpha must be at least 0" in capsys.readouterr().err
