@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.config.reservations import arithmetic, required_gpus, shortfall
 
-
 _CONNECT_SECONDS = 5.0
 
 
