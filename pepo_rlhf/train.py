@@ -41,6 +41,9 @@ def main() -> None:
         raise SystemExit(1) from None
     try:
         launch.run(args)
+    except launch.BlindnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
     finally:
         ray.shutdown()
 

@@ -27,6 +27,8 @@ class Pepo:
     """Similarity of hidden states. Scales differ, so a temperature does not carry over from one to another."""
     top_fraction: float = 0.2
     """Share of a batch's tokens, by entropy, that high_entropy trains on."""
+    blindness_check: bool = True
+    """Before the first step, stop if log-probs do not depend on the image, or differ between policy and engine."""
 
 
 @dataclass(kw_only=True)

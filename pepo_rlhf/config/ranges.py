@@ -74,6 +74,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "data.max_images_per_prompt",
             "actor.max_norm",
             "reward.overlong_buffer_len",
+            "logger.tokens_every",
         ),
     ),
     ("from 0 to 2", lambda value: 0 <= value <= 2, ("eval.temperature",)),

@@ -183,9 +183,13 @@ class Trackio:
 
 @dataclass(kw_only=True)
 class Logger:
-    """Metrics, in <run.dir>/tensorboard"""
+    """Metrics, in <run.dir>/tensorboard, and token records, in <run.dir>/tokens"""
 
     logging_steps: int = 1
     """Log every so many steps."""
+    tokens_every: int = 10
+    """Write token records of the first step and of every so many; 0 writes none."""
+    tokens_max_rows: int = 64
+    """Responses of a step's token records at most, in whole groups."""
     wandb: Wandb = field(default_factory=Wandb)
     trackio: Trackio = field(default_factory=Trackio)

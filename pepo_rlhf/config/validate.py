@@ -157,6 +157,16 @@ def generation_fills_a_batch(config: Config) -> str | None:
     return None
 
 
+def token_records_hold_a_group(config: Config) -> str | None:
+    most, num_samples = config.logger.tokens_max_rows, config.rollout.n_samples_per_prompt
+    if config.logger.tokens_every == 0 or most >= num_samples:
+        return None
+    return (
+        f"--logger.tokens_max_rows {most} is below --rollout.n_samples_per_prompt {num_samples}, and records hold "
+        "whole groups: raise it, or turn the records off with --logger.tokens_every 0"
+    )
+
+
 def adapters_are_saved_without_pickle(config: Config) -> str | None:
     if config.ds.lora.rank == 0 or (config.ds.zero_stage < 3 and config.ds.tensor_parallel_size == 1):
         return None
@@ -203,6 +213,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     placement.colocated_engines_match,
     placement.sleep_is_possible,
     placement.packed_transfer_is_possible,
+    token_records_hold_a_group,
     adapters_are_saved_without_pickle,
     trackio_is_installed,
     wandb_has_a_key,

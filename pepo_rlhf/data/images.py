@@ -39,6 +39,20 @@ def shown(path: str) -> str:
     return text if len(path) <= 300 else f"{text}..."
 
 
+def image_views(pictures: list[Image.Image], others: list[Image.Image]) -> dict[str, list[Image.Image]]:
+    """What a prompt may show in place of its pictures, each at the size it has, so that the visual tokens stay as many.
+
+    Returns:
+        "true", the pictures; "again", the same; "blank", mid grey; "swapped", those of another row, resized.
+    """
+    return {
+        "true": pictures,
+        "again": pictures,
+        "blank": [Image.new("RGB", picture.size, (128, 128, 128)) for picture in pictures],
+        "swapped": [others[index % len(others)].resize(picture.size) for index, picture in enumerate(pictures)],
+    }
+
+
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         # Pillow would clip the values at 255, and most of the image would be white.

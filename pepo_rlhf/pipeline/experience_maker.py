@@ -10,6 +10,7 @@ from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 
 from pepo_rlhf.core import UNSCHEDULED, token_advantages, token_weights
 from pepo_rlhf.pipeline.token_metrics import token_metrics
+from pepo_rlhf.pipeline.token_records import TokenRecorder
 from pepo_rlhf.workers.model import PolicyScores
 
 
@@ -22,7 +23,9 @@ class PepoExperienceMaker(RemoteExperienceMaker):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        self.step = 0  # that the next batch belongs to, from 1; set by the trainer
         self.metrics: dict[str, float] = {}  # of the last batch
+        self.token_recorder = TokenRecorder(self.args, self.tokenizer)
         self._scores: list[PolicyScores] = []  # of the current batch, one a micro-batch
 
     def _flatten_results(self, refs, duplicate_factor: int) -> list:
@@ -38,20 +41,38 @@ class PepoExperienceMaker(RemoteExperienceMaker):
         """Upstream's advantages, exactly 0 in groups without reward spread, times the token weights."""
         # Each sample carries its prompt's place in the run; the first of the batch says what was consumed before it.
         progress = torch.cat([experience.info.pop("progress") for experience in experiences]).min().item()
+        tasks = [experience.info.pop("task") for experience in experiences]
         experiences = super().compute_advantages_and_returns(experiences)
+        flat = flat_responses(experiences, self.args.rollout.n_samples_per_prompt)
         if self.args.algo.kl.use_loss or self.initial_model_group is None:
-            zero_flat_groups(experiences, self.args.rollout.n_samples_per_prompt)
+            zero_advantages(experiences, flat)
+        responses = [experience.action_mask.bool() for experience in experiences]
+        unweighted = [experience.advantages for experience in experiences]
         num_filtered = drop_truncated(experiences) if self.args.algo.overlong_filtering_enable else 0
         weights = self._weights(experiences)
+        exploration = self._exploration(progress)
         for experience, weight in zip(experiences, weights, strict=True):
-            weighted = token_advantages(experience.advantages, weight, self._exploration(progress))
+            weighted = token_advantages(experience.advantages, weight, exploration)
             # Columns of the prompt keep upstream's value: with uniform weights no bit differs from upstream.
             experience.advantages = torch.where(experience.action_mask.bool(), weighted, experience.advantages)
         self.metrics = {
             "progress": progress,
             "overlong_filtered": num_filtered,
+            "flat_groups": flat.float().mean().item(),
             **token_metrics(experiences, self._scores, weights),
         }
+        if self.token_recorder.is_due(self.step):
+            tokens = {
+                "mask": responses,
+                "log_prob": [experience.action_log_probs for experience in experiences],
+                "entropy": [scores.entropy for scores in self._scores],
+                "similarity": [scores.visual_similarity for scores in self._scores],
+                "weight": weights,
+                "advantage_before": unweighted,
+                "advantage": [experience.advantages * experience.action_mask for experience in experiences],
+                "rollout_log_prob": [experience.rollout_log_probs for experience in experiences],
+            }
+            self.token_recorder.record(self.step, exploration, experiences, tasks, tokens)
         return experiences
 
     def _weights(self, experiences: list[Experience]) -> tuple[torch.Tensor, ...]:
@@ -88,16 +109,20 @@ class PepoExperienceMaker(RemoteExperienceMaker):
         return progress
 
 
-def zero_flat_groups(experiences: list[Experience], num_samples: int) -> None:
-    """Sets the advantages of groups whose rewards are all equal to exactly 0, in place.
-
-    Dividing by (std + 1e-9), upstream makes 0.92 out of eight float32 rewards of 0.7: their mean is not quite 0.7.
-    """
+def flat_responses(experiences: list[Experience], num_samples: int) -> torch.Tensor:
+    """[B] bool in the batch's order: whether the rewards of a response's group are all equal."""
     index = torch.tensor(list(itertools.chain.from_iterable(experience.index for experience in experiences)))
     rewards = torch.empty(len(index))
     rewards[index] = torch.cat([experience.rewards for experience in experiences]).float()
     groups = rewards.view(-1, num_samples)
-    flat = (groups == groups[:, :1]).all(dim=-1).repeat_interleave(num_samples)
+    return (groups == groups[:, :1]).all(dim=-1).repeat_interleave(num_samples)
+
+
+def zero_advantages(experiences: list[Experience], flat: torch.Tensor) -> None:
+    """Sets the advantages of responses in flat groups to exactly 0, in place.
+
+    Dividing by (std + 1e-9), upstream makes 0.92 out of eight float32 rewards of 0.7: their mean is not quite 0.7.
+    """
     for experience in experiences:
         experience.advantages[flat[torch.tensor(experience.index)]] = 0.0
 

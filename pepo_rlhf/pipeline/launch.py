@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import ray
 from openrlhf.trainer.ray.launcher import RayActorGroup
 from openrlhf.trainer.ray.utils import get_bundle_indices
 from openrlhf.utils import get_strategy
 from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from rich.console import Console
 
+from pepo_rlhf.pipeline.progress import show_progress
 from pepo_rlhf.runtime import cpu
 from pepo_rlhf.workers.policy import PolicyActor
 from pepo_rlhf.workers.reference import ReferenceActor
@@ -17,11 +21,18 @@ from pepo_rlhf.workers.rollout import RolloutActor
 _SHARED_GPU = 0.2  # share of a GPU that each of up to five colocated actors reserves, as upstream
 
 
+class BlindnessError(ValueError):
+    """Policy or engine does not see the images, or they do not see the same."""
+
+
 def run(args) -> None:
     """Trains on the Ray cluster that this process is connected to, and saves the policy under the run folder.
 
     Args:
         args: the namespace of `pepo_rlhf.config.to_arguments`.
+
+    Raises:
+        BlindnessError: if the blindness gate stops the run.
     """
     strategy = get_strategy(args)
     colocated = None
@@ -52,7 +63,18 @@ def run(args) -> None:
         if reference is not None:
             loading += reference.async_init_model_from_pretrained(strategy, model)
         ray.get(loading)
-        ray.get(trainer.fit.remote())
+        if fault := ray.get(trainer.check_sight.remote()):
+            raise BlindnessError(fault)
+        training = trainer.fit.remote()
+        # Upstream counts optimiser steps.
+        responses = args.rollout.batch_size * args.rollout.n_samples_per_prompt * args.train.max_epochs
+        show_progress(
+            Path(args.run.dir, "metrics.jsonl"),
+            num_steps=max_steps * args.train.batch_size // responses,
+            finished=lambda: bool(ray.wait([training], timeout=1)[0]),
+            console=Console(),
+        )
+        ray.get(training)
         ray.get(policy.async_save_model())
     finally:
         stop_engines(engines)

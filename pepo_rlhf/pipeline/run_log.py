@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import numbers
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -33,13 +33,24 @@ class RunLog:
         run_dir: the run's folder; made if it is not there.
         trackers: modules with wandb's `log` and `finish`, which get every record too.
         num_steps: steps of the whole run, for "step n of m" and the time left; 0 where they are not known.
+        diagnose: findings (name to line of advice) at the newest of some records; a line is printed when its finding
+            starts to hold.
     """
 
-    def __init__(self, run_dir: str, trackers: Sequence[ModuleType] = (), num_steps: int = 0) -> None:
+    def __init__(
+        self,
+        run_dir: str,
+        trackers: Sequence[ModuleType] = (),
+        num_steps: int = 0,
+        diagnose: Callable[[list[dict]], dict[str, str]] = lambda records: {},
+    ) -> None:
         self.run_dir = Path(run_dir)
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self.trackers = trackers
         self.num_steps = num_steps
+        self.diagnose = diagnose
+        self._findings: dict[str, str] = {}  # that held at the last step
+        self._last_records: list[dict] = []
         self._last_step_times: list[float] = []
 
     def write_step(self, global_step: int, status: dict) -> None:
@@ -51,6 +62,11 @@ class RunLog:
         record |= {ours: status[theirs] for theirs, ours in _NAMES.items() if theirs in status}
         self._append("metrics.jsonl", record)
         print(self._step_line(record), flush=True)
+        self._last_records = [*self._last_records[-20:], record]
+        findings = self.diagnose(self._last_records)
+        for name in findings.keys() - self._findings.keys():
+            print(f"advice after step {global_step}: {findings[name]}", flush=True)
+        self._findings = findings
 
     def write_evaluation(self, global_step: int, metrics: dict[str, float]) -> None:
         """One evaluation."""

@@ -8,7 +8,7 @@ import numpy as np
 import ray
 import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
-from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator, _collect_prompt_batch
+from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
 from openrlhf.utils.logging_utils import init_logger
 from vllm import SamplingParams
 
@@ -49,12 +49,18 @@ class PepoSamplesGenerator(SamplesGenerator):
         num_drawn, exhausted = 0, False
         self._grader_errors = GraderErrors(self.args.reward.max_error_rate)
         for _ in range(1 + self.args.algo.dynamic_filtering_max_resamples):
-            prompts, labels, images, exhausted = _collect_prompt_batch(dataloader_iter, num_prompts - len(accepted))
+            # The loader's batches have one row. (Upstream's function for this leaves the data source out.)
+            rows = list(itertools.islice(dataloader_iter, num_prompts - len(accepted)))
+            exhausted = len(rows) < num_prompts - len(accepted)
+            tasks, prompts, labels, images = ([row[column][0] for row in rows] for column in range(4))
             first = self.num_prompts_drawn if training else num_drawn
             num_drawn += len(prompts)
             if training:
                 self.num_prompts_drawn += len(prompts)
-            for group in self._sample_groups(prompts, labels, images, first, **generate_kwargs):
+            groups = self._sample_groups(prompts, labels, images, first, **generate_kwargs)
+            for task, group in zip(tasks, groups, strict=True):
+                for experience in group:
+                    experience.info["task"] = [task]
                 is_flat = len({experience.rewards.item() for experience in group}) == 1
                 (flat if dynamic_filtering and is_flat else accepted).append(group)
             if len(accepted) == num_prompts or exhausted:

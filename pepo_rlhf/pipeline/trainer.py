@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import ray
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer, PPOTrainer
 
-from pepo_rlhf.pipeline import wiring
+from pepo_rlhf.pipeline import blindness, wiring
+from pepo_rlhf.pipeline.diagnosis import diagnose
 from pepo_rlhf.pipeline.run_log import RunLog
 from pepo_rlhf.pipeline.trackers import start_trackers
 
@@ -16,11 +19,20 @@ class RunLogMixin(BasePPOTrainer):
     def __init__(self, *args, **kwargs) -> None:
         wiring.apply()
         super().__init__(*args, **kwargs)
-        self.run_log = RunLog(self.args.run.dir, start_trackers(self.args))
+        trackers, findings = start_trackers(self.args), partial(diagnose, args=self.args)
+        self.run_log = RunLog(self.args.run.dir, trackers, diagnose=findings)
+
+    def find_blindness(self, prompts: list[tuple[str, list]]) -> str | None:
+        """The blindness gate; None where it is passed, switched off, or a run goes on that it has let through."""
+        if not self.args.pepo.blindness_check or self.init_checkpoint_states()["global_step"] > 0:
+            return None
+        return blindness.gate(self.args, self.actor_model_group, self.vllm_engines, prompts, self.tokenizer)
 
     def train_step(self, rollout_samples, global_step: int) -> tuple[dict, int]:
         """One step: experience, update, sync. Upstream's status plus the experience maker's token metrics."""
+        self.experience_maker.step = global_step + 1
         status, global_step = super().train_step(rollout_samples, global_step)
+        self.experience_maker.token_recorder.finish()
         return status | self.experience_maker.metrics, global_step
 
     def save_logs_and_checkpoints(self, global_step: int, logs_dict=None, client_states=None) -> None:
@@ -42,6 +54,10 @@ class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
         states = super().init_checkpoint_states()
         self.samples_generator.num_prompts_drawn = states["total_consumed_prompts"]
         return states
+
+    def check_sight(self) -> str | None:
+        """`find_blindness` on the first prompts."""
+        return self.find_blindness(blindness.choose_prompts(self.prompts_dataloader.dataset))
 
     def fit(self, global_step: int = 0) -> None:
         """Trains; with an evaluation dataset, evaluates before the first step and after the last one."""

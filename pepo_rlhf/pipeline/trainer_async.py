@@ -5,7 +5,7 @@ from __future__ import annotations
 import ray
 from openrlhf.trainer import ppo_trainer_async as upstream
 
-from pepo_rlhf.pipeline import wiring
+from pepo_rlhf.pipeline import blindness, wiring
 from pepo_rlhf.pipeline.trainer import RunLogMixin
 
 
@@ -15,6 +15,10 @@ class AsyncGenerator(upstream.GenerateSamplesActor.__ray_metadata__.modified_cla
     def __init__(self, *args, **kwargs) -> None:
         wiring.apply()
         super().__init__(*args, **kwargs)
+
+    def first_prompts(self) -> list[tuple[str, list]]:
+        """For the blindness gate."""
+        return blindness.choose_prompts(self.prompts_dataloader.dataset)
 
     def fit(self, episode: int, total_consumed_prompts: int) -> None:
         """On resume, tells the samples generator how far into the run it is: seeds and progress depend on it."""
@@ -42,6 +46,11 @@ class PepoTrainerAsync(upstream.PPOTrainerAsync.__ray_metadata__.modified_class)
     def __init__(self, *args, **kwargs) -> None:
         wiring.apply()
         super().__init__(*args, **kwargs)
+
+    def check_sight(self) -> str | None:
+        """The blindness gate, on prompts of the one and by the workers of the other."""
+        prompts = ray.get(self.generator_actor.first_prompts.remote())
+        return ray.get(self.trainer_actor.find_blindness.remote(prompts))
 
 
 GenerateActor = ray.remote(AsyncGenerator)

@@ -6,7 +6,7 @@ Upstream's default broadcasts each parameter by itself, with a remote call to ev
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import deepspeed
 import ray
@@ -30,7 +30,8 @@ class PolicyWeights(WeightSource):
 
     def metadata(self) -> list[ParamMeta]:
         return [
-            ParamMeta(name, weight.dtype, tuple(weight.ds_shape if self.partitioned else weight.shape))
+            # DeepSpeed keeps a partitioned weight's whole shape there.
+            ParamMeta(name, weight.dtype, tuple(getattr(weight, "ds_shape" if self.partitioned else "shape")))
             for name, weight in self.model.named_parameters()
         ]
 
@@ -50,7 +51,7 @@ class EnginesClient:
     def __init__(self, engines: list, tensor_parallel_size: int) -> None:
         self.engines, self.tensor_parallel_size = engines, tensor_parallel_size
 
-    def init_weight_transfer_engine(self, init_info: dict) -> None:
+    def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
         offsets = (1 + index * self.tensor_parallel_size for index in range(len(self.engines)))
         ray.get(
             [
@@ -62,7 +63,7 @@ class EnginesClient:
     def start_weight_update(self) -> None:
         ray.get([engine.start_packed_transfer.remote() for engine in self.engines])
 
-    def update_weights(self, update_info: dict) -> None:
+    def update_weights(self, update_info: dict[str, Any] | list[dict[str, Any]]) -> None:
         ray.get([engine.receive_packed_weights.remote(update_info) for engine in self.engines])
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:

@@ -52,6 +52,14 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
         self.actor.train()
         return PolicyScores(*(tensor.float().cpu() for tensor in scores))
 
+    def probe(self, **batch) -> torch.Tensor:
+        """Log-probs of `forward` at temperature 1, at which the engine scores a text that it has not sampled."""
+        self.actor.sampling_temperature, sampling_temperature = 1.0, self.actor.sampling_temperature
+        try:
+            return self.forward(**batch).action_log_probs
+        finally:
+            self.actor.sampling_temperature = sampling_temperature
+
     def _vision_mask(self, sequences, action_mask, attention_mask, images: list) -> torch.Tensor:
         mask = vision_mask(sequences, action_mask, vision_token_ids(self.tokenizer))
         num_images, num_seen = sum(image is not None for image in images), int(mask.any(dim=-1).sum())

@@ -34,7 +34,8 @@ class PolicyTrainer(ActorPPOTrainer):
 
     def training_step(self, experience, kl_ctl, step, loss_batch_info=None) -> dict:
         """Upstream's micro-batch; where every response of it is masked its means are 0/0, and reported as 0."""
-        experience.info["weights_age"] = self.num_syncs - experience.info["weights_version"]
+        versions = experience.info["weights_version"]  # one a response: a list in the replay buffer
+        experience.info["weights_age"] = [self.num_syncs - version for version in versions]
         status = super().training_step(experience, kl_ctl, step, loss_batch_info)
         if status["num_action_tokens"] == 0:
             status["metrics"] = {

@@ -12,9 +12,10 @@ from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
 from openrlhf.utils.logging_utils import init_logger
 from openrlhf.utils.utils import get_tokenizer
 from safetensors.torch import save_file
+from vllm import SamplingParams
 from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 
-from pepo_rlhf.data.images import decode_image
+from pepo_rlhf.data.images import decode_image, image_views
 from pepo_rlhf.data.pixel_limits import pixel_limits
 from pepo_rlhf.rewards import Grade, RewardService
 from pepo_rlhf.workers.policy import vision_token_ids
@@ -124,6 +125,49 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
                 "weights_version": float(self.weights_version),
             },
         }
+
+    async def probe(self, prompt: str, images: list, other_images: list, sampling_params, max_length: int) -> dict:
+        """Samples a response under the prompt's images, and scores it under each of `image_views`.
+
+        Views are scored one after the other: batched, they would differ by rounding alone.
+
+        Returns:
+            observation_tokens: prompt and response; response_start: where the second begins; and of each view, by its
+            name, mm_train_inputs: the trainer's image tensors, and log_probs: the engine's, of the response's tokens.
+
+        Raises:
+            ValueError: if the prompt has no image tokens or leaves no room for a response.
+        """
+        views = image_views([decode_image(image) for image in images], [decode_image(image) for image in other_images])
+        prompt_ids, _ = self._encode(prompt, views["true"])
+        if not vision_token_ids(self.processor) & set(prompt_ids):
+            raise ValueError(
+                f"a prompt with {len(images)} images has no image tokens: look at the placeholders that the model's "
+                f"chat template writes; the prompt begins: {prompt[:200]!r}"
+            )
+        params = deepcopy(sampling_params)
+        params.max_tokens = min(params.max_tokens, max_length - len(prompt_ids) - 1)  # scoring makes one token more
+        if params.max_tokens < 1:
+            raise ValueError(
+                f"a prompt of {len(prompt_ids)} tokens (visual ones included) fills --data.max_len {max_length}; raise "
+                f"it, or use smaller images. The prompt begins: {prompt[:200]!r}"
+            )
+        output = await self.generate(prompt_ids, params, {"image": views["true"]})
+        tokens = prompt_ids + list(output.outputs[0].token_ids)
+        return {
+            "observation_tokens": tokens,
+            "response_start": len(prompt_ids),
+            "mm_train_inputs": {name: self._encode(prompt, view)[1] for name, view in views.items()},
+            "log_probs": {name: await self._log_probs(tokens, len(prompt_ids), view) for name, view in views.items()},
+        }
+
+    async def _log_probs(self, tokens: list[int], start: int, pictures: list) -> list[float]:
+        """The engine's log-probs of `tokens` from `start` on, at temperature 1, all of them given as a prompt."""
+        params = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
+        output = await self.generate(tokens, params, {"image": pictures})
+        require_same_prompt(output.prompt_token_ids, tokens)
+        steps = zip(tokens[start:], output.prompt_logprobs[start:], strict=True)
+        return [step[token].logprob for token, step in steps]
 
     async def begin_weight_update(self) -> None:
         """Waits until nothing is in flight. A sleeping engine has nothing in flight and must not be resumed."""

@@ -31,6 +31,8 @@ OURS = {
     "data.max_pixels",
     "data.min_pixels",
     "data.on_bad_row",
+    "logger.tokens_every",
+    "logger.tokens_max_rows",
     "logger.trackio.enable",
     "logger.trackio.project",
     "logger.wandb.enable",

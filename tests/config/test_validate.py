@@ -20,6 +20,13 @@ def change(config: Config, changes: dict[str, Any]) -> None:
 
 # rule, changes to a valid configuration that break just this rule, a flag that the message must name
 BROKEN: list[tuple[str, dict[str, Any], str]] = [
+    ("reward_range_is_a_range", {"reward.clip_range": (1.0, -1.0)}, "--reward.clip_range"),
+    ("adapters_are_saved_without_pickle", {"ds.lora.rank": 8, "ds.zero_stage": 3}, "--ds.lora.rank"),
+    (
+        "packed_transfer_is_possible",
+        {"vllm.packed_weight_transfer": True, "train.colocate_all": True},
+        "--vllm.packed_weight_transfer",
+    ),
     ("values_in_range", {"pepo.temperature": 0.0}, "--pepo.temperature"),
     ("values_in_range", {"pepo.alpha": -0.1}, "--pepo.alpha"),
     ("values_in_range", {"pepo.top_fraction": 0.0}, "--pepo.top_fraction"),
@@ -155,6 +162,8 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         {"vllm.enable_sleep": True, "train.colocate_all": True, "train.async_enable": True},
         "--train.async_enable",
     ),
+    ("values_in_range", {"logger.tokens_every": -1}, "--logger.tokens_every"),
+    ("token_records_hold_a_group", {"logger.tokens_max_rows": 7}, "--rollout.n_samples_per_prompt 8"),
     ("trackio_is_installed", {"logger.trackio.enable": True}, "pip install trackio"),
     ("wandb_has_a_key", {"logger.wandb.enable": True}, "WANDB_API_KEY"),
 ]

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from pepo_rlhf.data import decode_image
+from pepo_rlhf.data.images import image_views
 
 WHITE, BLACK, RED = (255, 255, 255), (0, 0, 0), (255, 0, 0)
 
@@ -113,3 +114,15 @@ def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_deep_images_are_refused_rather_than_clipped_to_white(mode: str) -> None:
     with pytest.raises(ValueError, match="save it as 8-bit"):
         decode_image(encode(Image.new(mode, (2, 2)), "TIFF"))
+
+
+def test_views_keep_size_and_number_of_the_pictures():
+    pictures = [Image.new("RGB", (30, 20), "red"), Image.new("RGB", (10, 40), "blue"), Image.new("RGB", (9, 9), "red")]
+    others = [Image.new("RGB", (7, 5), "green"), Image.new("RGB", (50, 50), "white")]
+    views = image_views(pictures, others)
+    for view in views.values():
+        assert [picture.size for picture in view] == [(30, 20), (10, 40), (9, 9)]
+    assert views["true"] == views["again"] == pictures
+    assert {colour for picture in views["blank"] for _, colour in picture.getcolors()} == {(128, 128, 128)}
+    # Where the other row has fewer images, they take turns.
+    assert [picture.getpixel((0, 0)) for picture in views["swapped"]] == [(0, 128, 0), (255, 255, 255), (0, 128, 0)]

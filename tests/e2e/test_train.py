@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
+
+from pepo_rlhf.data.token_records import read_steps
+from pepo_rlhf.viewer.reweight import load_batches, sweep
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "examples" / "geometry3k_cpu.yaml"
@@ -54,13 +59,39 @@ def read_metrics(run_dir):
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
 
 
+def check_token_records(run_dir, metrics):
+    """Of a run of 4 steps with 2 groups of 4 responses each, every second one recorded."""
+    recorded = list(read_steps(run_dir))
+    assert [records.step for records in recorded] == [1, 2, 4]
+    for records in recorded:
+        assert records.table.num_rows == records.batch_size == 8
+        rows, step = records.table.to_pylist(), metrics[records.step - 1]
+        assert [(row["group"], row["sample"]) for row in rows] == [(g, i) for g in "01" for i in range(4)]
+        assert sum(row["reward"] for row in rows) / 8 == pytest.approx(step["reward"])
+        assert max(max(row["weight"]) for row in rows) == pytest.approx(step["weight_max"])
+        for row in rows:
+            p = row["progress"]
+            assert p == step["progress"]
+            assert sum(row["weight"]) / len(row["token_ids"]) == pytest.approx(1, abs=1e-5)
+            expected = [a * (1 - p + p * w) for a, w in zip(row["advantage_before"], row["weight"], strict=True)]
+            assert row["advantage"] == pytest.approx(expected, abs=1e-5)
+            gaps = [abs(a - b) for a, b in zip(row["log_prob"], row["rollout_log_prob"], strict=True)]
+            assert sum(gaps) / len(gaps) < 0.1
+            assert row["prompt"].count("<|image_pad|>") == len(row["images"]) == 1 and row["has_image"]
+            assert (run_dir / "tokens" / "images" / row["images"][0]).exists()
+            assert row["task"] and row["reward"] == pytest.approx(sum(dict(row["reward_parts"]).values()))
+    table = sweep(load_batches(run_dir), method=None, alpha=None, temperature=None)
+    assert table["largest_change"].item() < 1e-6
+
+
 @pytest.mark.usefixtures("no_process_left")
 def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
     secrets = {"WANDB_API_KEY": 10 * "5ec7", "HF_TOKEN": "hf_" + 17 * "5e"}
     for name, value in (secrets | {"WANDB_MODE": "offline"}).items():
         monkeypatch.setenv(name, value)
     run_dir = tmp_path / "run"
-    process = start(tiny_model, problems, run_dir, "--pepo.temperature", "0.2", "--logger.wandb.enable")
+    flags = ["--pepo.temperature", "0.2", "--logger.tokens_every", "2", "--logger.wandb.enable"]
+    process = start(tiny_model, problems, run_dir, *flags)
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 0, output[-4000:]
     # The folder above the run's is the job's working directory, where wandb keeps its own files.
@@ -84,6 +115,10 @@ def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
         # In nats. A random model gives the placeholders about 1%, which vLLM, forbidden to sample them, shares out.
         assert step["rollout_trainer_gap"] < 0.03
     assert "step 4 of 4: reward" in output
+    check_token_records(run_dir, metrics)
+    assert "blindness gate: passed; 4 responses" in output
+    gate = json.loads((run_dir / "blindness.json").read_text())
+    assert gate["fault"] is None and gate["gap"] < gate["limits"]["gap"]
 
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -93,6 +128,24 @@ def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
     changed = {name for name in trained if not trained[name].equal(before[name])}
     assert any("language_model" in name for name in changed) or not any(step["actor_grad_norm"] for step in metrics)
     assert not any("visual" in name for name in changed), "the vision tower is frozen by default"
+
+
+@pytest.mark.usefixtures("no_process_left")
+def test_a_model_whose_image_path_is_cut_is_not_trained(tiny_model, problems, tmp_path):
+    blind_model, run_dir = tmp_path / "blind", tmp_path / "run"
+    shutil.copytree(tiny_model, blind_model)
+    weights = load_file(blind_model / "model.safetensors")
+    for name, weight in weights.items():
+        if "visual.merger.mlp.2." in name:  # the last layer that image features pass
+            weight.zero_()
+    save_file(weights, blind_model / "model.safetensors", metadata={"format": "pt"})
+    process = start(blind_model, problems, run_dir)
+    output, _ = process.communicate(timeout=500)
+    assert process.returncode == 1
+    assert "error: policy and rollout engine are blind: log-probs do not depend on the image" in output
+    assert "Traceback" not in output
+    assert json.loads((run_dir / "blindness.json").read_text())["fault"]
+    assert not (run_dir / "metrics.jsonl").exists()
 
 
 @pytest.mark.usefixtures("no_process_left")
@@ -128,6 +181,7 @@ def test_async_trainer(tiny_model, problems, tmp_path):
     metrics = read_metrics(run_dir)
     assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
     assert not set(METRICS) - set(metrics[-1])
+    assert "blindness gate: passed" in output
     # Weight syncs between sampling and update: a batch waits in the queue while the one before it is trained on.
     assert metrics[0]["weights_age"] == 0
     assert all(0 <= step["weights_age"] <= 2 for step in metrics)

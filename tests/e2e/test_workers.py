@@ -1,7 +1,9 @@
-"""Policy, reference and rollout workers on one set of real engines: scores, weight sync, placeholders."""
+"""Policy, reference and rollout workers on one set of real engines: scores, weight sync, placeholders, blindness."""
 
 import copy
 import io
+import json
+from pathlib import Path
 
 import pytest
 import ray
@@ -12,6 +14,7 @@ from vllm import SamplingParams
 from pepo_rlhf.config import Config, to_arguments
 from pepo_rlhf.core import visual_similarity
 from pepo_rlhf.data import LoadedRows, Row, load_rows
+from pepo_rlhf.pipeline import blindness
 from pepo_rlhf.pipeline.prompts import PromptDataset
 from pepo_rlhf.runtime import cluster
 from pepo_rlhf.workers.policy import vision_token_ids
@@ -31,8 +34,8 @@ def args(tiny_model, problems, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def workers(args):
-    """(policy actor, engine): one of each, loaded from the same folder."""
+def groups(args):
+    """(policy group, engines): one worker each, loaded from the same folder."""
     from openrlhf.trainer.ray.launcher import RayActorGroup
     from openrlhf.utils import get_strategy
 
@@ -43,9 +46,16 @@ def workers(args):
     engines = launch.start_engines(args, None)
     policy = RayActorGroup(1, 1, PolicyActor, num_gpus_per_actor=1)
     ray.get(policy.async_init_model_from_pretrained(get_strategy(args), args.actor.model_name_or_path, 10, engines))
-    yield policy._actor_handlers[0], engines[0]
+    yield policy, engines
     launch.stop_engines(engines)
     ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def workers(groups):
+    """(policy actor, engine)."""
+    policy, engines = groups
+    return policy._actor_handlers[0], engines[0]
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +81,24 @@ def sample(engine, args, prompt, num_samples=2, seed=0, **params):
     )
 
 
-def score(policy, response):
-    """The policy's scores of one response, and the log-probs that it was sampled with, at its tokens."""
+def micro_batch(response):
+    """One response as the arguments of the policy's forward."""
     sequences = torch.tensor([response["observation_tokens"]])
     start, end = response["action_ranges"][0]
     action_mask = torch.zeros(1, sequences.shape[1] - 1, dtype=torch.long)
     action_mask[:, start - 1 : end - 1] = 1
-    scores = ray.get(
-        policy.forward.remote(
-            sequences,
-            action_mask,
-            torch.ones_like(sequences),
-            mm_train_inputs_list=[response["mm_train_inputs"]],
-        )
-    )
+    return {
+        "sequences": sequences,
+        "action_mask": action_mask,
+        "attention_mask": torch.ones_like(sequences),
+        "mm_train_inputs_list": [response["mm_train_inputs"]],
+    }
+
+
+def score(policy, response):
+    """The policy's scores of one response, and the log-probs that it was sampled with, at its tokens."""
+    start, end = response["action_ranges"][0]
+    scores = ray.get(policy.forward.remote(**micro_batch(response)))
     return scores, torch.tensor(response["rollout_log_probs"][start:]), slice(start - 1, end - 1)
 
 
@@ -184,6 +198,102 @@ def test_prompt_that_does_not_fit_is_refused_with_the_flag(args, workers, prompt
     _, engine = workers
     with pytest.raises(ray.exceptions.RayTaskError, match="--data.max_len"):
         sample(engine, args, prompt, max_tokens=args.data.max_len)
+
+
+@pytest.fixture
+def gate(args, groups, processor):
+    """Runs the blindness gate; returns what is wrong, and the record in the run folder."""
+    prompts = blindness.choose_prompts(PromptDataset(load_rows(args.data.prompt_dataset), processor))
+
+    def run():
+        fault = blindness.gate(args, *groups, prompts, processor)
+        return fault, json.loads((Path(args.run.dir) / "blindness.json").read_text())
+
+    return run
+
+
+def change_weights(policy, part, change):
+    """Replaces weights of the policy whose name contains `part`, and returns a call that puts the old ones back."""
+
+    def edit(worker):
+        named = {name: weight for name, weight in worker.actor.model.module.named_parameters() if part in name}
+        assert named, part
+        old = {name: weight.detach().clone() for name, weight in named.items()}
+        with torch.no_grad():
+            for weight in named.values():
+                weight.copy_(change(weight))
+        return old
+
+    def restore(worker, old):
+        with torch.no_grad():
+            for name, weight in worker.actor.model.module.named_parameters():
+                if name in old:
+                    weight.copy_(old[name])
+
+    old = ray.get(policy.__ray_call__.remote(edit))
+    return lambda: ray.get(policy.__ray_call__.remote(restore, old))
+
+
+def test_blindness_gate_passes_a_random_model(gate):
+    fault, measured = gate()
+    assert fault is None
+    assert measured["num_responses"] == 4
+    # Another image changes more than repetition does, by a wide margin.
+    for side in ("policy", "engine"):
+        assert min(measured[side]["blank"], measured[side]["swapped"]) > 5 * measured["limits"]["change"]
+
+
+def test_blindness_gate_names_the_side_whose_image_path_is_cut(workers, gate):
+    policy, _ = workers
+    restore = change_weights(policy, "visual.merger.mlp.2", torch.zeros_like)  # weight and bias: features are constant
+    assert gate()[0].startswith("policy is blind: ")
+    ray.get(policy.broadcast_to_vllm.remote())
+    fault, measured = gate()
+    assert fault.startswith("policy and rollout engine are blind: ")
+    assert measured["policy"]["blank"] == measured["engine"]["blank"] == 0
+    restore()
+    assert gate()[0].startswith("rollout engine is blind: ")
+    ray.get(policy.broadcast_to_vllm.remote())
+    assert gate()[0] is None
+
+
+def test_blindness_gate_stops_where_policy_and_engine_have_different_weights(workers, gate):
+    policy, _ = workers
+
+    def disturb(weight):
+        return weight + torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)).to(weight.dtype) * 0.1
+
+    restore = change_weights(policy, "language_model", disturb)
+    fault, measured = gate()
+    assert fault.startswith("policy and rollout engine disagree by ")
+    assert measured["gap"] > measured["limits"]["gap"]
+    restore()
+    assert gate()[0] is None
+
+
+def test_probe_leaves_the_sampling_temperature_out(args, workers, prompt):
+    policy, engine = workers
+    response = sample(engine, args, prompt, num_samples=1)[0]
+    at_one = score(policy, response)[0].action_log_probs
+
+    def probe_at_two(worker, batch):
+        worker.actor.temperature = 2.0
+        probed, scored = worker.probe(**batch), worker.forward(**batch).action_log_probs
+        worker.actor.temperature = 1.0
+        return probed, scored
+
+    probed, at_two = ray.get(policy.__ray_call__.remote(probe_at_two, micro_batch(response)))
+    assert probed.equal(at_one)
+    assert not at_two.equal(at_one)
+
+
+def test_probe_names_a_prompt_without_image_tokens(args, workers, prompt):
+    _, engine = workers
+    text, _, images = prompt
+    blind = text.replace("<|vision_start|><|image_pad|><|vision_end|>", "")
+    assert blind != text
+    with pytest.raises(ray.exceptions.RayTaskError, match="has no image tokens.*chat template"):
+        ray.get(engine.probe.remote(blind, images, images, SamplingParams(max_tokens=4), args.data.max_len))
 
 
 def test_sync_carries_language_and_vision_weights_and_drops_old_images(args, workers, prompt):

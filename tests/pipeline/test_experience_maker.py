@@ -8,14 +8,17 @@ from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 
 from pepo_rlhf.config import Config, to_arguments
-from pepo_rlhf.core import token_weights
+from pepo_rlhf.core import TOKEN_WEIGHTINGS, token_weights
+from pepo_rlhf.data.token_records import read_steps
 from pepo_rlhf.pipeline.experience_maker import PepoExperienceMaker
+from pepo_rlhf.sandbox.tokenizer import train_tokenizer
+from pepo_rlhf.viewer.reweight import load_batches, recomputed_weights
 from pepo_rlhf.workers.model import PolicyScores
 
 PROMPT = 3  # prompt tokens of every sample
 
 
-def make_batch(rewards, lengths, with_image=True, progress=0.0, micro_batch_size=2, truncated=()):
+def make_batch(rewards, lengths, with_image=lambda row: True, progress=0.0, micro_batch_size=2, truncated=()):
     """Experiences as they are after the forwards: micro-batches of right-padded rows, and their scores."""
     generator = torch.Generator().manual_seed(0)
     experiences, scores = [], []
@@ -29,14 +32,23 @@ def make_batch(rewards, lengths, with_image=True, progress=0.0, micro_batch_size
         experiences.append(
             Experience(
                 index=rows,
+                sequences=torch.arange(width + 1).repeat(len(rows), 1),
+                prompts=["Find x."] * len(rows),
+                labels=["13"] * len(rows),
+                images=[[]] * len(rows),
                 action_mask=mask,
                 rewards=torch.tensor([rewards[row] for row in rows]),
                 action_log_probs=log_probs,
                 rollout_log_probs=log_probs + 0.125,
                 kl=torch.zeros(len(rows), width),
                 truncated=torch.tensor([row in truncated for row in rows]),
-                mm_train_inputs=[{"pixel_values": torch.zeros(1)} if with_image else None for _ in rows],
-                info={"progress": torch.full((len(rows),), progress)},
+                mm_train_inputs=[{"pixel_values": torch.zeros(1)} if with_image(row) else None for row in rows],
+                info={
+                    "progress": torch.full((len(rows),), progress),
+                    "task": ["here"] * len(rows),
+                    "format": torch.zeros(len(rows)),
+                    "accuracy": torch.zeros(len(rows)),
+                },
             )
         )
         scores.append(
@@ -52,6 +64,7 @@ def make_batch(rewards, lengths, with_image=True, progress=0.0, micro_batch_size
 def make_maker(cls=PepoExperienceMaker, samples=4, **pepo):
     args = to_arguments(Config())
     args.rollout.n_samples_per_prompt = samples
+    args.logger.tokens_every = 0
     vars(args.pepo).update(pepo)
     return cls(None, None, None, None, SimpleNamespace(value=0.001), SimpleNamespace(args=args), None)
 
@@ -83,12 +96,18 @@ def test_groups_without_spread_have_advantage_zero_and_others_keep_theirs():
     rewards = [0.7] * 8 + [0.0, 1.0] * 4
     stock = make_maker(RemoteExperienceMaker, samples=8)
     expected = stock.compute_advantages_and_returns(make_batch(rewards, [2] * 16)[0])
-    assert expected[0].advantages.abs().max() > 0.5, "upstream has mended this: zero_flat_groups can go"
+    assert expected[0].advantages.abs().max() > 0.5, "upstream has mended this: zero_advantages can go"
     actual = run(make_maker(samples=8, method="uniform"), make_batch(rewards, [2] * 16))
     for experience in actual[:4]:
         assert (experience.advantages == 0).all()
     for a, b in zip(actual[4:], expected[4:], strict=True):
         assert torch.equal(a.advantages, b.advantages)
+
+
+def test_the_share_of_flat_groups_is_a_metric():
+    maker = make_maker(samples=2)
+    run(maker, make_batch([1.0, 1.0, 0.0, 1.0, 2.0, 2.0, 0.5, 0.5], [2] * 8))
+    assert maker.metrics["flat_groups"] == 0.75
 
 
 def test_flat_groups_are_found_when_micro_batches_are_out_of_order():
@@ -135,7 +154,7 @@ def test_high_entropy_thresholds_over_the_batch_and_ignores_the_schedule():
 
 
 def test_prompts_without_an_image():
-    batch = lambda: make_batch(REWARDS, LENGTHS, with_image=False, progress=1.0)  # noqa: E731
+    batch = lambda: make_batch(REWARDS, LENGTHS, with_image=lambda row: False, progress=1.0)  # noqa: E731
     even = run(make_maker(method="uniform"), batch())
     for a, b in zip(run(make_maker(no_image="uniform"), batch()), even, strict=True):
         assert torch.equal(a.advantages, b.advantages)
@@ -160,7 +179,7 @@ def test_a_batch_in_which_everything_is_truncated_has_no_token_metrics():
     maker = make_maker()
     maker.args.algo.overlong_filtering_enable = True
     run(maker, make_batch(REWARDS, LENGTHS, truncated=range(8)))
-    assert maker.metrics == {"progress": 0.0, "overlong_filtered": 8}
+    assert maker.metrics == {"progress": 0.0, "overlong_filtered": 8, "flat_groups": 0.0}
 
 
 def test_metrics_say_what_the_weights_look_like():
@@ -172,6 +191,60 @@ def test_metrics_say_what_the_weights_look_like():
     assert maker.metrics["rollout_trainer_gap"] == pytest.approx(0.125)
 
 
-def test_progress_does_not_travel_on():
+def test_progress_and_task_do_not_travel_on():
     result = run(make_maker(), make_batch(REWARDS, LENGTHS, progress=0.5))
-    assert all("progress" not in experience.info for experience in result)
+    assert all(not {"progress", "task"} & experience.info.keys() for experience in result)
+
+
+def record(run_dir, batch, overlong_filtering=False, **pepo):
+    """Experiences of one step that has been recorded in `run_dir`."""
+    maker = make_maker(**pepo)
+    maker.args.run.dir = str(run_dir)
+    maker.args.logger.tokens_every = 1
+    maker.args.algo.overlong_filtering_enable = overlong_filtering
+    maker.token_recorder.tokenizer = train_tokenizer(["Find x."])
+    maker.step = 1
+    experiences = run(maker, batch)
+    maker.token_recorder.finish()
+    return experiences
+
+
+@pytest.mark.parametrize("schedule", ["linear", "constant"])
+def test_records_hold_what_is_trained_on(tmp_path, schedule):
+    batch = make_batch(REWARDS, LENGTHS, progress=0.25)
+    experiences = record(tmp_path, batch, temperature=0.2, schedule=schedule)
+    stock = make_maker(RemoteExperienceMaker).compute_advantages_and_returns(make_batch(REWARDS, LENGTHS)[0])
+    (records,) = read_steps(tmp_path)
+    rows = iter(records.table.to_pylist())
+    for experience, before, scores in zip(experiences, stock, batch[1], strict=True):
+        for i in range(2):
+            row, mask = next(rows), experience.action_mask[i].bool()
+            p = row["progress"]
+            assert p == (0.25 if schedule == "linear" else 1.0)
+            assert row["advantage"] == experience.advantages[i][mask].tolist()
+            assert row["advantage_before"] == before.advantages[i][mask].tolist()
+            assert row["similarity"] == scores.visual_similarity[i][mask].tolist()
+            assert row["entropy"] == scores.entropy[i][mask].tolist()
+            expected = [a * (1 - p + p * w) for a, w in zip(row["advantage_before"], row["weight"], strict=True)]
+            assert row["advantage"] == pytest.approx(expected, abs=1e-6)
+            assert sum(row["weight"]) / len(row["weight"]) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("no_image", ["uniform", "sequence"])
+@pytest.mark.parametrize("method", sorted(TOKEN_WEIGHTINGS))
+def test_records_give_the_trainers_weights_back(tmp_path, method, no_image):
+    """With responses that overlong filtering takes out, and prompts without an image."""
+    batch = make_batch(REWARDS, LENGTHS, with_image=lambda row: row < 4, truncated={1, 5})
+    record(tmp_path, batch, overlong_filtering=True, method=method, no_image=no_image, alpha=0.3, temperature=0.2)
+    (recorded,) = load_batches(tmp_path)
+    torch.testing.assert_close(recomputed_weights(recorded, {}), recorded.weight, rtol=0, atol=1e-6)
+    assert not recorded.mask[[1, 5]].any() and not recorded.weight[[1, 5]].any()
+
+
+def test_a_filtered_response_is_recorded_without_advantage(tmp_path):
+    record(tmp_path, make_batch(REWARDS, LENGTHS, truncated={0}), overlong_filtering=True)
+    (records,) = read_steps(tmp_path)
+    row = records.table.to_pylist()[0]
+    assert row["truncated"] and len(row["token_ids"]) == LENGTHS[0]
+    assert set(row["advantage"]) == set(row["weight"]) == {0.0}
+    assert row["advantage_before"][0] != 0

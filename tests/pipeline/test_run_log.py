@@ -31,3 +31,11 @@ def test_evaluations_go_to_a_file_of_their_own(tmp_path):
     log = RunLog(str(tmp_path))
     log.write_evaluation(0, {"eval_accuracy": 0.25, "eval_accuracy_low": 0.2, "eval_accuracy_high": 0.3})
     assert read(tmp_path / "evaluations.jsonl")[0]["eval_accuracy"] == 0.25
+
+
+def test_advice_is_given_when_a_finding_starts_to_hold(tmp_path, capsys):
+    log = RunLog(str(tmp_path), diagnose=lambda records: {"sad": "cheer up"} if records[-1]["kl"] > 1 else {})
+    for step, kl in enumerate([0, 2, 2, 0, 2], start=1):
+        log.write_step(step, {"kl": kl})
+    advice = [line for line in capsys.readouterr().out.splitlines() if "cheer up" in line]
+    assert advice == ["advice after step 2: cheer up", "advice after step 5: cheer up"]

@@ -59,6 +59,12 @@ def test_every_sample_carries_the_number_of_skipped_rows():
     assert [experience.info["rows_skipped"].item() for experience in experiences] == [3.0] * 4
 
 
+def test_every_sample_carries_the_data_source_of_its_row():
+    rows = iter([([name], [SPREAD], [""], [None]) for name in ("geometry", "counting")])
+    experiences, *_ = generator()._generate_vllm(rows, 2, False)
+    assert [experience.info["task"] for experience in experiences] == [["geometry"]] * 2 + [["counting"]] * 2
+
+
 def test_without_filtering_flat_groups_stay():
     drawn, num_drawn, _, _ = draw(generator(False), [FLAT, SPREAD], 2)
     assert (drawn, num_drawn) == ([str(FLAT), str(SPREAD)], 2)

@@ -12,7 +12,7 @@ import pytest
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer, PPOTrainer, compute_eval_metrics
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
-from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator, _collect_prompt_batch
+from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
 from openrlhf.trainer.ray.launcher import RayActorGroup, ReferenceModelActor
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer, PolicyModelActor
 from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
@@ -32,7 +32,6 @@ SIGNATURES = {
     RemoteExperienceMaker.compute_advantages_and_returns: ["self", "experiences"],
     SamplesGenerator._generate_vllm: ["self", "dataloader_iter", "num_prompts", "dynamic_filtering", "generate_kwargs"],
     SamplesGenerator._process_response_into_experience: ["self", "response", "generate_kwargs"],
-    _collect_prompt_batch: ["dataloader_iter", "num_prompts"],
     BasePPOTrainer.train_step: ["self", "rollout_samples", "global_step"],
     BasePPOTrainer.save_logs_and_checkpoints: ["self", "global_step", "logs_dict", "client_states"],
     BasePPOTrainer.init_checkpoint_states: ["self"],
@@ -112,10 +111,12 @@ def test_upstream_looks_the_rebound_name_up_at_call_time(rebinding):
         for node in ast.walk(function)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
     }
-    actor = ast.parse(Path(importlib.import_module("openrlhf.models.actor").__file__).read_text())
+    callers = ("openrlhf.models.actor", "openrlhf.trainer.ray.launcher")
+    trees = [ast.parse(Path(importlib.import_module(caller).__file__).read_text()) for caller in callers]
     imported_when_called = {
         (node.module, alias.name)
-        for function in ast.walk(actor)
+        for tree in trees
+        for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef)
         for node in ast.walk(function)
         if isinstance(node, ast.ImportFrom)

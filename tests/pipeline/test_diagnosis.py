@@ -1,0 +1,54 @@
+from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.pipeline.diagnosis import diagnose
+
+HEALTHY = {"flat_groups": 0.25, "weight_p20": 0.9, "weight_p80": 1.1, "truncated": 0.0, "reward_errors": 0.0}
+
+
+def findings(*changes, method="pepo"):
+    """Of a run whose steps are healthy but for the changes."""
+    args = to_arguments(Config())
+    args.pepo.method = method
+    return diagnose([HEALTHY | change for change in changes], args)
+
+
+def test_a_healthy_run_gets_no_advice():
+    assert findings(*[{}] * 12) == {}
+
+
+def test_flat_rewards_name_the_filter():
+    assert "--algo.dynamic_filtering_enable" in findings({"flat_groups": 1.0})["flat_rewards"]
+    assert not findings({"flat_groups": 1.0}, {"flat_groups": 0.875})
+
+
+def test_even_weights_name_the_temperature_unless_they_are_meant_to_be_even():
+    even = {"weight_p20": 0.995, "weight_p80": 1.014}  # 1.0191 apart
+    assert "--pepo.temperature" in findings(even)["even_weights"]
+    assert not findings({"weight_p20": 0.99, "weight_p80": 1.01})  # 1.0202 apart
+    assert not findings(even, method="uniform")
+
+
+def test_a_hard_mask_is_not_even():
+    assert not findings({"weight_p20": 0.0, "weight_p80": 1.0}, method="high_entropy")
+    assert not findings({"weight_p20": 0.0, "weight_p80": 0.0}, method="high_entropy")
+
+
+def test_a_batch_without_token_metrics_gets_no_advice_on_weights():
+    args = to_arguments(Config())
+    assert diagnose([{"truncated": 0.0}], args) == {}
+
+
+def test_high_truncation_names_the_length():
+    assert "--rollout.max_new_tokens" in findings(*[{"truncated": 0.3}] * 2)["truncation"]
+
+
+def test_growing_truncation_is_told_before_it_is_high():
+    growing = [{"truncated": 0.05}] * 5 + [{"truncated": 0.1}] * 5
+    assert "truncation" in findings(*growing)
+    assert not findings(*growing[:-1])
+    assert not findings(*[{"truncated": 0.1}] * 10), "a share that stays is not growing"
+
+
+def test_growing_grader_errors_name_the_limits():
+    line = findings(*[{}] * 9, {"reward_errors": 0.01})["grader_errors"]
+    assert "--reward.timeout_seconds" in line and "0.2%" in line
+    assert not findings(*[{"reward_errors": 0.01}] * 10)
