@@ -1,4 +1,8 @@
-"""python -m pepo_rlhf.train --config FILE [--section.key value ...]: one training run."""
+"""python -m pepo_rlhf.train --config FILE [--section.key value ...]: one training run.
+
+Exit codes: 0 trained to the end; 1 an error; 2 a mistake in flags, data or run folder; 143 stopped by SIGTERM, with a
+checkpoint if there was anything to save.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,11 @@ import yaml
 
 from pepo_rlhf import runtime
 from pepo_rlhf.config import Config, parse_arguments, to_arguments
+from pepo_rlhf.runtime import checkpoints
+from pepo_rlhf.runtime.checkpoint_ownership import require_own
 from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
+
+_SIGTERM_EXIT = 128 + signal.SIGTERM
 
 
 def main() -> None:
@@ -22,6 +30,7 @@ def main() -> None:
     os.environ[TRUST_REMOTE_CODE] = "1" if args.run.trust_remote_code else "0"
     try:
         check_inputs(args)
+        args.ckpt.resume_from = checkpoint_to_resume(args)
         write_config(config, Path(args.run.dir))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -30,19 +39,26 @@ def main() -> None:
     import ray
 
     from pepo_rlhf.pipeline import launch, wiring
+    from pepo_rlhf.pipeline.failures import explain
+    from pepo_rlhf.pipeline.trainer import Stopped
     from pepo_rlhf.runtime import cluster
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: through the finally below
     wiring.apply()
     try:
         cluster.connect(args)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)  # Ray has set a handler of its own
     try:
         launch.run(args)
-    except launch.BlindnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Stopped:
+        print(f"stopped by SIGTERM; the same command goes on from the checkpoint in {args.ckpt.path}", flush=True)
+        raise SystemExit(_SIGTERM_EXIT) from None
+    except Exception as error:
+        if (explanation := explain(error)) is None:
+            raise
+        print(f"error: {explanation}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
     finally:
         ray.shutdown()
@@ -65,16 +81,40 @@ def check_inputs(args) -> None:
             print(f"warning: {name}: {finding.message}", file=sys.stderr)
 
 
-def write_config(config: Config, run_dir: Path) -> None:
-    """Writes the resolved settings to config.yaml of the run folder. They hold no secrets: those have no flag.
+def checkpoint_to_resume(args) -> str | None:
+    """The folder of the checkpoint that --ckpt.resume asks for; None for a run that begins.
 
     Raises:
-        ValueError: if the folder holds another run.
+        ValueError: if there is none and there must be, if the run folder holds a run that would be overwritten, or if
+            the checkpoint is not the run's own or belongs to other settings.
     """
-    if (run_dir / "metrics.jsonl").exists() and not config.ckpt.load_enable:
-        raise ValueError(f"--run.dir {run_dir} holds a run; choose another, or continue it with --ckpt.load_enable")
+    run_dir, resume = Path(args.run.dir), args.ckpt.resume
+    if resume == "never":
+        if (run_dir / "metrics.jsonl").exists():
+            raise ValueError(f"--run.dir {run_dir} holds a run; choose another, or continue it with --ckpt.resume auto")
+        return None
+    checkpoint = checkpoints.newest_complete(Path(args.ckpt.path))
+    if checkpoint is None:
+        if resume == "must":
+            raise ValueError(f"--ckpt.resume must finds no whole checkpoint in {args.ckpt.path}; auto begins anew")
+        if Path(args.ckpt.output_dir).exists():
+            raise ValueError(f"--run.dir {run_dir} holds a finished run without checkpoints; choose another")
+        return None
+    require_own(checkpoint, run_dir)
+    checkpoints.require_same_settings(checkpoint, args)
+    print(f"the run goes on from {checkpoint}", flush=True)
+    return str(checkpoint)
+
+
+def write_config(config: Config, run_dir: Path) -> None:
+    """Writes the resolved settings to config.yaml of the run folder. They hold no secrets: those have no flag."""
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False), encoding="utf-8")
+
+
+def _exit_on_sigterm(signum, frame) -> None:
+    """Before there is anything to save: the run ends through its finally blocks."""
+    raise SystemExit(_SIGTERM_EXIT)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 import pytest
 
-from pepo_rlhf.config import Config, parse_arguments, to_arguments
-from pepo_rlhf.train import check_inputs, write_config
+from pepo_rlhf.config import parse_arguments, to_arguments
+from pepo_rlhf.runtime import checkpoints
+from pepo_rlhf.train import check_inputs, checkpoint_to_resume, write_config
 
 REQUIRED = ["--actor.model_name_or_path", "model", "--data.prompt_dataset", "data"]
 
@@ -14,13 +15,41 @@ def test_config_yaml_resolves_to_the_same_settings(tmp_path):
     assert parse_arguments(["--config", str(tmp_path / "config.yaml")]) == config
 
 
-def test_a_folder_that_holds_a_run_is_not_written_into(tmp_path):
+def resume(run_dir, mode):
+    """What the command finds to resume from, in a run folder."""
+    return checkpoint_to_resume(
+        to_arguments(parse_arguments([*REQUIRED, "--run.dir", str(run_dir), "--ckpt.resume", mode]))
+    )
+
+
+def write_checkpoint(run_dir):
+    checkpoint = run_dir / "checkpoints" / "global_step2"
+    checkpoints.begin(checkpoint)
+    checkpoints.commit(checkpoint, {}, to_arguments(parse_arguments([*REQUIRED])))
+    return str(checkpoint)
+
+
+def test_a_new_run_begins_and_one_that_must_resume_stops(tmp_path):
+    assert resume(tmp_path, "auto") is None
+    assert resume(tmp_path, "never") is None
+    with pytest.raises(ValueError, match="^--ckpt.resume must finds no whole checkpoint in .*checkpoints"):
+        resume(tmp_path, "must")
+
+
+def test_a_run_with_a_checkpoint_goes_on_unless_it_is_told_not_to(tmp_path):
     (tmp_path / "metrics.jsonl").touch()
+    checkpoint = write_checkpoint(tmp_path)
+    assert resume(tmp_path, "auto") == resume(tmp_path, "must") == checkpoint
     with pytest.raises(ValueError, match="--run.dir .* holds a run; choose another"):
-        write_config(Config(), tmp_path)
-    resumed = Config()
-    resumed.ckpt.load_enable = True
-    write_config(resumed, tmp_path)
+        resume(tmp_path, "never")
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew_and_a_finished_one_does_not(tmp_path):
+    (tmp_path / "metrics.jsonl").touch()
+    assert resume(tmp_path, "auto") is None
+    (tmp_path / "model").mkdir()
+    with pytest.raises(ValueError, match="holds a finished run without checkpoints; choose another"):
+        resume(tmp_path, "auto")
 
 
 def test_secrets_of_the_environment_are_not_written(tmp_path, monkeypatch):

@@ -167,7 +167,7 @@ def _check_shared_memory(group: Resource, needed: int) -> Iterator[Finding]:
     memory = container.get("resources", {}).get("limits", {}).get("memory", "0")
     for mount in container.get("volumeMounts", []):
         if mount["mountPath"] == "/dev/shm":
-            mounted: Resource = next((volume for volume in volumes if volume["name"] == mount["name"]), {})
+            mounted: dict = next((volume for volume in volumes if volume["name"] == mount["name"]), {})
             memory = mounted.get("emptyDir", {}).get("sizeLimit", memory)
     if quantity(memory) < needed:
         yield error(f"{group['groupName']}: /dev/shm of {memory}, {needed / 2**30:.2f} GiB needed: raise its sizeLimit")

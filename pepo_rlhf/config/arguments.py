@@ -23,6 +23,7 @@ DERIVED: dict[str, Callable[[Config], Any]] = {
     # Absolute: Ray workers may have another working directory.
     "run.dir": lambda c: str(Path(c.run.dir).absolute()),
     "ckpt.path": lambda c: str(Path(c.run.dir, "checkpoints").absolute()),
+    "ckpt.resume_from": lambda c: None,  # the folder of the checkpoint, which the command looks for
     "ckpt.output_dir": lambda c: str(Path(c.run.dir, "model").absolute()),
     "logger.tensorboard_dir": lambda c: str(Path(c.run.dir, "tensorboard").absolute()),
     "logger.wandb.run_name": lambda c: c.logger.wandb.run_name or Path(c.run.dir).resolve().name,

@@ -13,10 +13,11 @@ from typing import Literal
 class Pepo:
     """PEPO: how a response's advantage is spread over its tokens"""
 
-    method: Literal["pepo", "perception", "entropy", "additive", "high_entropy", "uniform"] = "pepo"
-    """Token weighting. uniform is plain GRPO or DAPO; the others are PEPO and its ablations."""
+    method: Literal["pepo", "perception", "entropy", "additive", "high_entropy", "vgpo", "uniform"] = "pepo"
+    """Token weighting. uniform is plain GRPO or DAPO; vgpo a neighbour; the others are PEPO and its ablations."""
     alpha: float = 0.05
-    """Strength of the gate 1 + alpha * tanh(...) that entropy puts on visual similarity (pepo)."""
+    """Strength of the gate 1 + alpha * tanh(...) that entropy puts on visual similarity (pepo), or of the lift of late
+    visual tokens (vgpo)."""
     temperature: float = 1.0
     """Temperature of the softmax over a response's tokens; lower separates them more. The released scripts use 1.8."""
     schedule: Literal["linear", "constant"] = "linear"
@@ -26,7 +27,10 @@ class Pepo:
     similarity: Literal["cosine", "dot", "l2", "l1"] = "cosine"
     """Similarity of hidden states. Scales differ, so a temperature does not carry over from one to another."""
     top_fraction: float = 0.2
-    """Share of a batch's tokens, by entropy, that high_entropy trains on."""
+    """Share of a batch's tokens, by entropy, that high_entropy trains on; of a response's late ones that vgpo lifts."""
+    num_layers: int | None = None
+    """Hidden states that similarity averages over: the first so many, the embeddings' output being one; a negative
+    number counts from the last; None takes all."""
     blindness_check: bool = True
     """Before the first step, stop if log-probs do not depend on the image, or differ between policy and engine."""
 

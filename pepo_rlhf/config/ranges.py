@@ -40,6 +40,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "train.max_epochs",
             "train.async_queue_size",
             "eval.n_samples_per_prompt",
+            "ckpt.max_num",
             "logger.logging_steps",
         ),
     ),
@@ -49,6 +50,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         (
             "pepo.temperature",
             "reward.timeout_seconds",
+            "run.stall_timeout",
             "actor.adam.lr",
             "actor.muon.lr",
             "actor.eps_clip",
@@ -75,6 +77,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "actor.max_norm",
             "reward.overlong_buffer_len",
             "logger.tokens_every",
+            "vllm.max_restarts",
         ),
     ),
     ("from 0 to 2", lambda value: 0 <= value <= 2, ("eval.temperature",)),
@@ -86,6 +89,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     ("at least 0 and below 1", lambda value: 0 <= value < 1, ("actor.adam.betas", "actor.muon.momentum")),
     ("at most 1", lambda value: value <= 1, ("reward.stop_properly_penalty_coef",)),
     ("greater than 1", lambda value: value > 1, ("actor.dual_clip",)),
+    ("other than 0", lambda value: value != 0, ("pepo.num_layers",)),
     ("-1 (never) or at least 1", lambda value: value == -1 or value >= 1, ("eval.steps", "ckpt.save_steps")),
 )
 

@@ -17,6 +17,8 @@ class Run:
     """Folder of the run: checkpoints, model, TensorBoard logs and token records lie below it."""
     trust_remote_code: bool = False
     """Run Python code that comes with a model or tokenizer."""
+    stall_timeout: float = 1800.0
+    """Seconds that a phase (loading, generation, update, ...) may take; then the run names it and ends."""
 
 
 @dataclass(kw_only=True)
@@ -83,6 +85,8 @@ class Vllm:
     """Give the memory back during updates; needs train.colocate_all."""
     sync_backend: str = "nccl"
     """Transport of new weights to the engines."""
+    max_restarts: int = 3
+    """Times that each engine is started again after its death, before the run ends."""
     packed_weight_transfer: bool = False
     """Send new weights in large buffers by vLLM's own transfer engine instead of one by one; needs CUDA and GPUs of the
     engines' own."""
@@ -141,14 +145,14 @@ class Checkpoint:
 
     save_steps: int = -1
     """Save every so many steps; -1 never does."""
-    load_enable: bool = False
-    """Resume from the last checkpoint, if there is one."""
+    resume: Literal["auto", "never", "must"] = "auto"
+    """Go on from the newest whole checkpoint: auto if there is one, must or stop, never (needs a new run.dir)."""
     save_hf: bool = False
     """Save in Hugging Face format too."""
     disable_ds: bool = False
     """Save without DeepSpeed's states: smaller, and nothing to resume from."""
     max_num: int = 3
-    """Checkpoints to keep at most."""
+    """Newest checkpoints to keep; the best one counts apart."""
     max_mem: float = float("inf")
     """Gigabytes of checkpoints to keep at most."""
     best_metric_key: str = ""

@@ -73,6 +73,7 @@ DROPPED: dict[str, tuple[Any, str]] = {
     "data.prompt_probs": (None, _ROWS),
     "data.apply_chat_template": (True, "the model's chat template is always applied"),
     "data.disable_fast_tokenizer": (False, "the processor brings its tokenizer"),
+    "ckpt.load_enable": (False, "--ckpt.resume auto, never or must replaces it"),
     "ckpt.path": (None, _RUN_DIR),
     "ckpt.output_dir": (None, _RUN_DIR),
     "logger.tensorboard_dir": (None, _RUN_DIR),

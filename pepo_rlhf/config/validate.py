@@ -176,6 +176,16 @@ def adapters_are_saved_without_pickle(config: Config) -> str | None:
     )
 
 
+def checkpoints_hold_every_prompt(config: Config) -> str | None:
+    generated, batch_size = config.rollout.vllm_generate_batch_size, config.rollout.batch_size
+    if generated is None or generated <= batch_size or config.ckpt.save_steps == -1:
+        return None
+    return (
+        f"--rollout.vllm_generate_batch_size {generated} generates ahead of --rollout.batch_size {batch_size}, and a "
+        "resumed run would leave those prompts out: leave it out, or --ckpt.save_steps"
+    )
+
+
 def trackio_is_installed(config: Config) -> str | None:
     if config.logger.trackio.enable and importlib.util.find_spec("trackio") is None:
         return "--logger.trackio.enable needs a package that is not installed: pip install trackio"
@@ -204,6 +214,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     token_weights_keep_off_the_kl,
     corrections_combine,
     generation_fills_a_batch,
+    checkpoints_hold_every_prompt,
     placement.ranks_are_whole,
     placement.updates_are_whole,
     placement.train_micro_batches_are_whole,

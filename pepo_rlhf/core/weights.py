@@ -9,7 +9,7 @@ import torch
 # similarity, entropy [B, T] float32 (0 at invalid tokens), mask [B, T] bool, settings -> weights [B, T], 0 at invalid
 TokenWeighting = Callable[..., torch.Tensor]
 TOKEN_WEIGHTINGS: dict[str, TokenWeighting] = {}
-UNSCHEDULED = {"high_entropy"}  # methods that hold from the first step on, whatever the training progress
+UNSCHEDULED = {"high_entropy", "vgpo"}  # methods that hold from the first step on, whatever the training progress
 _EPSILON = 1e-6  # floor of the min-max range, as in the authors' code
 
 
@@ -28,10 +28,11 @@ def token_weights(
         similarity: [B, T] visual similarity of each token.
         entropy: [B, T] entropy in nats of the distribution that each token was drawn from.
         mask: [B, T] bool, True at valid response tokens.
-        alpha: strength of the gate (pepo).
+        alpha: strength of the gate (pepo), or of the compensation (vgpo).
         temperature: of the softmax over a response's tokens (pepo, perception, entropy, additive).
         method: a name in TOKEN_WEIGHTINGS.
-        top_fraction: share of the batch's valid tokens that high_entropy keeps.
+        top_fraction: share of the batch's valid tokens that high_entropy keeps, or of a response's late tokens that
+            vgpo compensates.
 
     Returns:
         [B, T] float32, 0 at invalid tokens. The mean over a row's valid tokens is 1, except for high_entropy, a
@@ -107,6 +108,26 @@ def _high_entropy(similarity, entropy, mask, *, top_fraction, **_):
     lower, upper = int(position), min(int(position) + 1, len(values) - 1)
     threshold = torch.lerp(values[lower], values[upper], position - lower)
     return ((entropy >= threshold) & mask).float()
+
+
+@register("vgpo")
+def _vgpo(similarity, entropy, mask, *, alpha, top_fraction, **_):
+    """Visual focus with compensation of late tokens: the reweighting inside a response of VGPO (arXiv 2604.09349).
+
+    w_t = 1 + s_t - mean s, where s is the min-max of f_t (1 + alpha t / T) for the top_fraction of tokens with the
+    largest f in the second half of a response, and of f_t elsewhere; f is the min-max of VS. VGPO's similarity is that
+    of the last hidden state alone. Its second factor, on whole responses, is no token weight and is left out.
+    """
+    focus = _min_max(similarity, mask)
+    counts = mask.sum(dim=-1, keepdim=True)
+    position = mask.cumsum(dim=-1) - 1
+    late = mask & (position >= counts // 2)
+    num_lifted = ((counts - counts // 2) * top_fraction).long().clamp(min=1)
+    ranked = focus.masked_fill(~late, -torch.inf).sort(dim=-1, descending=True).values
+    lifted = late & (focus >= ranked.gather(-1, num_lifted - 1))
+    compensation = alpha * position / (counts - 1).clamp(min=1)
+    score = _min_max(torch.where(lifted, focus * (1.0 + compensation), focus), mask)
+    return (1.0 + score - score.sum(dim=-1, keepdim=True) / counts.clamp(min=1)).masked_fill(~mask, 0.0)
 
 
 @register("uniform")

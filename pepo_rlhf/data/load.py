@@ -115,17 +115,18 @@ def _first_of(reasons: list[str]) -> str:
 def _check(
     row: Row, max_images: int | None, reserved_tokens: Collection[str], fetch_urls: bool, image_root: str
 ) -> Row:
-    _check_texts(row, reserved_tokens)
+    check_texts(row, reserved_tokens)
     if max_images is not None and len(row.images) > max_images:
         raise ValueError(
             f"{row.source}: {len(row.images)} images, where --data.max_images_per_prompt allows {max_images}; raise it "
             "or drop the row"
         )
-    images = tuple(_load_image(image, row, fetch_urls, image_root) for image in row.images)
-    return _place_images(replace(row, images=images))
+    images = tuple(load_image(image, row, fetch_urls, image_root) for image in row.images)
+    return place_images(replace(row, images=images))
 
 
-def _check_texts(row: Row, reserved_tokens: Collection[str]) -> None:
+def check_texts(row: Row, reserved_tokens: Collection[str]) -> None:
+    """Raises ValueError for a prompt or label that is missing or cannot be encoded."""
     if not row.prompt.replace(IMAGE_PLACEHOLDER, "").strip():
         raise ValueError(f"{row.source}: the prompt is empty; write the problem's text or drop the row")
     if not row.label.strip():
@@ -145,7 +146,7 @@ def _check_texts(row: Row, reserved_tokens: Collection[str]) -> None:
             )
 
 
-def _load_image(image: str | bytes, row: Row, fetch_urls: bool, image_root: str) -> str | bytes:
+def load_image(image: str | bytes, row: Row, fetch_urls: bool, image_root: str) -> str | bytes:
     """Path or bytes of an image that decodes; bytes for a URL."""
     url = image if isinstance(image, str) and is_url(image) else None
     if url and not fetch_urls:
@@ -155,7 +156,7 @@ def _load_image(image: str | bytes, row: Row, fetch_urls: bool, image_root: str)
     try:
         image = fetch_image(url) if url else image
         if isinstance(image, str):
-            _require_file_inside(image, image_root)
+            require_file_inside(image, image_root)
         size = decode_image(image).size
     except ValueError as error:
         problem = f"{shown(url)}: {error}; mend the URL" if url else f"{error}; mend the image or its path"
@@ -169,7 +170,7 @@ def _load_image(image: str | bytes, row: Row, fetch_urls: bool, image_root: str)
     return image
 
 
-def _require_file_inside(image: str, root: str) -> None:
+def require_file_inside(image: str, root: str) -> None:
     """A data set that comes from elsewhere must not name files of this machine: what it shows goes into responses."""
     # Not Path.resolve, which raises RuntimeError for links in a circle.
     target = os.path.realpath(image)
@@ -184,7 +185,8 @@ def _require_file_inside(image: str, root: str) -> None:
         raise ValueError(f"image file {shown(image)} is a folder or a device, not a file")
 
 
-def _place_images(row: Row) -> Row:
+def place_images(row: Row) -> Row:
+    """The row with a placeholder for each image; raises ValueError where it has others."""
     placeholders = row.prompt.count(IMAGE_PLACEHOLDER)
     if placeholders == 0 and row.images:
         return replace(row, prompt=f"{IMAGE_PLACEHOLDER * len(row.images)}\n{row.prompt}")

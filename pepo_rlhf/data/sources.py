@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pepo_rlhf.data.geometry3k import read_problem_folders
 from pepo_rlhf.data.records import row_from_record
@@ -19,21 +19,36 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _BATCH_ROWS = 64
 
 
-def read_source(name: str, split: str) -> Iterator[RowReader]:
+class Record(NamedTuple):
+    """A record of a data set as it stands there, before a task makes rows of it. As `row_from_record` takes it."""
+
+    fields: Mapping[str, Any]
+    folder: Path
+    source: str
+    datasource: str
+
+
+def read_source(
+    name: str, split: str, convert: Callable[..., Any] = row_from_record, subset: str | None = None
+) -> Iterator[Callable[[], Any]]:
     """Rows of one source, each as a function that reads it, so that a bad row does not end the ones after it.
 
-    A file is a .jsonl or .parquet file, which holds one split. A folder holds problems.jsonl, <split>.jsonl, parquet
-    files as the hub lays them out, what `save_to_disk` of Hugging Face datasets wrote, or InterGPS problem folders.
+    A file is a .jsonl, .json or .parquet file, which holds one split. A folder holds problems.jsonl, <split>.jsonl,
+    parquet files as the hub lays them out, what `save_to_disk` of Hugging Face datasets wrote, or InterGPS folders.
     Anything else that looks like owner/name is the id of a data set on the hub. Raises ValueError naming what was
     looked for; a row's function raises ValueError naming the row.
+
+    convert: makes what is returned of a record's columns, folder, source and datasource; `Record` keeps all four.
+        Columns of classes hold their names. InterGPS problem folders are rows whatever it is.
+    subset: configuration of a hub data set
     """
     path = Path(name).absolute()
     if path.is_file():
-        return _read_file(path, f"{path.parent.name}/{path.stem}")
+        return _read_file(path, f"{path.parent.name}/{path.stem}", convert)
     if path.is_dir():
-        return _read_folder(path, split)
+        return _read_folder(path, split, convert)
     if _HUB_ID.fullmatch(name):
-        return _read_hub(name, split)
+        return _read_hub(name, split, convert, subset)
     raise ValueError(f"{name}: no such file or folder, and not the owner/name of a data set on the hub")
 
 
@@ -47,16 +62,16 @@ def image_folder(name: str) -> Path:
     return Path(HF_HOME)
 
 
-def _read_folder(folder: Path, split: str) -> Iterator[RowReader]:
+def _read_folder(folder: Path, split: str, convert: Callable[..., Any]) -> Iterator[Callable[[], Any]]:
     patterns = ["problems.jsonl", f"{split}.jsonl", f"data/{split}.jsonl"]
     patterns += [f"{split}.parquet", f"{split}-*.parquet", f"data/{split}.parquet", f"data/{split}-*.parquet"]
     patterns += [f"{split}/*.parquet"]
     for pattern in patterns:
         if files := sorted(folder.glob(pattern)):
-            return chain.from_iterable(_read_file(file, folder.name) for file in files)
+            return chain.from_iterable(_read_file(file, folder.name, convert) for file in files)
     saved = ["dataset_dict.json", "state.json"]
     if any((folder / file).is_file() for file in saved):
-        return _read_saved(folder, split)
+        return _read_saved(folder, split, convert)
     for problems in (folder / split, folder):
         if any(problems.glob("*/data.json")):
             return read_problem_folders(problems, folder.name)
@@ -64,29 +79,47 @@ def _read_folder(folder: Path, split: str) -> Iterator[RowReader]:
     raise ValueError(f"{folder}: no data of the split {split!r}; looked for {', '.join(layouts)}")
 
 
-def _read_file(file: Path, datasource: str) -> Iterator[RowReader]:
-    readers = {".jsonl": _read_jsonl, ".parquet": _read_parquet}
+def _read_file(file: Path, datasource: str, convert: Callable[..., Any]) -> Iterator[Callable[[], Any]]:
+    readers = {".jsonl": _read_jsonl, ".json": _read_json, ".parquet": _read_parquet}
     if file.suffix not in readers:
         raise ValueError(f"{file}: not a data file; convert it to {' or '.join(readers)}")
-    return readers[file.suffix](file, datasource)
+    return readers[file.suffix](file, datasource, convert)
 
 
-def _read_jsonl(file: Path, datasource: str) -> Iterator[RowReader]:
+def _read_json(file: Path, datasource: str, convert: Callable[..., Any]) -> Iterator[Callable[[], Any]]:
+    """One array of objects, or an object a line."""
+    text = file.read_bytes()
+    if not text.lstrip().startswith(b"["):
+        yield from _read_jsonl(file, datasource, convert)
+        return
+    try:
+        records = json.loads(text, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: not valid JSON ({error}); write one array, or one object a line") from error
+    for number, record in enumerate(records, 1):
+        yield partial(_convert_object, record, convert, file.parent, f"{file}:row {number}", datasource)
+
+
+def _read_jsonl(file: Path, datasource: str, convert: Callable[..., Any]) -> Iterator[Callable[[], Any]]:
     """Rows are counted by line; blank lines are no rows."""
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
-                yield partial(_row_from_line, line, file.parent, f"{file}:row {number}", datasource)
+                yield partial(_convert_line, line, convert, file.parent, f"{file}:row {number}", datasource)
 
 
-def _row_from_line(line: bytes, folder: Path, source: str, datasource: str) -> Row:
+def _convert_line(line: bytes, convert: Callable[..., Any], folder: Path, source: str, datasource: str) -> Any:
     try:
         record = json.loads(line, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{source}: not valid JSON ({error}); one object a line") from error
+    return _convert_object(record, convert, folder, source, datasource)
+
+
+def _convert_object(record: Any, convert: Callable[..., Any], folder: Path, source: str, datasource: str) -> Any:
     if not isinstance(record, dict):
         raise ValueError(f"{source}: not a JSON object; one object a line")
-    return row_from_record(record, folder, source, datasource)
+    return convert(record, folder, source, datasource)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -99,29 +132,32 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _read_parquet(file: Path, datasource: str) -> Iterator[RowReader]:
+def _read_parquet(file: Path, datasource: str, convert: Callable[..., Any]) -> Iterator[Callable[[], Any]]:
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
     try:
-        batches = ParquetFile(file).iter_batches(batch_size=_BATCH_ROWS)
-        yield from _read_batches(batches, file.parent, str(file), datasource)
+        parquet = ParquetFile(file)
+        classes = _class_names(parquet.schema_arrow)
+        batches = parquet.iter_batches(batch_size=_BATCH_ROWS)
+        yield from _read_batches(batches, classes, convert, file.parent, str(file), datasource)
     except (OSError, ArrowException) as error:
         raise ValueError(f"{file}: not a readable parquet file ({error}); write or download it again") from error
 
 
-def _read_hub(name: str, split: str) -> Iterator[RowReader]:
+def _read_hub(name: str, split: str, convert: Callable[..., Any], subset: str | None) -> Iterator[Callable[[], Any]]:
     import datasets
 
     try:
-        dataset = datasets.load_dataset(name, split=split)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        dataset = datasets.load_dataset(name, subset, split=split)
+    # RuntimeError: data sets that are a script, which `datasets` no longer runs.
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{name}: neither a path on disk nor a data set to load from the hub: {reason}") from error
-    return _read_dataset(dataset, Path(name).absolute(), f"{name}[{split}]", name)
+    return _read_dataset(dataset, convert, Path(name).absolute(), f"{name}[{split}]", name)
 
 
-def _read_saved(folder: Path, split: str) -> Iterator[RowReader]:
+def _read_saved(folder: Path, split: str, convert: Callable[..., Any]) -> Iterator[Callable[[], Any]]:
     import datasets
 
     try:
@@ -133,14 +169,32 @@ def _read_saved(folder: Path, split: str) -> Iterator[RowReader]:
         if split not in dataset:
             raise ValueError(f"{folder}: no split {split!r}; choose one of {', '.join(dataset)}")
         dataset, source = dataset[split], f"{folder}[{split}]"
-    return _read_dataset(dataset, folder, source, folder.name)
+    return _read_dataset(dataset, convert, folder, source, folder.name)
 
 
-def _read_dataset(dataset, folder: Path, source: str, datasource: str) -> Iterator[RowReader]:
+def _read_dataset(
+    dataset, convert: Callable[..., Any], folder: Path, source: str, datasource: str
+) -> Iterator[Callable[[], Any]]:
     # The arrow format leaves images encoded.
-    return _read_batches(dataset.with_format("arrow").iter(batch_size=_BATCH_ROWS), folder, source, datasource)
+    batches = dataset.with_format("arrow").iter(batch_size=_BATCH_ROWS)
+    return _read_batches(batches, _class_names(dataset.features.arrow_schema), convert, folder, source, datasource)
 
 
-def _read_batches(batches, folder: Path, source: str, datasource: str) -> Iterator[RowReader]:
+def _class_names(schema) -> dict[str, list[str]]:
+    """Names of the classes, by column, that Hugging Face's metadata of an arrow schema gives their numbers."""
+    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    return {
+        column: feature["names"]
+        for column, feature in features.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+    }
+
+
+def _read_batches(
+    batches, classes: dict[str, list[str]], convert: Callable[..., Any], folder: Path, source: str, datasource: str
+) -> Iterator[Callable[[], Any]]:
     for number, record in enumerate((record for batch in batches for record in batch.to_pylist()), 1):
-        yield partial(row_from_record, record, folder, f"{source}:row {number}", datasource)
+        for column, names in classes.items():
+            if record[column] is not None:
+                record[column] = names[record[column]]
+        yield partial(convert, record, folder, f"{source}:row {number}", datasource)

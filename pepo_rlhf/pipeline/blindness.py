@@ -24,6 +24,10 @@ _MAX_TOKENS = 64  # of a response
 _NOISE_FACTOR = 3  # a change counts if it is more than so many times what a repetition changes
 
 
+class BlindnessError(ValueError):
+    """Policy or engine does not see the images, or they do not see the same."""
+
+
 class Limits(NamedTuple):
     """In nats a token; how they were chosen stands in docs/blindness.md."""
 

@@ -6,8 +6,10 @@ import numpy as np
 from openrlhf.trainer import ppo_trainer
 from openrlhf.trainer.ppo_utils.experience import Experience
 
+from pepo_rlhf.pipeline.bootstrap import bootstrap_interval
+from pepo_rlhf.rewards.reward import BUILT_IN
+
 _upstream_metrics = ppo_trainer.compute_eval_metrics
-_RESAMPLES = 2000
 
 
 def compute_eval_metrics(
@@ -16,26 +18,19 @@ def compute_eval_metrics(
     """Upstream's metrics, which name the best checkpoint, and the means of reward and built-in components.
 
     Returns:
-        eval_reward, eval_format, eval_accuracy, and for accuracy a 95% interval, eval_accuracy_low and
-        eval_accuracy_high, by bootstrap over prompts: samples of one prompt are not independent.
+        eval_reward, eval_format, eval_accuracy (or another verifier's), and for the verifier a 95% interval,
+        eval_accuracy_low and eval_accuracy_high, by bootstrap over prompts: samples of one prompt are not independent.
     """
     metrics = dict(_upstream_metrics(eval_dataloader, samples_list, n_samples_per_prompt))
     if not samples_list:
         return metrics
     metrics["eval_num_prompts"] = len(samples_list) // n_samples_per_prompt
-    for name in ("reward", "format", "accuracy"):
+    for name in ("reward", *BUILT_IN):
         if name not in samples_list[0].info:
             continue
         values = np.array([float(sample.info[name]) for sample in samples_list]).reshape(-1, n_samples_per_prompt)
         metrics[f"eval_{name}"] = float(values.mean())
-        if name == "accuracy":
+        if name not in ("reward", "format"):
             low, high = bootstrap_interval(values.mean(axis=1))
-            metrics |= {"eval_accuracy_low": low, "eval_accuracy_high": high}
+            metrics |= {f"eval_{name}_low": low, f"eval_{name}_high": high}
     return metrics
-
-
-def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
-    """95% percentile interval of the mean of independent `values`, from 2000 resamples with a fixed seed."""
-    chosen = np.random.default_rng(0).integers(len(values), size=(_RESAMPLES, len(values)))
-    low, high = np.percentile(values[chosen].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)

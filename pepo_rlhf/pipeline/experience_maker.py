@@ -112,8 +112,8 @@ class PepoExperienceMaker(RemoteExperienceMaker):
 def flat_responses(experiences: list[Experience], num_samples: int) -> torch.Tensor:
     """[B] bool in the batch's order: whether the rewards of a response's group are all equal."""
     index = torch.tensor(list(itertools.chain.from_iterable(experience.index for experience in experiences)))
-    rewards = torch.empty(len(index))
-    rewards[index] = torch.cat([experience.rewards for experience in experiences]).float()
+    rewards = torch.empty(len(index), dtype=torch.float64)
+    rewards[index] = torch.cat([experience.rewards for experience in experiences]).double()
     groups = rewards.view(-1, num_samples)
     return (groups == groups[:, :1]).all(dim=-1).repeat_interleave(num_samples)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
 
 import ray
@@ -12,17 +14,15 @@ from ray.util.placement_group import PlacementGroup, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from rich.console import Console
 
+from pepo_rlhf.pipeline.blindness import BlindnessError
 from pepo_rlhf.pipeline.progress import show_progress
 from pepo_rlhf.runtime import cpu
+from pepo_rlhf.runtime.watchdog import Watchdog
 from pepo_rlhf.workers.policy import PolicyActor
 from pepo_rlhf.workers.reference import ReferenceActor
 from pepo_rlhf.workers.rollout import RolloutActor
 
 _SHARED_GPU = 0.2  # share of a GPU that each of up to five colocated actors reserves, as upstream
-
-
-class BlindnessError(ValueError):
-    """Policy or engine does not see the images, or they do not see the same."""
 
 
 def run(args) -> None:
@@ -33,7 +33,11 @@ def run(args) -> None:
 
     Raises:
         BlindnessError: if the blindness gate stops the run.
+        Stopped: after a checkpoint, if this process got a SIGTERM.
+        Stalled: if a phase takes longer than --run.stall_timeout.
     """
+    watchdog = Watchdog(args.run.stall_timeout)
+    watchdog.enter("placement of the actors")
     strategy = get_strategy(args)
     colocated = None
     if args.train.colocate_all or args.train.colocate_actor_ref:
@@ -57,27 +61,57 @@ def run(args) -> None:
         )
         max_steps = ray.get(trainer.get_max_steps.remote())
         model = args.actor.model_name_or_path
+        watchdog.enter("loading of the models")
         # The engines first: one that cannot start is reported before the models have loaded.
         loading = [engine.get_num_unfinished_requests.remote() for engine in engines]
         loading += policy.async_init_model_from_pretrained(strategy, model, max_steps, engines)
         if reference is not None:
             loading += reference.async_init_model_from_pretrained(strategy, model)
         ray.get(loading)
+        watchdog.enter("blindness gate")
         if fault := ray.get(trainer.check_sight.remote()):
             raise BlindnessError(fault)
-        training = trainer.fit.remote()
         # Upstream counts optimiser steps.
         responses = args.rollout.batch_size * args.rollout.n_samples_per_prompt * args.train.max_epochs
-        show_progress(
-            Path(args.run.dir, "metrics.jsonl"),
-            num_steps=max_steps * args.train.batch_size // responses,
-            finished=lambda: bool(ray.wait([training], timeout=1)[0]),
-            console=Console(),
-        )
-        ray.get(training)
+        _supervise(trainer, watchdog, Path(args.run.dir), max_steps * args.train.batch_size // responses)
+        watchdog.enter("saving of the model")
         ray.get(policy.async_save_model())
     finally:
+        watchdog.enter("end of the run")
         stop_engines(engines)
+        watchdog.close()
+
+
+def _supervise(trainer, watchdog: Watchdog, run_dir: Path, num_steps: int) -> None:
+    """Runs `fit`. The first SIGTERM asks the trainer to stop after its step, the next one ends the run at once."""
+    sigterm = threading.Event()
+
+    def on_sigterm(signum, frame) -> None:
+        if sigterm.is_set():
+            raise KeyboardInterrupt
+        sigterm.set()
+
+    signal.signal(signal.SIGTERM, on_sigterm)
+    fit = trainer.fit.remote()
+    asked, phase = None, trainer.current_phase.remote()
+    known_phase = ""
+
+    def finished() -> bool:
+        """Waits a second at most, and passes on what has happened in it."""
+        nonlocal asked, phase, known_phase
+        if ray.wait([fit], timeout=1)[0]:
+            return True
+        if ray.wait([phase], timeout=0)[0]:
+            if ray.get(phase) != known_phase:
+                watchdog.enter(known_phase := ray.get(phase))
+            phase = trainer.current_phase.remote()
+        if sigterm.is_set() and asked is None:
+            print("SIGTERM: the run ends after this step, with a checkpoint", flush=True)
+            asked = trainer.request_stop.remote()
+        return False
+
+    show_progress(run_dir / "metrics.jsonl", num_steps=num_steps, finished=finished, console=Console())
+    ray.get(fit)
 
 
 def start_engines(args, shared: PlacementGroup | None) -> list:
@@ -89,6 +123,7 @@ def start_engines(args, shared: PlacementGroup | None) -> list:
     for index in range(args.vllm.num_engines):
         bundles = get_bundle_indices(group, index, tensor_parallel) if tensor_parallel > 1 else None
         actor = RolloutActor.options(
+            max_restarts=args.vllm.max_restarts,
             num_cpus=num_gpus,
             num_gpus=num_gpus,
             scheduling_strategy=PlacementGroupSchedulingStrategy(

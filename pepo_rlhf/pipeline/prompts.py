@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
+
 import torch
 from openrlhf.utils.logging_utils import init_logger
-from torch.utils.data import Dataset, RandomSampler
+from torch.utils.data import Dataset
+from torchdata.stateful_dataloader.sampler import RandomSampler
 
 from pepo_rlhf.data.batches import prompts_per_episode
 from pepo_rlhf.data.load import LoadedRows, load_configured
@@ -28,6 +31,20 @@ class PromptDataset(Dataset):
             )
             for row in loaded.rows
         ]
+        texts = "\0".join(text for item in self.items for text in item[1:3])
+        self._identity = {"num_rows": len(self.items), "checksum": zlib.crc32(texts.encode())}
+
+    def state_dict(self) -> dict[str, int]:
+        """Goes into checkpoints with the data loader's position, which means nothing in other rows."""
+        return self._identity
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Raises ValueError unless the rows are those that the position was taken in."""
+        if state != self._identity:
+            raise ValueError(
+                f"--data.prompt_dataset: its {len(self)} rows are not the {state['num_rows']} rows of the run that "
+                "wrote the checkpoint; go on with those, or start another run with a new --run.dir"
+            )
 
     def __len__(self) -> int:
         return len(self.items)

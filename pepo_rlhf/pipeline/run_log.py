@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import numbers
 import time
 from collections.abc import Callable, Sequence
@@ -51,7 +52,28 @@ class RunLog:
         self.diagnose = diagnose
         self._findings: dict[str, str] = {}  # that held at the last step
         self._last_records: list[dict] = []
+        self.evaluated_steps: set[int] = set()
         self._last_step_times: list[float] = []
+
+    def roll_back(self, global_step: int) -> None:
+        """Takes what lies beyond `global_step`, which will be done again, out of the files of an interrupted run.
+
+        The lines are kept, in files beside them.
+        """
+        for name in ("metrics", "evaluations"):
+            path = self.run_dir / f"{name}.jsonl"
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+            kept = [line for line in lines if _step_of(line) <= global_step]
+            if name == "evaluations":
+                self.evaluated_steps = {int(_step_of(line)) for line in kept}
+            if len(kept) == len(lines):
+                continue
+            with (self.run_dir / f"{name}_rolled_back.jsonl").open("a", encoding="utf-8") as file:
+                file.writelines(line for line in lines if line not in kept)
+            rewritten = path.with_suffix(".partial")
+            rewritten.write_text("".join(kept), encoding="utf-8")
+            rewritten.replace(path)
+            print(f"{len(lines) - len(kept)} lines of {name}.jsonl lie beyond step {global_step} and are set aside")
 
     def write_step(self, global_step: int, status: dict) -> None:
         """One step. Upstream's other mean of a renamed number, taken over the update, is left out."""
@@ -70,6 +92,7 @@ class RunLog:
 
     def write_evaluation(self, global_step: int, metrics: dict[str, float]) -> None:
         """One evaluation."""
+        self.evaluated_steps.add(global_step)
         self._append("evaluations.jsonl", {"global_step": global_step, **metrics})
         if "eval_accuracy" in metrics:
             print(
@@ -105,6 +128,11 @@ class RunLog:
         elapsed = self._last_step_times[-1] - self._last_step_times[0]
         seconds = elapsed / (len(self._last_step_times) - 1) * (self.num_steps - step)
         return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s left"
+
+
+def _step_of(line: str) -> float:
+    """The step of a record; infinity for a line that a kill cut short."""
+    return json.loads(line)["global_step"] if line.endswith("}\n") else math.inf
 
 
 def no_progress_bar(*args, **kwargs) -> tqdm:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import ray
 import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
 from openrlhf.utils.logging_utils import init_logger
 from vllm import SamplingParams
 
+from pepo_rlhf.pipeline.engine_recovery import EngineRecovery
 from pepo_rlhf.pipeline.grader_errors import GraderErrors, make_neutral
 from pepo_rlhf.workers.image_tensors import share_image_tensors
 from pepo_rlhf.workers.policy import vision_token_ids
@@ -30,6 +30,7 @@ class PepoSamplesGenerator(SamplesGenerator):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.num_prompts_drawn = 0  # of the training data, over all episodes
+        self.engine_recovery = EngineRecovery(self.vllm_engines)
 
     def _generate_vllm(
         self, dataloader_iter, num_prompts: int, dynamic_filtering: bool, **generate_kwargs
@@ -82,34 +83,41 @@ class PepoSamplesGenerator(SamplesGenerator):
             experience.info["flat_groups_dropped"] = torch.tensor([float(num_dropped - len(fill))])
             experience.info["flat_groups_kept"] = torch.tensor([float(len(fill))])
             experience.info["rows_skipped"] = torch.tensor([float(self.prompts_dataloader.dataset.num_skipped)])
+            experience.info["engine_restarts"] = torch.tensor([float(self.engine_recovery.num_restarts)])
         return batch
 
     def _sample_groups(self, prompts, labels, images, first: int, **generate_kwargs) -> list[list[Experience]]:
-        refs = [
-            self.vllm_engines[index % len(self.vllm_engines)].generate_responses.remote(
-                prompt=prompt,
-                label=label,
-                images=image,
+        def ask(index: int):
+            return self.vllm_engines[index % len(self.vllm_engines)].generate_responses.remote(
+                prompt=prompts[index],
+                label=labels[index],
+                images=images[index],
                 sampling_params=self._sampling_params(first + index, **generate_kwargs),
                 max_length=generate_kwargs["max_len"],
                 num_samples=generate_kwargs.get("n_samples_per_prompt", self.args.rollout.n_samples_per_prompt),
             )
-            for index, (prompt, label, image) in enumerate(zip(prompts, labels, images, strict=True))
-        ]
-        responses = ray.get(refs)
+
+        responses = self.engine_recovery.collect(ask, len(prompts))
         for group in responses:
             share_image_tensors(group)
         self._grader_errors.count(itertools.chain.from_iterable(responses))
-        groups = [
-            [self._process_response_into_experience(response, **generate_kwargs) for response in group]
-            for group in responses
-        ]
+        groups = [[self._to_experience(response, **generate_kwargs) for response in group] for group in responses]
         num_prompts = len(self.prompts_dataloader) * self.args.train.num_episodes
         for position, group in enumerate(groups, start=first):
             make_neutral(group)
             for experience in group:
                 experience.info["progress"] = torch.tensor([position / num_prompts])
         return groups
+
+    def _to_experience(self, response: dict, **generate_kwargs) -> Experience:
+        """Upstream's, with the reward in float64, the type that group statistics are then computed in.
+
+        In float32 two overlaps (IoU) that differ in their last bit may differ by 1e-7, which group_norm, dividing by
+        (std + 1e-9), would turn into advantages of 1 and -1.
+        """
+        experience = self._process_response_into_experience(response, **generate_kwargs)
+        experience.rewards = torch.tensor([response["reward"]], dtype=torch.float64)
+        return experience
 
     def _sampling_params(self, position: int, **generate_kwargs) -> SamplingParams:
         entropy = np.random.SeedSequence([self.args.train.seed, position]).generate_state(1, dtype=np.uint64)[0]

@@ -20,6 +20,10 @@ class AsyncGenerator(upstream.GenerateSamplesActor.__ray_metadata__.modified_cla
         """For the blindness gate."""
         return blindness.choose_prompts(self.prompts_dataloader.dataset)
 
+    def set_policy(self, policy) -> None:
+        """Whose weights an engine takes that is restarted while it generates."""
+        self.samples_generator.engine_recovery.policy = policy
+
     def fit(self, episode: int, total_consumed_prompts: int) -> None:
         """On resume, tells the samples generator how far into the run it is: seeds and progress depend on it."""
         self.samples_generator.num_prompts_drawn = total_consumed_prompts
@@ -43,9 +47,18 @@ class AsyncTraining(RunLogMixin, upstream.TrainingActor.__ray_metadata__.modifie
 class PepoTrainerAsync(upstream.PPOTrainerAsync.__ray_metadata__.modified_class):
     """Starts and joins the two."""
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, pretrain, strategy, actor_model_group, *args, **kwargs) -> None:
         wiring.apply()
-        super().__init__(*args, **kwargs)
+        super().__init__(pretrain, strategy, actor_model_group, *args, **kwargs)
+        ray.get(self.generator_actor.set_policy.remote(actor_model_group))
+
+    def request_stop(self) -> None:
+        """Lets the run end after the step that it is in, with a checkpoint. Called while `fit` runs."""
+        ray.get(self.trainer_actor.request_stop.remote())
+
+    def current_phase(self) -> str:
+        """What the training process is doing; in generation it waits for the other one."""
+        return ray.get(self.trainer_actor.current_phase.remote())
 
     def check_sight(self) -> str | None:
         """The blindness gate, on prompts of the one and by the workers of the other."""
@@ -54,5 +67,5 @@ class PepoTrainerAsync(upstream.PPOTrainerAsync.__ray_metadata__.modified_class)
 
 
 GenerateActor = ray.remote(AsyncGenerator)
-TrainingActor = ray.remote(AsyncTraining)
-AsyncTrainerActor = ray.remote(PepoTrainerAsync)
+TrainingActor = ray.remote(AsyncTraining).options(max_concurrency=2)  # fit, and what is called beside it
+AsyncTrainerActor = ray.remote(PepoTrainerAsync).options(max_concurrency=2)

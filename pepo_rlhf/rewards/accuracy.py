@@ -48,17 +48,27 @@ def extract_answer(response: str) -> str | None:
 
 
 def accuracy_reward(response: str, label: str) -> float:
-    """1.0 if the first answer of the response equals the label, else 0.0.
+    """1.0 if the first answer of the response equals the label, else 0.0."""
+    return float(same_answer(extract_answer(response) or "", label))
+
+
+def same_answer(answer: str, label: str) -> bool:
+    """Whether two answers are equal, as text or as mathematics; an empty one equals none.
 
     What would keep sympy busy for minutes, such as a tower of powers, is refused by its shape: a wrong answer, where
     the time limit of the reward service would make a grader error of it. math-verify's own time-outs are off.
     """
-    answer = _normalise(extract_answer(response) or "")
-    label = _normalise(label)
-    return float(answer != "" and (answer == label or _equal_expressions(answer, label)))
+    answer, label = normalise(answer), normalise(label)
+    return answer != "" and (answer == label or _equal_expressions(answer, label))
 
 
-def _normalise(text: str) -> str:
+def is_mathematics(text: str) -> bool:
+    """Whether the text is one maths expression, which other ways to write it can equal."""
+    latex = _to_latex(normalise(text))
+    return bool(latex) and len(latex) <= _MAX_CHARACTERS and _is_expression(latex) and bool(_parse(latex))
+
+
+def normalise(text: str) -> str:
     """NFKC, case folded, white space folded, a trailing full stop dropped; of a long text, without NFKC."""
     text = " ".join(text.translate(_SUPERSCRIPTS).split())
     if len(text) <= _MAX_NORMALISED:

@@ -1,6 +1,6 @@
 """The reward of a response: named components, each a function (response, label) -> float.
 
-A component is built in ("format", "accuracy") or a function of the user's, named "path/to/file.py:function".
+A component is built in (see BUILT_IN) or a function of the user's, named "path/to/file.py:function".
 """
 
 from __future__ import annotations
@@ -14,11 +14,23 @@ from numbers import Real
 from pathlib import Path
 
 from pepo_rlhf.rewards.accuracy import accuracy_reward
+from pepo_rlhf.rewards.answer import answer_reward
+from pepo_rlhf.rewards.box import iou50_reward, iou_reward
+from pepo_rlhf.rewards.choice import choice_reward
 from pepo_rlhf.rewards.format import format_reward
+from pepo_rlhf.rewards.label_match import label_match_reward
 
 Component = Callable[[str, str], float]
 
-BUILT_IN: dict[str, Component] = {"accuracy": accuracy_reward, "format": format_reward}
+BUILT_IN: dict[str, Component] = {
+    "accuracy": accuracy_reward,
+    "answer": answer_reward,
+    "choice": choice_reward,
+    "format": format_reward,
+    "iou": iou_reward,
+    "iou50": iou50_reward,
+    "label_match": label_match_reward,
+}
 
 
 class RewardError(ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def stream_hidden_states(model: PreTrainedModel, consume: Callable[[torch.Tensor], None]) -> Iterator[None]:
+def stream_hidden_states(
+    model: PreTrainedModel, consume: Callable[[torch.Tensor], None], num_entries: int | None = None
+) -> Iterator[None]:
     """Inside the context, one forward of `model` calls `consume` with the entries of Hugging Face's `hidden_states`.
 
     For L decoder layers these are L + 1 entries, each [B, S, D], in order: what enters the first layer (embeddings
@@ -23,9 +26,10 @@ def stream_hidden_states(model: PreTrainedModel, consume: Callable[[torch.Tensor
         model: a Hugging Face causal or image-text-to-text model whose `get_decoder()` has `layers` and `norm`:
             Qwen2.5-VL, InternVL in Hugging Face format, and plain decoder models.
         consume: called once an entry.
+        num_entries: the first so many of them; a negative number counts from the last; None is all.
 
     Raises:
-        ValueError: if the model has no such decoder.
+        ValueError: if the model has no such decoder, or fewer entries.
     """
     decoder = model.get_decoder()
     layers, norm = getattr(decoder, "layers", None), getattr(decoder, "norm", None)
@@ -34,13 +38,19 @@ def stream_hidden_states(model: PreTrainedModel, consume: Callable[[torch.Tensor
             f"{type(model).__name__}: its decoder {type(decoder).__name__} has no `layers` and `norm` to read hidden "
             "states from; use --pepo.method uniform with this model"
         )
-    hooks = [
-        layers[0].register_forward_pre_hook(lambda layer, args, kwargs: consume(_first(args, kwargs)), with_kwargs=True)
-    ]
-    hooks += [
-        layer.register_forward_hook(lambda layer, args, output: consume(_tensor(output))) for layer in layers[:-1]
-    ]
-    hooks += [norm.register_forward_hook(lambda layer, args, output: consume(_tensor(output)))]
+
+    def before(layer, args, kwargs):
+        consume(_first(args, kwargs))
+
+    def after(layer, args, output):
+        consume(_tensor(output))
+
+    entries = [partial(layers[0].register_forward_pre_hook, before, with_kwargs=True)]
+    entries += [partial(module.register_forward_hook, after) for module in (*layers[:-1], norm)]
+    if num_entries is not None and abs(num_entries) > len(entries):
+        raise ValueError(f"--pepo.num_layers {num_entries}: {type(model).__name__} has {len(entries)} hidden states")
+    chosen = entries[:num_entries] if num_entries is None or num_entries > 0 else entries[num_entries:]
+    hooks = [register() for register in chosen]
     try:
         yield
     finally:

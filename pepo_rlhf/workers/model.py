@@ -73,6 +73,7 @@ class VisionLanguageActor(Actor):
         action_mask: torch.Tensor,
         attention_mask: torch.Tensor,
         similarity: VisualSimilarity,
+        num_layers: int | None = None,
         **mm_inputs: torch.Tensor,
     ) -> PolicyScores:
         """Log-probs, visual similarity and entropy of one batch from one forward pass.
@@ -82,10 +83,11 @@ class VisionLanguageActor(Actor):
             action_mask: [B, S - 1], column j set when position j + 1 is a response token.
             attention_mask: [B, S].
             similarity: accumulates over the layers; made for this batch's vision mask.
+            num_layers: hidden states that it sees, as --pepo.num_layers.
             mm_inputs: the processor's image tensors (pixel_values, image_grid_thw, ...).
         """
         model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
-        with stream_hidden_states(model, similarity.add):
+        with stream_hidden_states(model, similarity.add, num_layers):
             action_log_probs, output = self(
                 sequences, action_mask, attention_mask, return_output=True, return_entropy=True, **mm_inputs
             )

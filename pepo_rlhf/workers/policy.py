@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import ray
 import torch
 from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
@@ -10,6 +12,8 @@ from openrlhf.utils.utils import get_tokenizer
 from pepo_rlhf.core import VisualSimilarity, sequence_mask, vision_mask
 from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.pipeline import wiring
+from pepo_rlhf.runtime import checkpoints
+from pepo_rlhf.workers import checkpoint
 from pepo_rlhf.workers.image_tensors import merge_image_tensors
 from pepo_rlhf.workers.model import PolicyScores
 
@@ -25,6 +29,34 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
         """Upstream's, with the whole processor where upstream loads (and later saves) its tokenizer alone."""
         super().init_model_from_pretrained(strategy, pretrain, max_steps, vllm_engines)
         self.tokenizer = get_tokenizer(pretrain, None)
+        args = strategy.args
+        if args.ckpt.resume_from is not None:
+            if args.ds.enable_sleep:
+                self.reload_states()
+            checkpoint.load(self.actor.model, self.ema_model, Path(args.ckpt.resume_from), args)
+            if args.ds.enable_sleep:
+                self.offload_states()
+
+    def rejoin_engines(self) -> None:
+        """Forms the group that weights travel over anew, after an engine has been restarted. Not run on GPUs yet."""
+        self.trainer.__dict__.pop("_packed_transfer", None)  # opened again at the next sync
+        if self.strategy.is_rank_0() and not self.trainer.use_cuda_ipc:
+            self.trainer._init_vllm_sync_group(self.strategy.args.vllm.sync_backend)
+
+    def save_checkpoint(self, tag, client_states=None, metric_value=None, metric_key=None) -> None:
+        """Writes `<ckpt.path>/<tag>` and removes what is then too old. Upstream removes first, and the worst first.
+
+        Upstream's trainer calls it; the metric of the best checkpoint is in `client_states`, too.
+        """
+        args = self.strategy.args
+        folder = Path(args.ckpt.path, tag)
+        if not args.ckpt.disable_ds:
+            checkpoint.save(self.actor.model, self.ema_model, folder, client_states or {}, args)
+            if self.strategy.is_rank_0():
+                checkpoints.prune(folder, args.ckpt.max_num, args.ckpt.max_mem)
+        if args.ckpt.save_hf:
+            model = self.ema_model if args.train.enable_ema else self.actor
+            self.strategy.save_model(model, self.tokenizer, f"{folder}_hf")
 
     def forward(
         self,
@@ -47,6 +79,7 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
             action_mask,
             attention_mask,
             similarity,
+            self.strategy.args.pepo.num_layers,
             **merge_image_tensors(mm_train_inputs_list or [], device),
         )
         self.actor.train()

@@ -26,6 +26,7 @@ COMMAND = OPENRLHF / "cli" / "train_ppo_ray.py"
 OURS = {
     "algo.dynamic_filtering_max_resamples",
     "algo.overlong_filtering_enable",
+    "ckpt.resume",
     "data.fetch_urls",
     "data.image_root",
     "data.max_pixels",
@@ -43,6 +44,7 @@ OURS = {
     "reward.num_processes",
     "reward.timeout_seconds",
     "reward.weights",
+    "vllm.max_restarts",
     "vllm.packed_weight_transfer",
 }
 

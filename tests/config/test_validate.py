@@ -114,6 +114,14 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("generation_fills_a_batch", {"rollout.vllm_generate_batch_size": 16}, "--train.async_enable"),
     ("generation_fills_a_batch", {"rollout.vllm_generate_batch_size": 4}, "--rollout.vllm_generate_batch_size"),
     (
+        "checkpoints_hold_every_prompt",
+        {"train.async_enable": True, "rollout.vllm_generate_batch_size": 16, "ckpt.save_steps": 10},
+        "--rollout.vllm_generate_batch_size",
+    ),
+    ("values_in_range", {"ckpt.max_num": 0}, "--ckpt.max_num"),
+    ("values_in_range", {"vllm.max_restarts": -1}, "--vllm.max_restarts"),
+    ("values_in_range", {"run.stall_timeout": 0.0}, "--run.stall_timeout"),
+    (
         "ranks_are_whole",
         {"ds.tensor_parallel_size": 2, "actor.num_gpus_per_node": 3, "ref.num_gpus_per_node": 2},
         "--actor.num_gpus_per_node",

@@ -113,6 +113,15 @@ def test_high_entropy_keeps_the_top_fifth_of_the_batch():
     assert weights.tolist() == [[1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0]]
 
 
+def test_vgpo_by_hand():
+    # Between two invalid tokens, f = VS = (0, 1, 0.5, 0.25). Of the late two the upper one is lifted: at t = 2 of 0..3
+    # by 0.3 * 2 / 3, to 0.6. w = 1 + s - 0.4625.
+    similarity = torch.tensor([[9.0, 0.0, 1.0, 0.5, 0.25, 9.0]])
+    mask = torch.tensor([[False, True, True, True, True, False]])
+    weights = token_weights(similarity, torch.rand(1, 6), mask, alpha=0.3, method="vgpo", top_fraction=0.2)
+    torch.testing.assert_close(weights, torch.tensor([[0.0, 0.5375, 1.5375, 1.1375, 0.7875, 0.0]]))
+
+
 def test_uniform_is_the_mask():
     mask = torch.rand(3, 4) < 0.5
     assert torch.equal(token_weights(torch.rand(3, 4), torch.rand(3, 4), mask, method="uniform"), mask.float())
@@ -134,7 +143,7 @@ def test_half_precision_comes_out_as_float32():
 def test_permuting_tokens_permutes_weights():
     similarity, entropy, mask = torch.rand(2, 7), torch.rand(2, 7), torch.rand(2, 7) < 0.7
     order = torch.randperm(7)
-    for method in TOKEN_WEIGHTINGS:
+    for method in set(TOKEN_WEIGHTINGS) - {"vgpo"}:  # which looks at positions
         torch.testing.assert_close(
             token_weights(similarity[:, order], entropy[:, order], mask[:, order], method=method),
             token_weights(similarity, entropy, mask, method=method)[:, order],
@@ -155,7 +164,7 @@ def test_bad_scores_matter_at_valid_tokens_only(bad):
 
 def test_mistakes_are_named():
     ones = torch.ones(1, 2)
-    with pytest.raises(ValueError, match="additive, entropy, high_entropy, pepo, perception, uniform"):
+    with pytest.raises(ValueError, match="additive, entropy, high_entropy, pepo, perception, uniform, vgpo"):
         token_weights(ones, ones, ones, method="ppo")
     with pytest.raises(ValueError, match="temperature"):
         token_weights(ones, ones, ones, temperature=0)

@@ -169,7 +169,7 @@ def test_a_data_set_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     record = {"images": [{"bytes": png(), "path": None}], "problem": "<image>Find x.", "answer": "13"}
     asked = []
 
-    def load_dataset(name: str, split: str) -> datasets.Dataset:
+    def load_dataset(name: str, subset: None, split: str) -> datasets.Dataset:
         asked.append((name, split))
         return datasets.Dataset.from_list([record, record], features=features)
 
@@ -181,7 +181,7 @@ def test_a_data_set_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_the_hub_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_dataset(name: str, split: str) -> None:
+    def load_dataset(name: str, subset: None, split: str) -> None:
         raise ConnectionError("no network")
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
@@ -196,7 +196,7 @@ def test_a_folder_of_no_known_layout_says_what_was_looked_for(tmp_path: Path) ->
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,b")
-    with pytest.raises(ValueError, match=r"rows.csv: not a data file; convert it to .jsonl or .parquet"):
+    with pytest.raises(ValueError, match=r"rows.csv: not a data file; convert it to .jsonl or .json or .parquet"):
         load_rows(str(tmp_path / "rows.csv"))
 
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
 
-from pepo_rlhf.pipeline.evaluation import bootstrap_interval, compute_eval_metrics
+from pepo_rlhf.pipeline.bootstrap import bootstrap_interval
+from pepo_rlhf.pipeline.evaluation import compute_eval_metrics
 
 
 def sample(prompt, accuracy):

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
@@ -248,3 +249,19 @@ def test_a_filtered_response_is_recorded_without_advantage(tmp_path):
     assert row["truncated"] and len(row["token_ids"]) == LENGTHS[0]
     assert set(row["advantage"]) == set(row["weight"]) == {0.0}
     assert row["advantage_before"][0] != 0
+
+
+def test_continuous_rewards_are_compared_in_float64():
+    """Neighbouring float64 numbers that float32 rounds apart, as two computations of one overlap may give."""
+    middle = (np.float64(np.float32(1.7)) + np.float64(np.nextafter(np.float32(1.7), np.float32(2)))) / 2
+    low, high = np.nextafter(middle, 1), np.nextafter(middle, 2)
+    assert np.float32(low) != np.float32(high)
+    rewards = [low, high, low, high, 1.2, 1.2, 1.6, 1.6]
+    experiences, scores = make_batch(rewards, LENGTHS)
+    for experience in experiences:
+        experience.rewards = torch.tensor([rewards[row] for row in experience.index], dtype=torch.float64)
+    noise, *_ = result = [row for e in run(make_maker(method="uniform"), (experiences, scores)) for row in e.advantages]
+    assert all(advantages.abs().max() < 1e-6 for advantages in result[:4]), noise
+    # (1.2 - 1.4) / 0.2309, the sample deviation of 1.2, 1.2, 1.6, 1.6.
+    assert result[4][-1].item() == pytest.approx(-0.8660, abs=1e-4)
+    assert result[4].dtype == torch.float32

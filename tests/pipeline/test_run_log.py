@@ -39,3 +39,28 @@ def test_advice_is_given_when_a_finding_starts_to_hold(tmp_path, capsys):
         log.write_step(step, {"kl": kl})
     advice = [line for line in capsys.readouterr().out.splitlines() if "cheer up" in line]
     assert advice == ["advice after step 2: cheer up", "advice after step 5: cheer up"]
+
+
+def test_what_lies_beyond_the_checkpoint_is_set_aside_and_no_step_stands_twice(tmp_path, capsys):
+    log = RunLog(str(tmp_path))
+    for step in (1, 2, 3):
+        log.write_step(step, {"kl": 0.5})
+        log.write_evaluation(step, {"eval_accuracy": 0.5, "eval_accuracy_low": 0.4, "eval_accuracy_high": 0.6})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"global_step": 4, "k')  # the kill
+    resumed = RunLog(str(tmp_path))
+    resumed.roll_back(2)
+    assert "2 lines of metrics.jsonl lie beyond step 2" in capsys.readouterr().out
+    assert [line["global_step"] for line in read(tmp_path / "metrics.jsonl")] == [1, 2]
+    assert [line["global_step"] for line in read(tmp_path / "evaluations.jsonl")] == [1, 2]
+    assert (tmp_path / "metrics_rolled_back.jsonl").read_text() == (
+        '{"global_step": 3, "kl": 0.5}\n{"global_step": 4, "k'
+    )
+    assert resumed.evaluated_steps == {1, 2}
+    resumed.write_step(3, {})
+    assert [line["global_step"] for line in read(tmp_path / "metrics.jsonl")] == [1, 2, 3]
+
+
+def test_a_run_that_begins_has_nothing_to_set_aside(tmp_path):
+    RunLog(str(tmp_path / "run")).roll_back(0)
+    assert list((tmp_path / "run").iterdir()) == []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import openrlhf.trainer.ppo_trainer_async as ppo_trainer_async
 import pytest
+from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer, PPOTrainer, compute_eval_metrics
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
@@ -33,6 +34,8 @@ SIGNATURES = {
     SamplesGenerator._generate_vllm: ["self", "dataloader_iter", "num_prompts", "dynamic_filtering", "generate_kwargs"],
     SamplesGenerator._process_response_into_experience: ["self", "response", "generate_kwargs"],
     BasePPOTrainer.train_step: ["self", "rollout_samples", "global_step"],
+    BasePPOTrainer.ppo_train: ["self", "global_steps"],
+    BasePPOTrainer.broadcast_to_vllm: ["self"],
     BasePPOTrainer.save_logs_and_checkpoints: ["self", "global_step", "logs_dict", "client_states"],
     BasePPOTrainer.init_checkpoint_states: ["self"],
     BasePPOTrainer.save_best_checkpoint: ["self", "eval_metrics", "global_step", "client_states"],
@@ -40,6 +43,8 @@ SIGNATURES = {
     plain(PPOTrainer).evaluate: ["self", "global_step", "generate_kwargs"],
     compute_eval_metrics: ["eval_dataloader", "samples_list", "n_samples_per_prompt"],
     plain(ppo_trainer_async.GenerateSamplesActor).fit: ["self", "episode", "total_consumed_prompts"],
+    plain(PolicyModelActor).save_checkpoint: ["self", "tag", "client_states", "metric_value", "metric_key"],
+    TorchCheckpointEngine.save: ["self", "state_dict", "path"],
     ActorPPOTrainer._init_vllm_sync_group: ["self", "backend"],
     ActorPPOTrainer.broadcast_to_vllm: ["self"],
     plain(PolicyModelActor).forward: [

@@ -8,6 +8,7 @@ import pytest
 
 from pepo_rlhf.rewards import RewardError, load_rewards
 
+BUILT_IN = "accuracy, answer, choice, format, iou, iou50, label_match"
 GOOD = "<think>30 + 50</think><answer>80</answer>"
 
 
@@ -44,8 +45,14 @@ def scaled(response, label):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], "no reward is named; choose from accuracy, format or path/to/file.py:function"),
-        (["acuracy"], "unknown reward 'acuracy'; choose from accuracy, format or"),
+        (
+            [],
+            f"no reward is named; choose from {BUILT_IN} or path/to/file.py:function",
+        ),
+        (
+            ["acuracy"],
+            f"unknown reward 'acuracy'; choose from {BUILT_IN} or",
+        ),
         (["format", "format"], "two rewards are called 'format'"),
         (["{file}:constant", "{file}:constant"], "not a function called 'constant'"),
         (["{file}:half", "{file}:half"], "two rewards are called 'half'"),

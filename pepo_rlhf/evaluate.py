@@ -1,0 +1,131 @@
+"""python -m pepo_rlhf.evaluate --model DIR_OR_ID --benchmark NAME[:SPLIT][=SOURCE] ...: k samples a prompt, graded.
+
+Writes below --output: NAME/*.parquet with every generation, results.json, and prints the table. The same command again
+goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from pepo_rlhf import runtime
+from pepo_rlhf.pipeline.benchmarks import (
+    Benchmark,
+    generate_and_grade,
+    load_benchmark,
+    missing_prompts,
+    summarise_benchmark,
+)
+from pepo_rlhf.pipeline.generation_store import GenerationStore
+from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
+from pepo_rlhf.tasks import TASKS
+from pepo_rlhf.tasks.measure import PromptMeasure, load_measure
+
+# Flags that generations depend on; another value of one is another evaluation.
+GENERATION_FLAGS = (
+    "model",
+    "num_samples",
+    "temperature",
+    "top_p",
+    "max_new_tokens",
+    "max_len",
+    "seed",
+    "dtype",
+    "frame",
+    "min_pixels",
+    "max_pixels",
+    "max_prompts",
+)
+
+
+def main() -> int:
+    args = _parse_arguments()
+    os.environ[TRUST_REMOTE_CODE] = "1" if args.trust_remote_code else "0"
+    runtime.install()
+    try:
+        results = evaluate(args)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(table(results["benchmarks"]))
+    return 0
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m pepo_rlhf.evaluate", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--model", required=True, help="folder or hub id")
+    parser.add_argument(
+        "--benchmark", nargs="+", required=True, help=f"NAME[:SPLIT][=SOURCE], NAME one of {', '.join(TASKS)}"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder to write to, or to go on in")
+    parser.add_argument("--num_samples", type=int, default=8, help="samples of each prompt: the k of avg@k")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of sampling")
+    parser.add_argument("--top_p", type=float, default=1.0, help="of sampling")
+    parser.add_argument("--max_new_tokens", type=int, default=2048, help="longest response")
+    parser.add_argument("--max_len", type=int, default=8192, help="longest prompt and response together, in tokens")
+    parser.add_argument("--max_prompts", type=int, help="prompts of each benchmark at most")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--frame", choices=["pixels", "thousandths"], default="pixels", help="of boxes")
+    parser.add_argument("--image_root", help="folder that image files must lie in; the source's own by default")
+    parser.add_argument("--min_pixels", type=int, help="as --data.min_pixels of the training run")
+    parser.add_argument("--max_pixels", type=int, help="as --data.max_pixels of the training run")
+    parser.add_argument("--batch_size", type=int, default=64, help="prompts generated between two files")
+    parser.add_argument("--dtype", default="auto", help="of the weights, in vLLM's words")
+    parser.add_argument("--tensor_parallel_size", type=int, default=1, help="GPUs of the engine")
+    parser.add_argument("--gpu_memory_utilization", type=float, default=0.9, help="share of a GPU's memory")
+    parser.add_argument("--enforce_eager", action="store_true", help="no CUDA graphs, no compilation")
+    parser.add_argument("--trust_remote_code", action="store_true", help="run code that comes with the model")
+    return parser.parse_args()
+
+
+def evaluate(args: argparse.Namespace) -> dict[str, Any]:
+    """Generates what is missing, grades it, and writes results.json.
+
+    Raises:
+        ValueError: for an unknown benchmark, a source that cannot be read, or an output of other settings.
+    """
+    measure = load_measure(args.model, args.max_len - args.max_new_tokens, args.min_pixels, args.max_pixels)
+    benchmarks = [load_benchmark(spec, args, measure) for spec in args.benchmark]
+    settings = {name: getattr(args, name) for name in GENERATION_FLAGS}
+    engine: Any = None
+    results: dict[str, Any] = {"settings": settings, "benchmarks": {}}
+    for benchmark in benchmarks:
+        store = GenerationStore(args.output / benchmark.name.replace(":", "-"), settings | {"source": benchmark.source})
+        batches = missing_prompts(benchmark, store, args.batch_size)
+        if batches:
+            engine = engine or _start_engine(args, measure, benchmarks)
+            generate_and_grade(benchmark, batches, engine, store)
+        results["benchmarks"][benchmark.name] = summarise_benchmark(benchmark, store.read())
+        (args.output / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
+    return results
+
+
+def _start_engine(args: argparse.Namespace, measure: PromptMeasure, benchmarks: list[Benchmark]) -> Any:
+    from pepo_rlhf.pipeline.generation import Engine  # loads vLLM
+
+    most = max(len(row.images) for benchmark in benchmarks for row in benchmark.rows)
+    return Engine(args, measure.processor, measure.pixels, most)
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """The scores in %, a line a benchmark."""
+    lines = []
+    for name, result in results.items():
+        scores = {key: value for key, value in result.items() if "@" in key}
+        first, average = next(iter(scores.items()))
+        interval = f"{100 * average:.2f} [{100 * result['low']:.2f}, {100 * result['high']:.2f}]"
+        others = "  ".join(f"{key} {100 * value:.2f}" for key, value in scores.items() if key != first)
+        left_out = f"  ({sum(result['left_out'].values())} left out)" if result["left_out"] else ""
+        lines.append(f"{name:<22}{result['num_prompts']:>6} prompts  {first} {interval}  {others}{left_out}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""A rollout engine that dies is started again, takes the current weights, and answers the lost prompts again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from openrlhf.trainer.ray.launcher import RayActorGroup
+from openrlhf.utils.logging_utils import init_logger
+from ray.exceptions import ActorUnavailableError, RayActorError
+from vllm.v1.engine.exceptions import EngineDeadError
+
+logger = init_logger(__name__)
+# Ray's actor is gone, or it is there and the engine process behind it is gone.
+DEATHS = (RayActorError, EngineDeadError)
+
+
+class EngineLost(RuntimeError):
+    """A rollout engine died more often than --vllm.max_restarts allows."""
+
+
+class EngineRecovery:
+    """Starts dead engines again. Ray does it, up to --vllm.max_restarts times each, so that all handles stay valid.
+
+    Attributes:
+        policy: whose weights a restarted engine takes; set before anything can die.
+        num_restarts: restarts so far.
+    """
+
+    def __init__(self, engines: list) -> None:
+        self.engines = engines
+        self.policy: RayActorGroup | None = None
+        self.num_restarts = 0
+
+    def collect(self, ask: Callable[[int], Any], num_prompts: int) -> list:
+        """The answers to `ask(0)`, `ask(1)`, ..., in this order; what an engine takes to its grave is asked again.
+
+        Raises:
+            EngineLost: if an engine does not come back.
+        """
+        answers: dict[int, Any] = {}
+        unanswered = list(range(num_prompts))
+        while unanswered:
+            for index, ref in [(index, ask(index)) for index in unanswered]:
+                try:
+                    answers[index] = ray.get(ref)
+                except DEATHS as death:
+                    logger.warning(f"prompt {index} of the batch is lost: {type(death).__name__}")
+            unanswered = [index for index in unanswered if index not in answers]
+            if unanswered:
+                self.restart_dead()
+                assert self.policy is not None
+                ray.get(self.policy.async_run_method(method_name="broadcast_to_vllm"))
+        return [answers[index] for index in range(num_prompts)]
+
+    def restart_dead(self) -> None:
+        """Waits until dead engines are back. They then have the weights of the model's folder."""
+        num_restarts = self.num_restarts
+        for number in range(len(self.engines)):
+            self._revive(number)
+        if self.num_restarts > num_restarts:
+            assert self.policy is not None
+            ray.get(self.policy.async_run_method(method_name="rejoin_engines"))
+
+    def _revive(self, number: int) -> None:
+        engine, dead, killed = self.engines[number], False, False
+        while True:
+            try:
+                ray.get(engine.check_health.remote())
+                break
+            except (ActorUnavailableError, EngineDeadError) as death:
+                if not dead:
+                    logger.warning(f"rollout engine {number} has died and is started again")
+                if isinstance(death, EngineDeadError) and not killed:
+                    ray.kill(engine, no_restart=False)  # Ray restarts dead actors, and this one has outlived its engine
+                    killed = True
+                dead = True
+                time.sleep(1)
+            except RayActorError as death:
+                raise EngineLost(
+                    f"rollout engine {number} died more often than --vllm.max_restarts allows, or cannot start: {death}"
+                ) from death
+        self.num_restarts += dead

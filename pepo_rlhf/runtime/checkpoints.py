@@ -1,0 +1,182 @@
+"""Checkpoints on disk: a folder gets its name when all of it is written, and its manifest says what it must hold.
+
+<run.dir>/checkpoints/global_step40/          manifest.json, last; trainer.pt; random_0.pt, ...; deepspeed/
+<run.dir>/checkpoints/best_global_step30/     the same, after the best evaluation
+<run.dir>/checkpoints/global_step50.partial/  being written, or left by a run that was killed while it wrote
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+MANIFEST = "manifest.json"
+# A checkpoint means nothing, or cannot be loaded, under other values of these.
+SETTINGS = (
+    "train.seed",
+    "rollout.batch_size",
+    "rollout.n_samples_per_prompt",
+    "actor.num_nodes",
+    "actor.num_gpus_per_node",
+    "actor.optim",
+    "ds.tensor_parallel_size",
+    "ds.zero_stage",
+    "ds.param_dtype",
+    "ds.lora.rank",
+    "train.enable_ema",
+)
+_RESHAPED = ("actor.num_nodes", "actor.num_gpus_per_node", "ds.tensor_parallel_size", "ds.zero_stage")
+_NAME = re.compile(r"(?:best_)?global_step(\d+)")
+_PARTIAL = ".partial"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written."""
+
+
+class FileRecord(NamedTuple):
+    """What the manifest says about a file."""
+
+    num_bytes: int
+    sha256: str
+
+
+def partial(checkpoint: Path) -> Path:
+    """The folder that `checkpoint` is written into until `commit`."""
+    return checkpoint.with_name(checkpoint.name + _PARTIAL)
+
+
+def begin(checkpoint: Path) -> None:
+    """Makes that folder, and removes what a kill left behind of others."""
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in checkpoint.parent.glob(f"*{_PARTIAL}"):
+        shutil.rmtree(leftover)
+    partial(checkpoint).mkdir()
+
+
+def seal(path: Path) -> FileRecord:
+    """Forces a written file onto the disk and returns its record."""
+    _sync(path)
+    return _record(path)
+
+
+def commit(checkpoint: Path, files: dict[str, FileRecord], args) -> None:
+    """Gives a folder begun by `begin` its name.
+
+    Args:
+        checkpoint: the name.
+        files: path below the folder -> record, of every file that a resumed run needs.
+        args: the run's settings; the manifest keeps SETTINGS.
+    """
+    folder = partial(checkpoint)
+    settings = {flag: attrgetter(flag)(args) for flag in SETTINGS}
+    manifest = {"settings": settings, "files": {name: record._asdict() for name, record in sorted(files.items())}}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    for path in {folder / MANIFEST, folder, *((folder / name).parent for name in files)}:
+        _sync(path)
+    if checkpoint.exists():  # one that did not pass `what_is_wrong`: the run went back behind it and came here again
+        remove(checkpoint)
+    folder.rename(checkpoint)
+    _sync(checkpoint.parent)
+
+
+def remove(checkpoint: Path) -> None:
+    """Removes a checkpoint; renamed first, so that a kill in between leaves nothing that looks like one."""
+    discarded = partial(checkpoint.with_name(checkpoint.name + ".removed"))
+    checkpoint.rename(discarded)
+    shutil.rmtree(discarded)
+
+
+def prune(newest: Path, max_num: int, max_gigabytes: float) -> None:
+    """Removes the oldest checkpoints behind `newest` until `max_num` are left, of `max_gigabytes` together at most.
+
+    `newest` stays in any case. Of the best ones, which count apart, only the last stays.
+    """
+    is_best = newest.name.startswith("best_")
+    same_kind = [path for path in _listed(newest.parent) if path.name.startswith("best_") == is_best]
+    older = [path for path in same_kind if step_of(path) < step_of(newest)]
+    keep = older[: 0 if is_best else max_num - 1]
+    while keep and sum(map(_size, [newest, *keep])) > max_gigabytes * 1024**3:
+        keep.pop()
+    for checkpoint in older:
+        if checkpoint not in keep:
+            remove(checkpoint)
+
+
+def newest_complete(folder: Path) -> Path | None:
+    """The checkpoint of the highest step that is whole; those that are not are skipped, each with a warning."""
+    for checkpoint in _listed(folder):
+        problem = what_is_wrong(checkpoint)
+        if problem is None:
+            return checkpoint
+        print(f"warning: checkpoint {checkpoint} is skipped: {problem}", file=sys.stderr, flush=True)
+    return None
+
+
+def what_is_wrong(checkpoint: Path) -> str | None:
+    """In a line, how the folder differs from what its manifest says; None if it does not."""
+    try:
+        files = _read_manifest(checkpoint)["files"]
+        for name, expected in files.items():
+            path = checkpoint / name
+            if path.stat().st_size != expected["num_bytes"]:
+                return f"{name} has {path.stat().st_size} bytes and the manifest says {expected['num_bytes']}"
+            if _record(path).sha256 != expected["sha256"]:
+                return f"the content of {name} is not what was written"
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).relative_to(checkpoint)} is missing"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{MANIFEST} cannot be read: {error!r}"
+    return None
+
+
+def require_same_settings(checkpoint: Path, args) -> None:
+    """Raises ValueError if a setting that the checkpoint depends on is another one in `args`."""
+    reshaped = _RESHAPED if args.ds.use_universal_ckpt else ()
+    for flag, value in _read_manifest(checkpoint)["settings"].items():
+        if flag not in reshaped and attrgetter(flag)(args) != value:
+            raise ValueError(
+                f"--{flag} is {attrgetter(flag)(args)}, and {checkpoint} was written with {value}: go on with that, or "
+                "start another run with a new --run.dir"
+            )
+
+
+def _read_manifest(checkpoint: Path) -> dict[str, Any]:
+    return json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+
+
+def step_of(checkpoint: Path) -> int:
+    """The number of steps that the run had done."""
+    match = _NAME.fullmatch(checkpoint.name)
+    assert match is not None, checkpoint
+    return int(match[1])
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Checkpoints, newest first. Of one step, the best one is written later, and knows the evaluation."""
+    found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted(found, key=lambda path: (step_of(path), path.name.startswith("best_")), reverse=True)
+
+
+def _record(path: Path) -> FileRecord:
+    with path.open("rb") as file:
+        return FileRecord(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def _size(checkpoint: Path) -> int:
+    return sum(path.stat().st_size for path in checkpoint.rglob("*") if path.is_file())
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,52 @@
+"""A thread that ends the run when one of its phases takes too long, and says which."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+_CLEAN_UP_SECONDS = 90  # for what the run does at its end; then the process is ended as it is
+
+
+class Stalled(RuntimeError):
+    """A phase took longer than --run.stall_timeout."""
+
+
+class Watchdog:
+    """Raises Stalled in the main thread when `enter` has not been called for `timeout` seconds.
+
+    To be made in the main thread. What waits in Ray there is interrupted, too.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._closed = threading.Event()
+        self.enter("start")
+        signal.signal(signal.SIGUSR1, self._on_signal)
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def enter(self, phase: str) -> None:
+        """The run has come to another phase."""
+        self._phase, self._since = phase, time.monotonic()
+
+    def close(self) -> None:
+        """The run has ended."""
+        self._closed.set()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(min(1.0, self._timeout / 10)):
+            if time.monotonic() - self._since > self._timeout:
+                self._message = (
+                    f"the run has stalled: {self._phase} has not ended within --run.stall_timeout {self._timeout:g} s"
+                )
+                os.kill(os.getpid(), signal.SIGUSR1)  # Python runs handlers in the main thread
+                if not self._closed.wait(_CLEAN_UP_SECONDS):
+                    print(f"error: {self._message}; it did not end by itself either", file=sys.stderr, flush=True)
+                    os._exit(1)
+                return
+
+    def _on_signal(self, signum, frame) -> None:
+        raise Stalled(self._message)

@@ -1,0 +1,51 @@
+"""A generated data set on disk, in the columns that training reads."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+
+class GeneratedRow(Protocol):
+    """A question with its picture and its label."""
+
+    @property
+    def problem(self) -> str: ...
+
+    @property
+    def label(self) -> str: ...
+
+    def draw(self) -> Image.Image: ...
+
+
+def write_rows(path: Path, rows: Iterable[GeneratedRow], task: str) -> None:
+    """Write the rows to `path`, a JSONL file, and their pictures as PNG files to the folder `images` beside it.
+
+    Pictures carry the JSONL's name, so that splits can share a folder.
+    """
+    images = path.parent / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        for number, row in enumerate(rows, start=1):
+            name = f"{path.stem}-{number:06d}.png"
+            row.draw().save(images / name)
+            record = {"images": [f"images/{name}"], "problem": row.problem, "answer": row.label, "task": task}
+            file.write(json.dumps(record) + "\n")
+
+
+def run_command(doc: str | None, generate: Callable[..., Iterable[GeneratedRow]], task: str) -> None:
+    """The command line of a generator: writes train.jsonl and test.jsonl."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write train.jsonl and test.jsonl to")
+    parser.add_argument("--num_train", type=int, default=768, help="rows to train on")
+    parser.add_argument("--num_test", type=int, default=200, help="held-out rows")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    write_rows(arguments.output / "train.jsonl", generate(arguments.num_train, arguments.seed, "train"), task)
+    write_rows(arguments.output / "test.jsonl", generate(arguments.num_test, arguments.seed, "test"), task)
+    print(f"wrote {arguments.num_train} rows to train on and {arguments.num_test} held-out ones to {arguments.output}")

@@ -1,0 +1,131 @@
+"""A generated grounding task: where is the red circle?
+
+A picture is 112 x 112 pixels, which a Qwen2.5-VL processor does not resize, so that pixels of the picture are pixels of
+the resized image. Two to four shapes of different colour or form lie side by side on a lattice of 14 pixels, the side
+of a vision patch: a coordinate is one of nine numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL import Image, ImageDraw
+
+from pepo_rlhf.data import Row, build_messages
+from pepo_rlhf.rewards.box import box_label
+from pepo_rlhf.sandbox.dataset import run_command
+from pepo_rlhf.tasks.frame import pixels
+from pepo_rlhf.tasks.grounding import grounding_prompt
+
+COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220)}
+FORMS = ("square", "circle", "triangle")
+SIDE, STEP = 112, 14
+MIN_STEPS, MAX_STEPS = 2, 4  # sides of a shape
+MIN_SHAPES, MAX_SHAPES = 2, 4
+
+Split = Literal["train", "test"]
+PixelBox = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A coloured form; box: x1, y1, x2, y2 in pixels, the far edges beyond the last pixel."""
+
+    colour: str
+    form: str
+    box: PixelBox
+
+    @property
+    def name(self) -> str:
+        return f"the {self.colour} {self.form}"
+
+
+@dataclass(frozen=True)
+class GroundingRow:
+    """A question about a picture: the box of the first of `shapes` is asked for."""
+
+    shapes: tuple[Shape, ...]
+
+    @property
+    def problem(self) -> str:
+        return grounding_prompt(self.shapes[0].name, pixels(), (SIDE, SIDE))
+
+    @property
+    def label(self) -> str:
+        return box_label(self.shapes[0].box, (SIDE, SIDE))
+
+    @property
+    def messages(self) -> list[dict]:
+        """The conversation that asks the question, worded as in every run."""
+        return build_messages(Row(self.problem, images=(), label=self.label, source="sandbox", datasource="grounding"))
+
+    @property
+    def split(self) -> Split:
+        """Where the picture belongs: a tenth of all pictures, picked by hash, is held out whatever seed drew them."""
+        picture = sorted((shape.colour, shape.form, shape.box) for shape in self.shapes)
+        return "test" if hashlib.sha256(repr(picture).encode()).digest()[0] < 256 // 10 else "train"
+
+    def draw(self) -> Image.Image:
+        """The picture, RGB on white."""
+        image = Image.new("RGB", (SIDE, SIDE), "white")
+        pen = ImageDraw.Draw(image)
+        for shape in self.shapes:
+            left, top, right, bottom = shape.box
+            corners = (left, top, right - 1, bottom - 1)  # Pillow's corners belong to the form
+            fill = COLOURS[shape.colour]
+            if shape.form == "square":
+                pen.rectangle(corners, fill=fill)
+            elif shape.form == "circle":
+                pen.ellipse(corners, fill=fill)
+            else:
+                pen.polygon([(left, bottom - 1), (right - 1, bottom - 1), ((left + right) // 2, top)], fill=fill)
+        return image
+
+
+def generate(num_rows: int, seed: int, split: Split = "train") -> list[GroundingRow]:
+    """Draw `num_rows` questions; the same arguments give the same rows.
+
+    Rows of different splits never share a picture: a picture that belongs to the other split is drawn again.
+    """
+    rng = random.Random(seed)
+    rows: list[GroundingRow] = []
+    while len(rows) < num_rows:
+        row = _sample(rng)
+        if row.split == split:
+            rows.append(row)
+    return rows
+
+
+def _sample(rng: random.Random) -> GroundingRow:
+    kinds = rng.sample([(colour, form) for colour in COLOURS for form in FORMS], rng.randint(MIN_SHAPES, MAX_SHAPES))
+    shapes: list[Shape] = []
+    while len(shapes) < len(kinds):
+        box = _sample_box(rng)
+        if any(_touch(box, shape.box) for shape in shapes):
+            shapes = shapes if rng.random() < 0.9 else []  # a picture may have no room left
+        else:
+            shapes.append(Shape(*kinds[len(shapes)], box))
+    return GroundingRow(tuple(shapes))
+
+
+def _sample_box(rng: random.Random) -> PixelBox:
+    side = rng.randint(MIN_STEPS, MAX_STEPS)
+    left, top = (rng.randint(0, SIDE // STEP - side) for _ in range(2))
+    return left * STEP, top * STEP, (left + side) * STEP, (top + side) * STEP
+
+
+def _touch(first: PixelBox, second: PixelBox) -> bool:
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
+
+
+def demonstration(row: GroundingRow, box: PixelBox | None = None) -> str:
+    """The response to imitate, or with another `box` the same response with that box."""
+    shape = row.shapes[0]
+    return f"<think>{shape.colour} {shape.form}</think><answer>{list(box or shape.box)}</answer>"
+
+
+if __name__ == "__main__":
+    run_command(__doc__, generate, "grounding")

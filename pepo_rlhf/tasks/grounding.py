@@ -1,0 +1,102 @@
+"""Visual grounding: RefCOCO and LISA. One row an expression; the answer is a box in the frame that the prompt states.
+
+Columns as the hub had them in 2026, boxes in pixels of the image as it is stored:
+lmms-lab/RefCOCO               image, answer: expressions, bbox: x, y, width, height; splits val, testA, testB
+jxu124/refcoco                 image_path (of COCO's folder), sentences or captions, bbox: x1, y1, x2, y2
+Ricky06662/ReasonSeg_test      image, text, mask: rows of bool (LISA); the box is the mask's
+VLM-R1's JSON files            image, normal_caption or problem, solution: x1, y1, x2, y2 (RefCOCO and LISA)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pepo_rlhf.data.images import decode_image
+from pepo_rlhf.data.records import row_from_record
+from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
+from pepo_rlhf.data.sources import Record
+from pepo_rlhf.rewards.box import box_label
+from pepo_rlhf.rewards.structured_label import LabelError
+from pepo_rlhf.tasks.frame import Frame
+from pepo_rlhf.tasks.task import DamagedImage, Task
+
+
+def grounding_prompt(expression: str, frame: Frame, size: tuple[int, int]) -> str:
+    """The question for the box of what `expression` names, in an image of `size` in the frame's units."""
+    wording = frame.wording.format(width=size[0], height=size[1])
+    return f"{IMAGE_PLACEHOLDER}Where is {expression}? Give its bounding box as [x1, y1, x2, y2]. {wording}"
+
+
+def _make_rows(record: Record, frame: Frame) -> list[Row]:
+    expressions, box, image = _read(record)
+    # An empty prompt keeps the record's image apart from its wording, which depends on the image's size.
+    columns = {"problem": "", "images": [image], "answer": ""}
+    bare = row_from_record(columns, record.folder, record.source, record.datasource)
+    (stored,) = bare.images
+    if isinstance(stored, str) and not os.path.isfile(stored):  # a named pipe would be read for ever
+        raise DamagedImage(f"image file {stored} does not exist, or is no file")
+    try:
+        picture = decode_image(stored)
+    except ValueError as error:
+        raise DamagedImage(str(error)) from error
+    width, height = frame.size(picture)
+    scale = (width / picture.width, height / picture.height) * 2
+    label = box_label([value * factor for value, factor in zip(box, scale, strict=True)], (width, height))
+    return [
+        Row(
+            prompt=grounding_prompt(expression.strip(), frame, (width, height)),
+            images=bare.images,
+            label=label,
+            source=record.source,
+            datasource=record.datasource,
+        )
+        for expression in expressions
+    ]
+
+
+def _read(record: Record) -> tuple[list[str], Sequence[float], Any]:
+    """Expressions, box as x1, y1, x2, y2 in stored pixels, and image."""
+    match record.fields:
+        case {"mask": [*mask], "text": str(text), "image": image}:
+            return [text], _box_of(mask), image
+        case {"bbox": [x, y, width, height], "answer": [*expressions], "image": image}:
+            return expressions, (x, y, x + width, y + height), image
+        case {"bbox": [*box], "sentences": [*sentences], "image_path": image}:
+            return [sentence["sent"] for sentence in sentences], _four(box), image
+        case {"bbox": [*box], "captions": [*captions], "image_path": image}:
+            return captions, _four(box), image
+        case {"bbox": [*box], "text": str(text), "image": image}:
+            return [text], _four(box), image
+        case {"solution": [*box], "normal_caption": str(text), "image": image}:
+            return [text], _four(box), image
+        case {"solution": [*box], "problem": str(text), "image": image}:
+            return [text], _four(box), image
+    raise ValueError(
+        f"the schema is unknown; looked for an image, a 'bbox', 'mask' or 'solution', and its words in 'answer', "
+        f"'sentences', 'captions', 'text' or 'problem', and found the columns {sorted(record.fields)}"
+    )
+
+
+def _four(box: Sequence[float]) -> Sequence[float]:
+    if len(box) != 4:
+        raise LabelError(f"a box has four coordinates, not {list(box)}; write x1, y1, x2, y2")
+    return box
+
+
+def _box_of(mask: list[list[bool]]) -> tuple[float, float, float, float]:
+    """Smallest box around the set pixels, whose far edges lie beyond the last of them."""
+    pixels = np.asarray(mask, dtype=bool)
+    if not pixels.any():
+        raise LabelError("the mask is empty; drop the row")
+    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    return float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1
+
+
+VERIFIERS = ("iou50", "iou")
+REFCOCO = Task(name="refcoco", hub_id="lmms-lab/RefCOCO", split="val", make_rows=_make_rows, verifiers=VERIFIERS)
+LISA = Task(name="lisa", hub_id="Ricky06662/ReasonSeg_test", split="test", make_rows=_make_rows, verifiers=VERIFIERS)
+GROUNDING = Task(name="grounding", make_rows=_make_rows, verifiers=VERIFIERS)

@@ -1,0 +1,53 @@
+"""Visual puzzles with options: PuzzleVQA and AlgoPuzzleVQA.
+
+Columns of declare-lab/PuzzleVQA (split train) and declare-lab/AlgoPuzzleVQA (split data), and of the JSON files of
+their repository: image, question, options (texts or numbers), answer (the text of one of them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import ascii_uppercase
+from typing import Any
+
+from pepo_rlhf.data.records import row_from_record
+from pepo_rlhf.data.row import Row
+from pepo_rlhf.data.sources import Record
+from pepo_rlhf.rewards.choice import choice_label, letter_of
+from pepo_rlhf.tasks.frame import Frame
+from pepo_rlhf.tasks.task import Task
+
+
+def options_prompt(question: str, options: Sequence[str]) -> str:
+    """The question, its options a line each, and the request for a letter."""
+    lines = [f"{letter}. {option}" for letter, option in zip(ascii_uppercase, options, strict=False)]
+    return "\n".join([question, "Options:", *lines, "Answer with the letter of the right option."])
+
+
+def _make_rows(record: Record, frame: Frame) -> list[Row]:
+    match record.fields:
+        case {"question": str(question), "options": [*choices], "answer": str() | int() | float() as answer}:
+            options = [_text(choice) for choice in choices]
+            label = choice_label(letter_of(_text(answer), options), options)
+            columns = {**record.fields, "question": options_prompt(question, options), "answer": label}
+            return [row_from_record(columns, record.folder, record.source, record.datasource)]
+        case {"question": str(), "answer": _}:
+            return [row_from_record(*record)]
+    raise ValueError(
+        f"the schema is unknown; looked for 'question', 'options' and 'answer', and found the columns "
+        f"{sorted(record.fields)}"
+    )
+
+
+def _text(option: Any) -> str:
+    return str(option).strip()
+
+
+PUZZLEVQA = Task(
+    name="puzzlevqa", hub_id="declare-lab/PuzzleVQA", split="train", make_rows=_make_rows, verifiers=("choice",)
+)
+# Some of its files leave the options out; such a row is graded by its answer.
+ALGOPUZZLEVQA = Task(
+    name="algopuzzlevqa", hub_id="declare-lab/AlgoPuzzleVQA", split="data", make_rows=_make_rows, verifiers=("answer",)
+)
+PUZZLES = Task(name="puzzles", make_rows=_make_rows, verifiers=("choice",))

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+
+from pepo_rlhf.rewards.choice import choice_label, choice_reward, chosen_letter, letter_of
+from pepo_rlhf.rewards.structured_label import LabelError
+
+SHAPES = ["circle", "square", "triangle", "hexagon"]
+NUMBERS = ["0.5", "20%", "3", r"\frac{3}{4}"]
+
+
+def choose(answer: str, options: list[str] | None = SHAPES, closest: bool = False) -> str | None:
+    return chosen_letter(answer, choice_label("A", options, closest))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["B", "b", "(B)", "[B]", "B.", "B)", "B:", " B \n", r"\boxed{B}", r"$\boxed{\text{B}}$", r"\boxed{\boxed{B}}"]
+    + ["**B**", "B. square", "(B) square", "B: Square.", "b) square", "option B", "Answer: B", "The answer is B."]
+    + [
+        "The correct answer is (B).",
+        "It has four sides, so the answer is B.",
+        "Answer: (B), as it has four sides",
+        "square",
+        "Square.",
+        r"\text{square}",
+    ],
+)
+def test_an_option_is_chosen_by_its_letter_or_value(answer: str) -> None:
+    assert choose(answer) == "B"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["", "A or B", "A, B", "AB", "A. B.", "because", "Beyond doubt", "the answer is a square thing", "E", "Z"]
+    + ["A. square", "(C) square", "the answer is A or the answer is B", "circle or square", "pentagon", "B13", "x = B"]
+    + [r"\boxed{A} or \boxed{B}", "neither A nor B", "A square", "I think so", "1"],
+)
+def test_letters_in_words_two_letters_and_contradictions_choose_nothing(answer: str) -> None:
+    assert choose(answer) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("1/2", "A"),
+        (r"\frac{1}{2}", "A"),
+        ("50%", "A"),
+        ("20%", "B"),
+        ("0.2", "B"),
+        (r"20\%", "B"),
+        ("20", "B"),  # math-verify takes a percentage with and without its sign
+        ("3", "C"),
+        ("x = 3", "C"),
+        ("3.0", "C"),
+        ("0.75", "D"),
+        (r"\dfrac34", "D"),
+        ("3/4", "D"),
+        ("0.5 or 3", None),
+        ("4", None),
+    ],
+)
+def test_values_are_compared_as_mathematics(answer: str, letter: str | None) -> None:
+    assert choose(answer, NUMBERS) == letter
+
+
+def test_a_value_that_two_options_share_chooses_neither() -> None:
+    assert choose("0.5", ["0.5", "1/2"]) is None
+    assert choose("B", ["0.5", "1/2"]) == "B"
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("C", "C"),
+        ("C. 40 degrees", "C"),
+        ("(C)", "C"),
+        ("The answer is C", "C"),
+        ("C. or D.", None),
+        ("40 degrees", None),
+    ],
+)
+def test_without_known_options_only_a_letter_chooses(answer: str, letter: str | None) -> None:
+    assert choose(answer, None) == letter
+
+
+def test_the_closest_option_counts_where_the_label_says_so() -> None:
+    assert choose("a triangel", closest=True) == "C"
+    assert choose("a triangel") is None
+    assert choose("", closest=True) is None, "no answer resembles an option"
+    assert choose("x" * 501, closest=True) is None
+    # Three edits from circle, five or more from the others.
+    assert choose("circular", closest=True) == "A"
+
+
+def test_the_last_single_letter_counts_where_the_label_says_so_and_options_are_not_known() -> None:
+    assert choose("It cannot be A, so I take C", None, closest=True) == "C"
+    assert choose("It cannot be A, so I take C", None) is None
+    assert choose("The answer is B", None, closest=True) == "B"
+    assert choose("nothing", None, closest=True) is None
+
+
+def test_the_first_answer_counts() -> None:
+    label = choice_label("B", SHAPES)
+    assert choice_reward("<answer>B</answer><answer>A</answer>", label) == 1.0
+    assert choice_reward("<answer>A</answer><answer>B</answer>", label) == 0.0
+    assert choice_reward("B", label) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("letter", "options"), [("E", SHAPES), ("circle", SHAPES), ("", None), ("a", None), ("AB", None)]
+)
+def test_a_label_needs_a_letter_of_an_option(letter: str, options: list[str] | None) -> None:
+    with pytest.raises(LabelError, match="is no letter from A to"):
+        choice_label(letter, options)
+
+
+def test_the_letter_of_an_answer_given_as_text() -> None:
+    assert letter_of("square", SHAPES) == "B"
+    with pytest.raises(LabelError, match="0 times among the options"):
+        letter_of("pentagon", SHAPES)
+    with pytest.raises(LabelError, match="2 times"):
+        letter_of("3", ["3", "3"])

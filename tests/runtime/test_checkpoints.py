@@ -1,0 +1,157 @@
+"""Folders and manifests, without the engines that fill them."""
+
+import json
+import shutil
+
+import pytest
+
+from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.runtime import checkpoints
+
+
+def write(folder, name, content=b"weights", **settings):
+    """A committed checkpoint of one file."""
+    checkpoint = folder / name
+    checkpoints.begin(checkpoint)
+    path = checkpoints.partial(checkpoint) / "deepspeed" / "states.pt"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    args = to_arguments(Config())
+    args.train.seed = settings.get("seed", 42)
+    checkpoints.commit(checkpoint, {"deepspeed/states.pt": checkpoints.seal(path)}, args)
+    return checkpoint
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_committed_checkpoint_is_whole_and_nothing_else_is_left(tmp_path):
+    checkpoint = write(tmp_path, "global_step3")
+    assert names(tmp_path) == ["global_step3"]
+    assert checkpoints.what_is_wrong(checkpoint) is None
+    record = json.loads((checkpoint / "manifest.json").read_text())["files"]["deepspeed/states.pt"]
+    # printf weights | sha256sum
+    assert record == {"num_bytes": 7, "sha256": "9a129038d9a00aed0cf6a7ea059ca50a813449061ab87848cf1a13eafdf33b2c"}
+
+
+def test_the_newest_is_found_by_number_not_by_name(tmp_path):
+    for step in (9, 10, 2):
+        write(tmp_path, f"global_step{step}")
+    assert checkpoints.newest_complete(tmp_path).name == "global_step10"
+
+
+def test_of_one_step_the_best_is_newer(tmp_path):
+    """It is written after the evaluation, and knows the best metric."""
+    write(tmp_path, "best_global_step4")
+    write(tmp_path, "global_step4")
+    assert checkpoints.newest_complete(tmp_path).name == "best_global_step4"
+
+
+def test_there_may_be_none(tmp_path):
+    assert checkpoints.newest_complete(tmp_path / "nowhere") is None
+    assert checkpoints.newest_complete(tmp_path) is None
+
+
+def truncate(checkpoint):
+    (checkpoint / "deepspeed" / "states.pt").write_bytes(b"weigh")
+
+
+def flip_a_byte(checkpoint):
+    (checkpoint / "deepspeed" / "states.pt").write_bytes(b"wEights")
+
+
+def lose_a_file(checkpoint):
+    (checkpoint / "deepspeed" / "states.pt").unlink()
+
+
+def lose_the_manifest(checkpoint):
+    (checkpoint / "manifest.json").unlink()
+
+
+def cut_the_manifest(checkpoint):
+    (checkpoint / "manifest.json").write_text('{"files": {"deepsp')
+
+
+def empty_the_manifest(checkpoint):
+    (checkpoint / "manifest.json").write_text("[]")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (truncate, "has 5 bytes and the manifest says 7"),
+        (flip_a_byte, "is not what was written"),
+        (lose_a_file, "deepspeed/states.pt is missing"),
+        (lose_the_manifest, "manifest.json is missing"),
+        (cut_the_manifest, "manifest.json cannot be read"),
+        (empty_the_manifest, "manifest.json cannot be read"),
+        (shutil.rmtree, None),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_damaged_checkpoint_is_skipped_with_a_warning_for_the_one_before(tmp_path, capsys, damage, reason):
+    write(tmp_path, "global_step2")
+    damage(write(tmp_path, "global_step4"))
+    assert checkpoints.newest_complete(tmp_path).name == "global_step2"
+    warning = capsys.readouterr().err
+    if reason is None:
+        assert warning == ""
+    else:
+        assert warning.startswith("warning: checkpoint ") and "global_step4 is skipped" in warning and reason in warning
+        assert len(warning.splitlines()) == 1
+
+
+def test_what_a_kill_left_half_written_is_not_a_checkpoint_and_is_cleared_away(tmp_path):
+    write(tmp_path, "global_step2")
+    checkpoints.begin(tmp_path / "global_step4")
+    (checkpoints.partial(tmp_path / "global_step4") / "states.pt").write_bytes(b"wei")
+    assert checkpoints.newest_complete(tmp_path).name == "global_step2"
+    write(tmp_path, "global_step6")
+    assert names(tmp_path) == ["global_step2", "global_step6"]
+
+
+def test_a_damaged_one_is_written_over_when_the_run_comes_by_again(tmp_path):
+    truncate(write(tmp_path, "global_step4"))
+    assert checkpoints.what_is_wrong(write(tmp_path, "global_step4", b"other")) is None
+
+
+def test_the_last_k_are_kept_and_the_best_counts_apart(tmp_path):
+    write(tmp_path, "best_global_step1")
+    for step in (2, 4, 6, 8):
+        checkpoints.prune(write(tmp_path, f"global_step{step}"), 2, float("inf"))
+    assert names(tmp_path) == ["best_global_step1", "global_step6", "global_step8"]
+    checkpoints.prune(write(tmp_path, "best_global_step8"), 2, float("inf"))
+    assert names(tmp_path) == ["best_global_step8", "global_step6", "global_step8"]
+
+
+def test_a_damaged_one_ahead_costs_no_older_one_its_place(tmp_path):
+    write(tmp_path, "global_step2")
+    truncate(write(tmp_path, "global_step6"))
+    checkpoints.prune(write(tmp_path, "global_step4"), 2, float("inf"))
+    assert names(tmp_path) == ["global_step2", "global_step4", "global_step6"]
+
+
+def test_a_limit_in_gigabytes_takes_the_oldest_and_spares_the_newest(tmp_path):
+    for step in (2, 4, 6):
+        write(tmp_path, f"global_step{step}", bytes(10_000))
+    newest = tmp_path / "global_step6"
+    checkpoints.prune(newest, 3, 25_000 / 1024**3)  # a checkpoint has its manifest besides: two fit
+    assert names(tmp_path) == ["global_step4", "global_step6"]
+    checkpoints.prune(newest, 3, 0)
+    assert names(tmp_path) == ["global_step6"]
+
+
+def test_other_settings_than_the_checkpoint_needs_are_told_by_flag(tmp_path):
+    checkpoint = write(tmp_path, "global_step2", seed=7)
+    args = to_arguments(Config())
+    args.train.seed = 7
+    checkpoints.require_same_settings(checkpoint, args)
+    args.actor.num_gpus_per_node = 4
+    with pytest.raises(ValueError, match="^--actor.num_gpus_per_node is 4, and .*global_step2 was written with 1: .*"):
+        checkpoints.require_same_settings(checkpoint, args)
+    args.ds.use_universal_ckpt = True
+    checkpoints.require_same_settings(checkpoint, args)
+    args.train.seed = 8
+    with pytest.raises(ValueError, match="^--train.seed is 8"):
+        checkpoints.require_same_settings(checkpoint, args)

@@ -1,0 +1,152 @@
+"""Records as the hub has them, written to local files by the tests and read back through the real path."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import datasets
+import pytest
+from PIL import Image
+
+from pepo_rlhf.data import Row
+from pepo_rlhf.tasks import find_task, read_problems, thousandths
+from pepo_rlhf.tasks.task import OutsideProtocol
+
+SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "geometry3k_sample"
+
+
+def png(side: int = 32) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (side, side), "white").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def read(task: str, source: Path, split: str = "test") -> list:
+    return list(read_problems(find_task(task), str(source), split, thousandths()))
+
+
+def write_hub(folder: Path, split: str, records: list[dict], **features) -> Path:
+    """A parquet shard as `push_to_hub` lays it out, images as structs of bytes."""
+    (folder / "data").mkdir()
+    dataset = datasets.Dataset.from_list(records).cast(
+        datasets.Features(datasets.Dataset.from_list(records).features | features)
+    )
+    dataset.to_parquet(folder / "data" / f"{split}-00000-of-00001.parquet")
+    return folder
+
+
+IMAGE = {"bytes": png(), "path": None}
+
+
+def test_geometry3k(tmp_path: Path) -> None:
+    record = {"images": [IMAGE], "problem": "<image>Find x.", "answer": "13"}
+    write_hub(tmp_path, "test", [record], images=datasets.Sequence(datasets.Image()))
+    (row,) = read("geometry3k", tmp_path)
+    assert (row.prompt, row.images, row.label) == ("<image>Find x.", (png(),), "13")
+
+
+@pytest.mark.skipif(not SAMPLES.exists(), reason="the ten real problems are not beside the repository")
+def test_real_geometry3k_problems() -> None:
+    rows = read("geometry3k", SAMPLES)
+    assert len(rows) == 10
+    assert all(isinstance(row, Row) for row in rows)
+    assert (rows[1].prompt, rows[1].label) == ("Find x.", "13")
+
+
+def test_virl39k_boxes_come_off_and_letters_are_choices(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    records = [
+        {"question": "<image>Find x.", "answer": r"\boxed{\frac{1}{2}}", "image": ["a.png"], "qid": "1"},
+        {"question": "<image>Which? A. 1 B. 2", "answer": r"\boxed{B}", "image": ["a.png"], "qid": "2"},
+        {"question": "Text only.", "answer": "7", "image": [], "qid": "3"},
+    ]
+    datasets.Dataset.from_list(records).to_parquet(tmp_path / "39Krl.parquet")
+    rows = read("virl39k", tmp_path / "39Krl.parquet")
+    assert [row.label for row in rows] == [r"\frac{1}{2}", '{"choice": "B"}', "7"]
+    assert rows[0].images == (str(tmp_path / "a.png"),)
+    assert rows[2].images == ()
+
+
+MATHVISTA = {
+    "pid": "1",
+    "question": "Which bar is tallest?",
+    "image": "images/1.jpg",
+    "decoded_image": IMAGE,
+    "choices": ["red", "blue"],
+    "unit": None,
+    "precision": None,
+    "answer": "blue",
+    "question_type": "multi_choice",
+    "answer_type": "text",
+    "metadata": {"task": "figure question answering"},
+    "query": "Hint: give the letter.\nQuestion: Which bar is tallest?\nChoices:\n(A) red\n(B) blue",
+}
+
+
+def test_mathvista_asks_its_query_and_grades_by_question_type(tmp_path: Path) -> None:
+    free = {"question_type": "free_form", "choices": None}
+    records = [
+        MATHVISTA,
+        MATHVISTA | free | {"answer": "1.2", "answer_type": "float", "precision": 1.0},
+        MATHVISTA | free | {"answer": "14", "answer_type": "integer"},
+        MATHVISTA | free | {"answer": "[1, 2]", "answer_type": "list"},
+        MATHVISTA | {"answer": "green"},
+    ]
+    *rows, error = read(
+        "mathvista", write_hub(tmp_path, "testmini", records, decoded_image=datasets.Image()), "testmini"
+    )
+    assert rows[0].prompt == MATHVISTA["query"]
+    assert rows[0].images == (png(),)
+    assert json.loads(rows[0].label) == {"choice": "B", "options": ["red", "blue"], "closest": True}
+    assert json.loads(rows[1].label) == {"number": "1.2", "precision": 1}
+    assert [row.label for row in rows[2:]] == ["14", "[1, 2]"]
+    assert "row 5" in str(error) and "'green'" in str(error)
+
+
+MATHVERSE = {
+    "sample_index": "1",
+    "problem_index": "1",
+    "problem_version": "Text Dominant",
+    "question": "Find angle 1.\nChoices:\nA:30°\nB:40°",
+    "image": IMAGE,
+    "answer": "B",
+    "question_type": "multi-choice",
+    "metadata": {"subject": "Plane Geometry"},
+    "query_wo": "",
+    "question_for_eval": "Find angle 1.",
+}
+
+
+def test_mathverse_letters_free_forms_and_questions_in_the_image(tmp_path: Path) -> None:
+    records = [
+        MATHVERSE,
+        MATHVERSE | {"question": "", "problem_version": "Vision Only"},
+        MATHVERSE | {"question": "Find x.", "question_type": "free-form", "answer": r"$\frac{1}{2}$"},
+    ]
+    datasets.Dataset.from_list(records).cast_column("image", datasets.Image()).to_parquet(tmp_path / "testmini.parquet")
+    first, vision_only, free = read("mathverse", tmp_path, "testmini")
+    assert json.loads(first.label) == {"choice": "B", "options": ["30°", "40°"]}
+    assert vision_only.prompt == "Answer the question in the image."
+    assert vision_only.label == '{"choice": "B"}'
+    assert free.label == r"$\frac{1}{2}$"
+    *kept, left_out = read("mathverse_choice", tmp_path, "testmini")
+    assert [row.label for row in kept] == [first.label, vision_only.label]
+    assert isinstance(left_out, OutsideProtocol)
+
+
+def test_logicvista_leaves_several_letters_out(tmp_path: Path) -> None:
+    record = {
+        "id": 1,
+        "question": "Which comes next? A, B, C, or D.",
+        "answer": "C",
+        "image": IMAGE,
+        "skill": ["spatial"],
+    }
+    records = [record, record | {"answer": "A, C"}, record | {"answer": "c"}, record | {"answer": None}]
+    first, several, small, missing = read("logicvista", write_hub(tmp_path, "test", records, image=datasets.Image()))
+    assert (first.prompt, first.label) == (record["question"], '{"choice": "C", "closest": true}')
+    assert isinstance(several, OutsideProtocol) and "row 2" in str(several)
+    assert small.label == first.label
+    assert "'answer' is missing" in str(missing)

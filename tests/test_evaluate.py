@@ -1,0 +1,157 @@
+"""The command with an engine that answers at once; tests/e2e has the real one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from pepo_rlhf import evaluate
+from pepo_rlhf.pipeline import generation
+from pepo_rlhf.pipeline.benchmarks import answered
+from pepo_rlhf.pipeline.generation import Generation, sample_seed
+from pepo_rlhf.rewards.choice import choice_label
+from pepo_rlhf.sandbox import grounding
+from pepo_rlhf.sandbox.dataset import write_rows
+
+
+class Oracle:
+    """Answers sample 0 with the right box, and the others with one elsewhere."""
+
+    asked: list[int] = []
+    fails_after = 100
+
+    def __init__(self, settings, processor, pixels, max_images) -> None:
+        assert max_images == 1
+        self.settings = settings
+
+    def generate(self, rows, numbers) -> list[list[Generation]]:
+        Oracle.asked += numbers
+        if len(Oracle.asked) > Oracle.fails_after:
+            raise KeyboardInterrupt
+        return [
+            [
+                Generation(f"<think></think><answer>{box_in(row.label, sample)}</answer>", 5, False, sample)
+                for sample in range(self.settings.num_samples)
+            ]
+            for row in rows
+        ]
+
+
+def box_in(label: str, sample: int) -> list[float]:
+    return [0, 0, 1, 1] if sample else json.loads(label)["box"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    from pepo_rlhf.sandbox.tiny_vlm import build_processor
+
+    path = tmp_path_factory.mktemp("model")
+    build_processor().save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def problems(tmp_path: Path) -> Path:
+    write_rows(tmp_path / "test.jsonl", grounding.generate(5, seed=0, split="test"), "grounding")
+    return tmp_path / "test.jsonl"
+
+
+@pytest.fixture
+def arguments(model: Path, problems: Path, tmp_path: Path, monkeypatch) -> argparse.Namespace:
+    monkeypatch.setattr(generation, "Engine", Oracle)
+    monkeypatch.setattr(Oracle, "asked", [])
+    flags = ["--model", str(model), "--benchmark", f"grounding={problems}", "--output", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["evaluate", *flags, "--num_samples", "4", "--batch_size", "2"])
+    return evaluate._parse_arguments()
+
+
+def test_scores_and_generations(arguments: argparse.Namespace) -> None:
+    results = evaluate.evaluate(arguments)
+    assert results == json.loads((arguments.output / "results.json").read_text())
+    scores = results["benchmarks"]["grounding"]
+    # One sample of four is right for each prompt: the vote goes to the others. A pair holds it in 3 of 6 cases.
+    expected = {"avg@4": 0.25, "pass@1": 0.25, "pass@2": 0.5, "pass@4": 1.0, "majority@4": 0.0, "format": 1.0}
+    assert expected.items() <= scores.items()
+    assert (scores["low"], scores["high"], scores["num_prompts"], scores["left_out"]) == (0.25, 0.25, 5, {})
+    rows = [
+        row
+        for file in (arguments.output / "grounding").glob("*.parquet")
+        for row in parquet.read_table(file).to_pylist()
+    ]
+    assert len(rows) == 20
+    assert {(row["number"], row["sample"]) for row in rows} == {(n, k) for n in range(5) for k in range(4)}
+    assert all(row["score"] == (row["sample"] == 0) for row in rows)
+    assert "grounding" in evaluate.table(results["benchmarks"]) and "25.00 [25.00, 25.00]" in evaluate.table(
+        results["benchmarks"]
+    )
+
+
+def test_an_interrupted_evaluation_asks_for_what_is_missing_only(arguments, monkeypatch) -> None:
+    monkeypatch.setattr(Oracle, "fails_after", 3)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.evaluate(arguments)
+    assert Oracle.asked == [0, 1, 2, 3]
+    monkeypatch.setattr(Oracle, "fails_after", 100)
+    Oracle.asked.clear()
+    resumed = evaluate.evaluate(arguments)
+    assert Oracle.asked == [2, 3, 4]
+    Oracle.asked.clear()
+    assert evaluate.evaluate(arguments) == resumed
+    assert Oracle.asked == []
+
+
+def test_an_output_of_other_settings_is_refused(arguments, problems: Path) -> None:
+    evaluate.evaluate(arguments)
+    arguments.temperature = 0.5
+    with pytest.raises(ValueError, match="holds generations of other settings.*choose another --output"):
+        evaluate.evaluate(arguments)
+    arguments.temperature = 1.0
+    write_rows(problems, grounding.generate(5, seed=1, split="test"), "grounding")
+    with pytest.raises(ValueError, match="the source has changed"):
+        evaluate.evaluate(arguments)
+
+
+def test_rows_that_cannot_be_scored_are_counted(arguments, problems: Path) -> None:
+    with problems.open("a") as file:
+        file.write('{"images": ["absent.png"], "problem": "Find x.", "answer": "13", "task": "grounding"}\n')
+    results = evaluate.evaluate(arguments)["benchmarks"]
+    assert results["grounding"]["left_out"] == {"images that do not decode": 1}
+    assert "(1 left out)" in evaluate.table(results)
+
+
+def test_answers_without_tags_count_where_the_protocol_says_so() -> None:
+    from pepo_rlhf.tasks import find_task
+
+    mathvista, counting_task = find_task("mathvista"), find_task("counting")
+    assert answered("It is B.", mathvista) == "<answer>It is B.</answer>"
+    assert answered("<think>x</think><answer>B", mathvista) == "<answer>B</answer>"
+    assert answered("<answer>A</answer> B", mathvista) == "<answer>A</answer> B"
+    assert answered("It is B.", counting_task) == "It is B."
+    from pepo_rlhf.rewards.choice import choice_reward
+
+    assert choice_reward(answered("So the answer is (B).", mathvista), choice_label("B", None)) == 1.0
+
+
+def test_seeds_differ_between_prompts_and_samples_and_repeat() -> None:
+    seeds = {sample_seed(seed, number, sample) for seed in range(3) for number in range(50) for sample in range(8)}
+    assert len(seeds) == 3 * 50 * 8
+    assert sample_seed(1, 2, 3) == sample_seed(1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "message"),
+    [
+        ("mathvist", "unknown task 'mathvist'"),
+        ("counting", "counting has no data set of its own"),
+        ("counting=absent.jsonl", "absent.jsonl: no such file or folder"),
+    ],
+)
+def test_a_mistake_in_a_benchmark_costs_no_engine(arguments, benchmark: str, message: str) -> None:
+    arguments.benchmark = [benchmark]
+    with pytest.raises(ValueError, match=message):
+        evaluate.evaluate(arguments)
