@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator
 
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.config.reservations import arithmetic, required_gpus, shortfall
+
+_CONNECT_SECONDS = 5.0
 
 
 def check_arithmetic(args) -> Iterator[Finding]:
@@ -32,12 +35,24 @@ def check_nodes(args, nodes: list[dict[str, float]]) -> Iterator[Finding]:
     yield ok(f"{gpus} GPUs and {cpus} CPUs on {len(nodes)} nodes")
 
 
+def _require_reachable(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # auto
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as problem:
+        raise ValueError(f"--cluster {address} cannot be reached: {problem}") from problem
+
+
 def check_cluster(args, address: str) -> Iterator[Finding]:
     """Asks the Ray cluster at `address`, or the one that "auto" finds, for its nodes."""
     import ray
 
     from pepo_rlhf.runtime import cluster
 
+    _require_reachable(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as problem:

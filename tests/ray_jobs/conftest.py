@@ -30,10 +30,10 @@ class Cluster(NamedTuple):
 @pytest.fixture(scope="session")
 def cluster():
     """Two CPUs and two logical GPUs: just what the run of test_training.py reserves."""
-    port, dashboard = free_port(), free_port()
+    port, dashboard, agent, client = (free_port() for _ in range(4))
     command = [str(BIN / "ray"), "start", "--head", "--block", f"--port={port}", "--num-cpus=2", "--num-gpus=2"]
-    command += [f"--dashboard-port={dashboard}", "--dashboard-agent-listen-port=0", "--ray-client-server-port=0"]
-    command += ["--node-ip-address=127.0.0.1", "--disable-usage-stats"]
+    command += [f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
+    command += [f"--ray-client-server-port={client}", "--node-ip-address=127.0.0.1", "--disable-usage-stats"]
     # Jobs run the first python on the path. The package comes with the working directory, not from here.
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
     environment["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"

@@ -30,7 +30,7 @@ def test_check_asks_the_cluster(cluster):
 
 
 def test_a_cluster_that_is_not_there_is_one_line():
-    with pytest.raises(ValueError, match="^--cluster 127.0.0.1:1: .*[^\\n]*$"):
+    with pytest.raises(ValueError, match="^--cluster 127.0.0.1:1 cannot be reached: [^\\n]*$"):
         list(check_cluster(to_arguments(Config()), "127.0.0.1:1"))
 
 
