@@ -33,6 +33,7 @@ class EngineRecovery:
         self.engines = engines
         self.policy: RayActorGroup | None = None
         self.num_restarts = 0
+        self._processes: dict[int, str] = {}  # engine -> id of the process that it had when last seen
 
     def collect(self, ask: Callable[[int], Any], num_prompts: int) -> list:
         """The answers to `ask(0)`, `ask(1)`, ..., in this order; what an engine takes to its grave is asked again.
@@ -41,45 +42,43 @@ class EngineRecovery:
             EngineLost: if an engine does not come back.
         """
         answers: dict[int, Any] = {}
-        unanswered = list(range(num_prompts))
-        while unanswered:
+        while unanswered := [index for index in range(num_prompts) if index not in answers]:
+            if self.restart_dead():
+                assert self.policy is not None
+                ray.get(self.policy.async_run_method(method_name="broadcast_to_vllm"))
             for index, ref in [(index, ask(index)) for index in unanswered]:
                 try:
                     answers[index] = ray.get(ref)
                 except DEATHS as death:
                     logger.warning(f"prompt {index} of the batch is lost: {type(death).__name__}")
-            unanswered = [index for index in unanswered if index not in answers]
-            if unanswered:
-                self.restart_dead()
-                assert self.policy is not None
-                ray.get(self.policy.async_run_method(method_name="broadcast_to_vllm"))
         return [answers[index] for index in range(num_prompts)]
 
-    def restart_dead(self) -> None:
-        """Waits until dead engines are back. They then have the weights of the model's folder."""
-        num_restarts = self.num_restarts
-        for number in range(len(self.engines)):
-            self._revive(number)
-        if self.num_restarts > num_restarts:
+    def restart_dead(self) -> bool:
+        """Waits until every engine is alive. True if one was restarted: it has the weights of the model's folder."""
+        found = {number: self._process_of(number) for number in range(len(self.engines))}
+        num_new = sum(self._processes.get(number, process) != process for number, process in found.items())
+        self._processes = found
+        self.num_restarts += num_new
+        if num_new:
+            logger.warning(f"{num_new} rollout engines had died and have been started again")
             assert self.policy is not None
             ray.get(self.policy.async_run_method(method_name="rejoin_engines"))
+        return num_new > 0
 
-    def _revive(self, number: int) -> None:
-        engine, dead, killed = self.engines[number], False, False
+    def _process_of(self, number: int) -> str:
+        """Id of the living process of an engine; while Ray restarts it, waits."""
+        engine, killed = self.engines[number], False
         while True:
             try:
-                ray.get(engine.check_health.remote())
-                break
-            except (ActorUnavailableError, EngineDeadError) as death:
-                if not dead:
-                    logger.warning(f"rollout engine {number} has died and is started again")
-                if isinstance(death, EngineDeadError) and not killed:
+                return ray.get(engine.check_health.remote())
+            except EngineDeadError:
+                if not killed:
                     ray.kill(engine, no_restart=False)  # Ray restarts dead actors, and this one has outlived its engine
                     killed = True
-                dead = True
-                time.sleep(1)
+            except ActorUnavailableError:
+                pass  # between two processes
             except RayActorError as death:
                 raise EngineLost(
                     f"rollout engine {number} died more often than --vllm.max_restarts allows, or cannot start: {death}"
                 ) from death
-        self.num_restarts += dead
+            time.sleep(1)

@@ -169,9 +169,10 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         steps = zip(tokens[start:], output.prompt_logprobs[start:], strict=True)
         return [step[token].logprob for token, step in steps]
 
-    async def check_health(self) -> None:
-        """Raises EngineDeadError if the engine's process is gone."""
+    async def check_health(self) -> str:
+        """An id that is another one after a restart; raises EngineDeadError if the engine's process is gone."""
         await self.llm.check_health()
+        return ray.get_runtime_context().get_worker_id()
 
     async def begin_weight_update(self) -> None:
         """Waits until nothing is in flight. A sleeping engine has nothing in flight and must not be resumed."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import ray
-from vllm.v1.engine.exceptions import EngineDeadError
 
 from pepo_rlhf.pipeline.engine_recovery import EngineLost, EngineRecovery
 
@@ -23,7 +22,10 @@ def engine_class():
 
         def check_health(self):
             if self.engine_is_dead:
+                from vllm.v1.engine.exceptions import EngineDeadError  # takes a while, and only one test needs it
+
                 raise EngineDeadError
+            return ray.get_runtime_context().get_worker_id()
 
         def answer(self, prompt):
             with open(self.log, "a") as file:
