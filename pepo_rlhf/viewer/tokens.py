@@ -79,9 +79,7 @@ class _Reader:
         return pages
 
     def _add_step(self, records: StepRecords) -> None:
-        self.pages.steps.append(
-            {"step": records.step, "settings": records.settings, "batch_size": records.batch_size}
-        )
+        self.pages.steps.append({"step": records.step, "settings": records.settings, "batch_size": records.batch_size})
         groups: dict[str, list[dict[str, Any]]] = {}
         for row in records.table.to_pylist():
             groups.setdefault(row["group"], []).append(row)

@@ -24,7 +24,7 @@ SETTINGS = {
 
 
 def response_row(tokens, **columns):
-    """A row of the records with plain numbers; `columns` replace what a test is about."""
+    """A row of the records: `tokens` with plain numbers, and `columns`, what a test is about."""
     numbers = [float(place) for place in range(len(tokens))]
     return {
         "step": 1,
@@ -176,6 +176,22 @@ def sampled_response(draw, topic, answer, num_tokens, has_image, right):
         "truncated": draw.random() < 0.05,
         "has_image": has_image,
     }
+
+
+@pytest.fixture(scope="session")
+def metrics_writer():
+    """Function that writes the files of a run but its token records."""
+    return write_metrics
+
+
+@pytest.fixture(scope="session")
+def record():
+    """Function that writes one step of token records, a dict of columns (and `tokens`) a response."""
+
+    def record(run_dir, *rows, batch_size=8):
+        write_step(run_dir, 1, [response_row(**row) for row in rows], SETTINGS, batch_size)
+
+    return record
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 // Line charts over training steps. All charts of a page share a cursor: the step under the pointer, whose values stand
 // in every chart's legend.
 
-const CHART_HEIGHT = 150;
+const CHART_HEIGHT = 160;
 const PLOT = { left: 46, right: 10, top: 8, bottom: 20 };
 
 // The step that all charts point at; null without a pointer, when the legends show the last values.
@@ -20,7 +20,7 @@ class Cursor {
 function ticks(low, high, count, smallest = 0) {
   const rough = Math.max((high - low) / count, smallest, Number.MIN_VALUE);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
+  const step = [1, 2, smallest ? 5 : 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough * 0.999);
   const found = [];
   for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) found.push(i * step);
   return found;
@@ -33,7 +33,7 @@ function tickLabel(value) {
 
 // A part of a chart has a `label`, a `colour` (1 to 6) and `points`:
 //   lines [step, value], bands [step, low, high], marks (points with an interval) [step, value, low, high].
-// A value may be null: lines break there.
+// A value may be null: lines break there. Marks may have a `shift`, pixels to the side of their step.
 class Chart {
   constructor({ title, unit = "", lines = [], bands = [], marks = [], reference = null, control = null }, cursor) {
     Object.assign(this, { lines, bands, marks, reference, cursor });
@@ -139,7 +139,7 @@ class Chart {
   }
 
   mark(part, [step, value, low, high]) {
-    const x = this.x(step);
+    const x = this.x(step) + (part.shift ?? 0);
     const whisker = low === null ? null : svg("path", { d: `M${x} ${this.y(low)}V${this.y(high)}` });
     const dot = svg("circle", { cx: x, cy: this.y(value), r: 3.5 });
     return svg("g", { class: `mark colour-${part.colour}` }, whisker, dot);

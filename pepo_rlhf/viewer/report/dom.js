@@ -29,9 +29,11 @@ function stored(id) {
   return JSON.parse(byId(id).textContent);
 }
 
-// Four significant digits, as the data has them.
-function number(value) {
-  return value === null || value === undefined ? "–" : String(Number(Number(value).toPrecision(4)));
+// Four significant digits, as the data has them, or fewer.
+function number(value, digits = 4) {
+  if (value === null || value === undefined) return "–";
+  const rounded = Number(value.toPrecision(digits));
+  return rounded !== 0 && Math.abs(rounded) < 1e-3 ? rounded.toExponential() : String(rounded);
 }
 
 function interval(low, high) {

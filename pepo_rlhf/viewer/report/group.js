@@ -32,7 +32,7 @@ class GroupView {
   heading(group) {
     const step = this.page.steps.find((one) => one.step === group.step);
     const recorded = this.page.groups.filter((one) => one.step === group.step).flatMap((one) => one.responses).length;
-    const facts = [`step ${group.step}`, `p = ${number(group.progress)}`, group.task && `task ${group.task}`];
+    const facts = [`step ${group.step}`, `progress ${number(group.progress)}`, group.task && `task ${group.task}`];
     if (recorded < step.batch_size) facts.push(`${recorded} of the step's ${step.batch_size} responses recorded`);
     return element(
       "header",
@@ -162,11 +162,16 @@ class Card {
   }
 
   build(quantity, scale) {
-    this.tokens = this.response.tokens.map((place) => {
-      const [, text] = this.vocabulary[place];
-      return element("span", { class: /^\s*\n/.test(text) ? "token newline" : "token" }, text);
-    });
-    this.text.replaceChildren(...(this.tokens.length ? this.tokens : [element("p", { class: "empty" }, "empty response")]));
+    this.tokens = [];
+    const nodes = [];
+    for (const place of this.response.tokens) {
+      // The space before a word stays uncoloured: at a line's end it would be a coloured block of its own.
+      const [, space, word] = /^( *)(.*)$/s.exec(this.vocabulary[place][1]);
+      const token = element("span", { class: word.startsWith("\n") ? "token newline" : "token" }, word || space);
+      this.tokens.push(token);
+      nodes.push(word ? space : "", token);
+    }
+    this.text.replaceChildren(...(nodes.length ? nodes : [element("p", { class: "empty" }, "empty response")]));
     this.paint(quantity, scale);
   }
 

@@ -21,6 +21,8 @@ const CURVES = [
   },
 ];
 
+const LETTERS = ["A", "B"]; // what two runs are called in legends
+
 const FACTS = {
   Method: "pepo.method",
   alpha: "pepo.alpha",
@@ -38,19 +40,22 @@ function showOverview(node, overview, hasTokens) {
   const cursor = new Cursor();
   const charts = element("div", { class: "charts" });
   const { runs } = overview;
-  const name = (index) => (runs.length > 1 ? runs[index].name : "");
   for (const curve of CURVES) charts.append(new Chart(chartParts(curve, runs), cursor).node);
   charts.append(anyMetric(runs, cursor));
-  node.append(
-    runs.length > 1 ? pairSummary(runs) : runSummary(runs[0]),
-    hasTokens || runs.length > 1 ? null : howToRecord(),
-    section("Training", charts),
-    ...(runs.length > 1 ? [section("Held-out accuracy, difference", differences(overview, cursor))] : []),
-    ...runs.map((run, index) => section(`Evaluations ${name(index)}`, evaluations(run, index))),
-    runs.length > 1
-      ? settingsSection("Settings that differ", ["", ...runs.map((run) => run.name)], overview.settings, true)
-      : settingsSection("All settings", ["", "value"], Object.entries(runs[0].settings), false),
-  );
+  const training = section("Training", charts);
+  if (runs.length > 1) {
+    node.append(
+      pairSummary(runs),
+      training,
+      section("Held-out accuracy, B minus A", differences(overview, cursor)),
+      ...runs.map((run, index) => section(`Evaluations of ${LETTERS[index]}`, evaluations(run, index))),
+      settingsSection("Settings that differ", ["", ...LETTERS], overview.settings, true),
+    );
+  } else {
+    const [run] = runs;
+    const settings = settingsSection("All settings", ["", "value"], Object.entries(run.settings), false);
+    node.append(runSummary(run), ...(hasTokens ? [] : [howToRecord()]), training, section("Evaluations", evaluations(run, 0)), settings);
+  }
 }
 
 function section(title, ...content) {
@@ -64,7 +69,7 @@ function howToRecord() {
 
 function runSummary(run) {
   const minutes = run.steps.reduce((sum, step) => sum + (step.time_step ?? 0), 0) / 60;
-  const facts = [["Steps", `${run.steps.length} in ${number(minutes)} min`]];
+  const facts = [["Steps", `${run.steps.length} in ${minutes.toFixed(1)} min`]];
   for (const [label, name] of Object.entries(FACTS)) if (name in run.settings) facts.push([label, run.settings[name]]);
   return element("dl", { class: "facts" }, ...facts.map(([label, value]) => fact(label, value)));
 }
@@ -75,7 +80,7 @@ function fact(label, value) {
 
 function pairSummary(runs) {
   const items = runs.map((run, index) =>
-    element("li", {}, element("span", { class: `swatch line colour-${index + 1}` }), run.name, ` · ${run.steps.length} steps`),
+    element("li", {}, element("span", { class: `swatch line colour-${index + 1}` }), element("b", {}, `${LETTERS[index]} `), run.name, ` · ${run.steps.length} steps`),
   );
   return element("ul", { class: "legend runs" }, ...items);
 }
@@ -89,17 +94,18 @@ function chartParts({ title, unit, fields, band, heldOut, reference }, runs) {
   const chart = { title, unit, reference: reference ?? null, lines: [], bands: [], marks: [] };
   const several = runs.length > 1;
   runs.forEach((run, index) => {
+    const labelled = (text) => (several ? `${LETTERS[index]} ${text}` : text);
     Object.entries(fields).forEach(([field, label], place) => {
       if (several && place > 0) return;
       const colour = several ? index + 1 : place + 1;
-      chart.lines.push({ label: several ? `${run.name} ${label}` : label, colour, points: points(run.steps, field) });
+      chart.lines.push({ label: labelled(label), colour, points: points(run.steps, field) });
     });
     const colour = index + 1;
-    const label = (text) => (several ? `${run.name} ${text}` : text);
-    if (band) chart.bands.push({ label: label(band[2]), colour, points: points(run.steps, band[0], band[1]) });
+    if (band) chart.bands.push({ label: labelled(band[2]), colour, points: points(run.steps, band[0], band[1]) });
     if (heldOut) {
       const marked = points(run.evaluations, "eval_accuracy", "eval_accuracy_low", "eval_accuracy_high");
-      chart.marks.push({ label: label("held-out"), colour: several ? colour : 2, points: marked });
+      const shift = several ? 6 * index - 3 : 0;
+      chart.marks.push({ label: labelled("held-out"), colour: several ? colour : 2, points: marked, shift });
     }
   });
   for (const kind of ["lines", "bands", "marks"]) chart[kind] = chart[kind].filter((part) => part.points.length);
@@ -164,17 +170,16 @@ function intervalBar(value, low, high, from, to, colour) {
     svg("path", { class: "axis", d: `M${x(from)} 8H${x(to)}` }),
     from < 0 ? svg("path", { class: "zero", d: `M${x(0)} 1V15` }) : null,
     low === undefined ? null : svg("path", { class: "whisker", d: `M${x(low)} 8H${x(high)}` }),
-    svg("circle", { cx: x(value), cy: 8, r: 4 }),
+    svg("path", { class: "value", d: `M${x(value)} 2V14` }),
   );
 }
 
-function differences({ runs, differences: rows }, cursor) {
+function differences({ differences: rows }, cursor) {
   if (!rows.length) return element("p", { class: "empty" }, "The runs have no evaluation after the same step.");
-  const [a, b] = runs.map((run) => run.name);
-  const marks = [{ label: `${b} minus ${a}`, colour: 3, points: rows.map((row) => [row.step, row.difference, row.low, row.high]) }];
-  const chart = new Chart({ title: `${b} minus ${a}`, marks, reference: 0 }, cursor);
+  const marks = [{ label: "B minus A", colour: 3, points: rows.map((row) => [row.step, row.difference, row.low, row.high]) }];
+  const chart = new Chart({ title: "Difference of held-out accuracy", marks, reference: 0 }, cursor);
   const extent = Math.max(...rows.flatMap((row) => [Math.abs(row.low), Math.abs(row.high)]), 0.01);
-  const heads = ["after step", a, b, "difference", "95% interval", ""];
+  const heads = ["after step", ...LETTERS, "difference", "95% interval", ""];
   const cells = rows.map((row) => [
     row.step,
     number(row.a),

@@ -1,15 +1,15 @@
 // The table of prompts: filtered, sorted, and only the rows in sight built.
 
-const ROW_HEIGHT = 32;
+const ROW_HEIGHT = 40;
 const SPARE_ROWS = 8;
 
 const COLUMNS = [
   { head: "Step", key: "step", className: "number" },
-  { head: "Task", key: "task" },
+  { head: "Task", key: "task", className: "task" },
   { head: "Prompt", key: "excerpt", className: "prompt" },
   { head: "Label", key: "label", className: "label" },
   { head: "Reward", key: "reward", className: "number", title: "mean over the group's responses" },
-  { head: "Each", key: "rewardSpread", className: "each", title: "reward of each response; sorts by highest minus lowest" },
+  { head: "Spread", key: "rewardSpread", className: "each", title: "reward of each response; sorts by highest minus lowest" },
   { head: "Tokens", key: "length", className: "number", title: "mean length of the responses" },
   { head: "Δ weight", key: "weight_spread", className: "number", title: "80th minus 20th percentile of the tokens' weights" },
 ];
@@ -98,8 +98,9 @@ class PromptTable {
   row(group) {
     const cells = this.columns.map(({ key, className }) => {
       if (key === "rewardSpread") return element("td", { class: className }, ...this.rewardDots(group));
-      const value = typeof group[key] === "string" ? group[key] : number(group[key]);
-      return element("td", { class: className ?? null, title: key === "excerpt" ? value : null }, value);
+      const value = typeof group[key] === "string" ? group[key] : number(group[key], 3);
+      // A block inside the cell: a cell itself cannot be cut after two lines.
+      return element("td", { class: className ?? null, title: key === "excerpt" ? value : null }, element("div", {}, value));
     });
     const chosen = String(group.index === this.chosen);
     return element("tr", { class: "prompt-row", "aria-selected": chosen, onclick: () => this.choose(group.index) }, ...cells);
