@@ -8,10 +8,15 @@ import pytest
 from pepo_rlhf.report import comparison, report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 HOSTILE = "<script>alert(1)</script></script><!--<img src=x onerror=alert(2)>{{7*7}}"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
@@ -85,10 +90,10 @@ def test_pointing_at_a_chart_shows_the_values_of_that_step_in_all(show, recorded
     assert page.inner_text(".at-step >> nth=0") == "step 1"
     page.hover(".plot >> nth=1", position={"x": 47, "y": 60})  # starts with the evaluation before the first step
     assert page.inner_text(".legend >> nth=1").endswith("held-out 0.25 [0.22, 0.29]")
+    page.mouse.move(700, 5)
     page.focus(".plot >> nth=0")
     page.keyboard.press("ArrowLeft")
     assert page.inner_text(".at-step >> nth=6") == "step 11"
-    page.mouse.move(700, 5)
     page.select_option(".chart select", "time_step")
     assert page.inner_text(".legend >> nth=7") == "value 7.9"
     assert "0.75" in page.inner_text("text=Evaluations >> xpath=..")

@@ -55,13 +55,11 @@ def test_no_finite_value_gives_a_range_of_zero():
 
 def test_excerpt_is_what_prompts_do_not_share():
     def chat(text):
-        return f"<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n{text}\n\nUse tags.<|im_end|>\n<|im_start|>assistant\n"
+        system = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n"
+        return f"{system}{text}\n\nUse tags.<|im_end|>\n<|im_start|>assistant\n"
 
-    prompts = [
-        chat("<|vision_start|><|image_pad|><|vision_end|>How many?"),
-        chat("Find x.\nThen y."),
-        chat("How many?"),
-    ]
+    image = "<|vision_start|><|image_pad|><|vision_end|>"
+    prompts = [chat(f"{image}How many?"), chat("Find x.\nThen y."), chat("How many?")]
     assert excerpts(prompts) == ["How many?", "Find x. Then y.", "How many?"]
     assert excerpts([chat("How many?")] * 2) == ["system Be brief. user How many? Use tags. assistant"] * 2
     assert excerpts([]) == []

@@ -153,7 +153,7 @@ class Card {
     const header = element(
       "header",
       {},
-      element("b", { class: "reward" }, number(reward)),
+      element("span", {}, "reward ", element("b", { class: "reward" }, number(reward))),
       element("span", {}, facts, response.truncated ? element("em", {}, " truncated") : ""),
       element("span", { class: "sample" }, `#${response.sample}`),
     );
