@@ -121,11 +121,11 @@ def test_a_head_sorts_and_sorts_back(prompts):
     def rewards():
         return [float(text) for text in prompts.locator("tr.prompt-row td:nth-child(5)").all_inner_texts()]
 
-    prompts.click("th >> text=Reward")
+    prompts.click("#rows th >> text=Reward")
     assert rewards() == sorted(rewards())
-    prompts.click("th >> text=Reward")
+    prompts.click("#rows th >> text=Reward")
     assert rewards() == sorted(rewards(), reverse=True)
-    assert prompts.get_attribute("th:nth-child(5)", "aria-sort") == "descending"
+    assert prompts.get_attribute("#rows th:nth-child(5)", "aria-sort") == "descending"
 
 
 def test_a_prompt_shows_its_image_beside_the_responses_of_its_group(prompts):
