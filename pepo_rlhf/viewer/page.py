@@ -35,7 +35,7 @@ def render(title: str, overview: dict[str, Any], tokens: TokenPages) -> str:
     script = "\n".join(_read(name) for name in _SCRIPTS)
     page = {
         "overview": overview,
-        "steps": tokens.steps,
+        "batch_sizes": tokens.batch_sizes,
         "groups": tokens.groups,
         "vocabulary": tokens.vocabulary,
         "ranges": tokens.ranges,

@@ -28,7 +28,7 @@ class TokenPages:
     """All that the report shows of the records.
 
     Attributes:
-        steps: a record a step: `step`, `settings` of the weights, and `batch_size`, the responses it was taken from.
+        batch_sizes: responses of each recorded step, of which the records may hold a part.
         groups: the prompts: what the table lists, filters and sorts by, and the text and reward of each response.
         details: for each prompt its responses: numbers of every token, tokens as places in `vocabulary`.
         vocabulary: (id, text) of every token that occurs; a text may be part of a character, so an id can have several.
@@ -36,7 +36,7 @@ class TokenPages:
         ranges: 2nd and 98th percentile over the run of each quantity.
     """
 
-    steps: list[dict[str, Any]] = field(default_factory=list)
+    batch_sizes: dict[int, int] = field(default_factory=dict)
     groups: list[dict[str, Any]] = field(default_factory=list)
     details: list[list[dict[str, Any]]] = field(default_factory=list)
     vocabulary: list[tuple[int, str]] = field(default_factory=list)
@@ -79,7 +79,7 @@ class _Reader:
         return pages
 
     def _add_step(self, records: StepRecords) -> None:
-        self.pages.steps.append({"step": records.step, "settings": records.settings, "batch_size": records.batch_size})
+        self.pages.batch_sizes[records.step] = records.batch_size
         groups: dict[str, list[dict[str, Any]]] = {}
         for row in records.table.to_pylist():
             groups.setdefault(row["group"], []).append(row)
@@ -141,16 +141,15 @@ def excerpts(prompts: Iterable[str]) -> list[str]:
 
 
 def data_uri(path: Path) -> str | None:
-    """The image for embedding, within 512 pixels; None if the file is gone.
+    """The image, a PNG, for embedding, within 512 pixels; None if the file is gone.
 
     Small files go in as they are, all others as WebP: photographs take a tenth of their PNG.
     """
     if not path.exists():
         return None
-    data = path.read_bytes()
-    with Image.open(io.BytesIO(data)) as image:
-        if max(image.size) <= _MAX_PIXELS and len(data) <= _MAX_BYTES and image.format == "PNG":
-            return _encode(data, "png")
+    with Image.open(path) as image:
+        if max(image.size) <= _MAX_PIXELS and path.stat().st_size <= _MAX_BYTES:
+            return _encode(path.read_bytes(), "png")
         image.thumbnail((_MAX_PIXELS, _MAX_PIXELS), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
         image.save(buffer, "WEBP", quality=85)

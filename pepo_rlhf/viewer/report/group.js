@@ -30,10 +30,10 @@ class GroupView {
   }
 
   heading(group) {
-    const step = this.page.steps.find((one) => one.step === group.step);
+    const batchSize = this.page.batch_sizes[group.step];
     const recorded = this.page.groups.filter((one) => one.step === group.step).flatMap((one) => one.responses).length;
     const facts = [`step ${group.step}`, `progress ${number(group.progress)}`, group.task && `task ${group.task}`];
-    if (recorded < step.batch_size) facts.push(`${recorded} of the step's ${step.batch_size} responses recorded`);
+    if (recorded < batchSize) facts.push(`${recorded} of the step's ${batchSize} responses recorded`);
     return element(
       "header",
       {},
