@@ -158,6 +158,7 @@ class Card {
       element("span", { class: "sample" }, `#${response.sample}`),
     );
     const label = `Response ${response.sample}, reward ${number(reward)}; left and right arrow keys read tokens`;
+    this.text.style.minHeight = `${2 * length}px`; // rather low for what will be built, and enough to keep it out of sight
     this.node = element("article", { class: "card", tabindex: 0, "aria-label": label }, header, this.profile, this.text);
   }
 
@@ -171,6 +172,7 @@ class Card {
       this.tokens.push(token);
       nodes.push(word ? space : "", token);
     }
+    this.text.style.minHeight = "";
     this.text.replaceChildren(...(nodes.length ? nodes : [element("p", { class: "empty" }, "empty response")]));
     this.paint(quantity, scale);
   }
