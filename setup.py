@@ -57,5 +57,5 @@ setup(
         "trackio": ["trackio"],
         "dev": ["mypy", "pip-audit", "pip-licenses", "ruff", "types-PyYAML"],
     },
-    package_data={"pepo_rlhf.runtime": ["site/*.py"]},
+    package_data={"pepo_rlhf.runtime": ["site/*.py"], "pepo_rlhf.viewer": ["report/*"]},
 )

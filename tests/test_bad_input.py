@@ -139,7 +139,7 @@ ROWS = [
     Case("a folder in a file's place", make_folder, "rows.jsonl: no data of the split 'train'; looked for"),
     Case("no file", lambda folder: folder / "absent.jsonl", "absent.jsonl: no such file or folder"),
     Case("another kind of file", lambda folder: lines(GOOD)(folder).rename(folder / "rows.csv"),
-         "rows.csv: not a data file; convert it to .jsonl or .parquet"),
+         "rows.csv: not a data file; convert it to .jsonl or .json or .parquet"),
     Case("a null byte in the name", lambda folder: Path(f"{folder}/rows\0.jsonl"), "no such file or folder"),
     Case("parquet of other columns", parquet({"text": ["x"], "label": ["1"]}),
          r"rows.parquet:row 1: the schema is unknown; .*\['label', 'text'\]; rename them"),
@@ -310,7 +310,7 @@ def reward_file(code: str, function: str) -> Callable[[Path], str]:
 
 
 REWARDS = [
-    Case("unknown", lambda folder: "acuracy", "unknown reward 'acuracy'; choose from accuracy, format or path/"),
+    Case("unknown", lambda folder: "acuracy", "unknown reward 'acuracy'; choose from accuracy, answer, choice, format, iou, iou50, label_match or path/"),
     Case("no file", lambda folder: f"{folder}/absent.py:f", "there is no Python file .*absent.py; write path/to/"),
     Case("no Python", lambda folder: f"{folder}:f", "there is no Python file"),
     Case("no such function", reward_file("def g(r, l): return 1", "f"), "mine.py has no function 'f'; define f"),

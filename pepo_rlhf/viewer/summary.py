@@ -9,8 +9,18 @@ from statistics import mean
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """The records of a file; none if it is not there."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    """The records of a file; none if it is not there.
+
+    Raises:
+        ValueError: for a line that is not JSON, such as one that is being written.
+    """
+    records = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), start=1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} line {number} is not JSON: {error}") from error
+    return records
 
 
 def quarters(values: list[float]) -> tuple[float, float]:
