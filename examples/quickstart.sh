@@ -4,6 +4,8 @@
 # SEED=2 bash examples/quickstart.sh trains with another seed. Extra flags go to pepo_rlhf.train.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Where it is set, each of a run's many processes compiles vLLM, transformers and Ray again: a minute at every start.
+unset PYTHONDONTWRITEBYTECODE
 seed=${SEED:-1}
 warm_start=runs/warm_start
 data=runs/counting

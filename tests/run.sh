@@ -2,6 +2,8 @@
 # Installs what is missing, then runs linters and tests. `--full` adds the slow tests; other arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Where it is set, each of a run's many processes compiles vLLM, transformers and Ray again: a minute at every start.
+unset PYTHONDONTWRITEBYTECODE
 selection=(-m "not full")
 if [ "${1:-}" = "--full" ]; then
   selection=()
