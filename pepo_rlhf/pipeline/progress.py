@@ -13,11 +13,13 @@ _TAIL = 65536  # bytes of metrics.jsonl that surely hold its last line
 
 
 def show_progress(metrics: Path, num_steps: int, finished: Callable[[], bool], console: Console) -> None:
-    """Follows the steps in metrics.jsonl until `finished`, which takes about a second to answer, says so.
+    """Waits until `finished`, which takes about a second to answer, says so; in a terminal, with a bar.
 
-    Returns at once unless the console is a terminal. The command shows the bar: the trainer's process has no terminal.
+    The command shows the bar: the trainer's process has no terminal.
     """
     if not console.is_terminal:
+        while not finished():
+            pass
         return
     columns = (
         TextColumn("step"),

@@ -27,8 +27,9 @@ def test_a_terminal_sees_the_last_step(tmp_path):
     assert "6/6" in shown and "reward 1.50" in shown
 
 
-def test_a_log_gets_no_bar(tmp_path):
+def test_a_log_gets_no_bar_and_the_run_is_followed_to_its_end(tmp_path):
     assert follow(tmp_path / "metrics.jsonl", terminal=False) == ""
+    assert last_record(tmp_path / "metrics.jsonl")["global_step"] == 6
 
 
 def test_a_line_that_is_still_being_written_is_not_read(tmp_path):
