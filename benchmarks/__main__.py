@@ -19,7 +19,6 @@ BENCHMARKS = {
     "similarity": "similarity:run",
     "forward": "forward:run",
     "image_memory": "image_memory:run",
-    "token_records": "token_records:run",
     "weight_sync": "weight_sync:run",
     "step": "step:run",
     "step_152k": "step:run_large_vocabulary",
