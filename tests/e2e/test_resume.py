@@ -103,6 +103,7 @@ def same_bits(left, right):
     return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("no_process_left")
 def test_a_run_killed_in_a_checkpoint_goes_on_from_the_one_before_and_stops_when_asked(tiny_model, problems, tmp_path):
     flags = ["--ckpt.save_steps", "1", "--train.num_episodes", "100"]
