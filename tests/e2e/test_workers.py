@@ -277,9 +277,9 @@ def test_probe_leaves_the_sampling_temperature_out(args, workers, prompt):
     at_one = score(policy, response)[0].action_log_probs
 
     def probe_at_two(worker, batch):
-        worker.actor.temperature = 2.0
+        worker.actor.sampling_temperature = 2.0
         probed, scored = worker.probe(**batch), worker.forward(**batch).action_log_probs
-        worker.actor.temperature = 1.0
+        worker.actor.sampling_temperature = 1.0
         return probed, scored
 
     probed, at_two = ray.get(policy.__ray_call__.remote(probe_at_two, micro_batch(response)))
