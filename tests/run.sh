@@ -12,7 +12,7 @@ fi
 bash requirements/install.sh
 # The report's tests click through it in Chromium; without root they are skipped, and counted as skipped.
 if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-  apt-get -qq update && apt-get -qq install -y chromium >/dev/null
+  { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; } || echo "Chromium could not be installed"
 fi
 # Only what README explains may be left: three missing packages, and a wheel whose tag names another Python.
 .venv/bin/python -m pip check | grep -vE \
