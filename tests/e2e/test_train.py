@@ -137,6 +137,7 @@ def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
     assert not any("visual" in name for name in changed), "the vision tower is frozen by default"
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("no_process_left")
 def test_a_model_whose_image_path_is_cut_is_not_trained(tiny_model, problems, tmp_path):
     blind_model, run_dir = tmp_path / "blind", tmp_path / "run"
@@ -178,6 +179,7 @@ def test_ctrl_c_leaves_nothing_behind(tiny_model, problems, tmp_path):
     assert process.returncode != 0
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("no_process_left")
 def test_async_trainer(tiny_model, problems, tmp_path):
     run_dir = tmp_path / "run"
