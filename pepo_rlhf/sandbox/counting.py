@@ -6,23 +6,17 @@ One to five squares have the colour asked for; one to four of each other colour 
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import json
 import random
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 from PIL import Image, ImageDraw
 
 from pepo_rlhf.data import Row, build_messages
+from pepo_rlhf.sandbox.dataset import Split, draw_rows, run_command, split_of
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220)}
 GRID, CELL, MARGIN = 4, 28, 4
 MAX_COUNT, MAX_DISTRACTORS = 5, 4
-
-Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
@@ -37,9 +31,13 @@ class CountingRow:
         return f"<image>How many {self.colour} squares are there?"
 
     @property
+    def label(self) -> str:
+        return str(self.count)
+
+    @property
     def messages(self) -> list[dict]:
         """The conversation that asks the question, worded as in every run."""
-        row = Row(prompt=self.problem, images=(), label=str(self.count), source="sandbox", datasource="counting")
+        row = Row(prompt=self.problem, images=(), label=self.label, source="sandbox", datasource="counting")
         return build_messages(row)
 
     @property
@@ -49,8 +47,7 @@ class CountingRow:
     @property
     def split(self) -> Split:
         """Where the picture belongs: a tenth of all pictures, picked by hash, is held out whatever seed drew them."""
-        digest = hashlib.sha256(repr(self.cells).encode()).digest()
-        return "test" if digest[0] < 256 // 10 else "train"
+        return split_of(self.cells)
 
     def draw(self) -> Image.Image:
         """The picture, 112 x 112 RGB: one centred 20 x 20 square a filled cell, on white."""
@@ -65,17 +62,8 @@ class CountingRow:
 
 
 def generate(num_rows: int, seed: int, split: Split = "train") -> list[CountingRow]:
-    """Draw `num_rows` questions with balanced counts and colours; the same arguments give the same rows.
-
-    Rows of different splits never share a picture: a picture that belongs to the other split is drawn again.
-    """
-    rng = random.Random(seed)
-    rows: list[CountingRow] = []
-    while len(rows) < num_rows:
-        row = _sample(rng)
-        if row.split == split:
-            rows.append(row)
-    return rows
+    """Draw `num_rows` questions, counts and colours balanced; same arguments, same rows; splits share no picture."""
+    return draw_rows(_sample, num_rows, seed, split)
 
 
 def _sample(rng: random.Random) -> CountingRow:
@@ -95,32 +83,5 @@ def demonstration(row: CountingRow, count: int | None = None) -> str:
     return f"<think>{row.colour} squares {stated}</think><answer>{stated}</answer>"
 
 
-def write_dataset(path: Path, num_rows: int, seed: int, split: Split = "train") -> None:
-    """Write the rows to `path`, a JSONL file, and their pictures as PNG files to the folder `images` beside it.
-
-    Pictures carry the JSONL's name, so that both splits can share a folder.
-    """
-    images = path.parent / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
-        for number, row in enumerate(generate(num_rows, seed, split), start=1):
-            name = f"{path.stem}-{number:06d}.png"
-            row.draw().save(images / name)
-            record = {"images": [f"images/{name}"], "problem": row.problem, "answer": str(row.count)}
-            file.write(json.dumps(record) + "\n")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write train.jsonl and test.jsonl to")
-    parser.add_argument("--num_train", type=int, default=768, help="rows to train on")
-    parser.add_argument("--num_test", type=int, default=200, help="held-out rows")
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    write_dataset(arguments.output / "train.jsonl", arguments.num_train, arguments.seed, "train")
-    write_dataset(arguments.output / "test.jsonl", arguments.num_test, arguments.seed, "test")
-    print(f"wrote {arguments.num_train} rows to train on and {arguments.num_test} held-out ones to {arguments.output}")
-
-
 if __name__ == "__main__":
-    main()
+    run_command(__doc__, generate)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, TypeVar
 
 from PIL import Image
+
+Split = Literal["train", "test"]
 
 
 class GeneratedRow(Protocol):
@@ -20,10 +24,35 @@ class GeneratedRow(Protocol):
     @property
     def label(self) -> str: ...
 
+    @property
+    def split(self) -> Split: ...
+
     def draw(self) -> Image.Image: ...
 
 
-def write_rows(path: Path, rows: Iterable[GeneratedRow], task: str) -> None:
+AnyRow = TypeVar("AnyRow", bound=GeneratedRow)
+
+
+def split_of(picture: object) -> Split:
+    """A tenth of all pictures, picked by the hash of their description, is held out whatever seed drew them."""
+    return "test" if hashlib.sha256(repr(picture).encode()).digest()[0] < 256 // 10 else "train"
+
+
+def draw_rows(sample: Callable[[random.Random], AnyRow], num_rows: int, seed: int, split: Split) -> list[AnyRow]:
+    """`num_rows` rows of a split; the same arguments give the same rows.
+
+    Rows of different splits never share a picture: a picture that belongs to the other split is drawn again.
+    """
+    rng = random.Random(seed)
+    rows: list[AnyRow] = []
+    while len(rows) < num_rows:
+        row = sample(rng)
+        if row.split == split:
+            rows.append(row)
+    return rows
+
+
+def write_rows(path: Path, rows: Iterable[GeneratedRow], task: str | None = None) -> None:
     """Write the rows to `path`, a JSONL file, and their pictures as PNG files to the folder `images` beside it.
 
     Pictures carry the JSONL's name, so that splits can share a folder.
@@ -34,11 +63,13 @@ def write_rows(path: Path, rows: Iterable[GeneratedRow], task: str) -> None:
         for number, row in enumerate(rows, start=1):
             name = f"{path.stem}-{number:06d}.png"
             row.draw().save(images / name)
-            record = {"images": [f"images/{name}"], "problem": row.problem, "answer": row.label, "task": task}
+            record = {"images": [f"images/{name}"], "problem": row.problem, "answer": row.label}
+            if task is not None:
+                record["task"] = task
             file.write(json.dumps(record) + "\n")
 
 
-def run_command(doc: str | None, generate: Callable[..., Iterable[GeneratedRow]], task: str) -> None:
+def run_command(doc: str | None, generate: Callable[..., Iterable[GeneratedRow]], task: str | None = None) -> None:
     """The command line of a generator: writes train.jsonl and test.jsonl."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder to write train.jsonl and test.jsonl to")

@@ -7,16 +7,14 @@ of a vision patch: a coordinate is one of nine numbers.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from dataclasses import dataclass
-from typing import Literal
 
 from PIL import Image, ImageDraw
 
 from pepo_rlhf.data import Row, build_messages
 from pepo_rlhf.rewards.box import box_label
-from pepo_rlhf.sandbox.dataset import run_command
+from pepo_rlhf.sandbox.dataset import Split, draw_rows, run_command, split_of
 from pepo_rlhf.tasks.frame import pixels
 from pepo_rlhf.tasks.grounding import grounding_prompt
 
@@ -26,7 +24,6 @@ SIDE, STEP = 112, 14
 MIN_STEPS, MAX_STEPS = 2, 4  # sides of a shape
 MIN_SHAPES, MAX_SHAPES = 2, 4
 
-Split = Literal["train", "test"]
 PixelBox = tuple[int, int, int, int]
 
 
@@ -66,7 +63,7 @@ class GroundingRow:
     def split(self) -> Split:
         """Where the picture belongs: a tenth of all pictures, picked by hash, is held out whatever seed drew them."""
         picture = sorted((shape.colour, shape.form, shape.box) for shape in self.shapes)
-        return "test" if hashlib.sha256(repr(picture).encode()).digest()[0] < 256 // 10 else "train"
+        return split_of(picture)
 
     def draw(self) -> Image.Image:
         """The picture, RGB on white."""
@@ -86,17 +83,8 @@ class GroundingRow:
 
 
 def generate(num_rows: int, seed: int, split: Split = "train") -> list[GroundingRow]:
-    """Draw `num_rows` questions; the same arguments give the same rows.
-
-    Rows of different splits never share a picture: a picture that belongs to the other split is drawn again.
-    """
-    rng = random.Random(seed)
-    rows: list[GroundingRow] = []
-    while len(rows) < num_rows:
-        row = _sample(rng)
-        if row.split == split:
-            rows.append(row)
-    return rows
+    """Draw `num_rows` questions; the same arguments give the same rows, and splits share no picture."""
+    return draw_rows(_sample, num_rows, seed, split)
 
 
 def _sample(rng: random.Random) -> GroundingRow:

@@ -6,22 +6,18 @@ The picture is 84 x 84 pixels, a visual token of Qwen2.5-VL's a cell.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from dataclasses import dataclass
-from typing import Literal
 
 from PIL import Image, ImageDraw
 
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER
 from pepo_rlhf.rewards.choice import choice_label, letter_of
-from pepo_rlhf.sandbox.dataset import run_command
+from pepo_rlhf.sandbox.dataset import Split, draw_rows, run_command, split_of
 from pepo_rlhf.tasks.puzzles import options_prompt
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220), "orange": (240, 150, 30)}
 GRID, CELL = 3, 28
-
-Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class PuzzleRow:
     @property
     def split(self) -> Split:
         """Where the puzzle belongs: a tenth of all puzzles, picked by hash, is held out whatever seed drew them."""
-        return "test" if hashlib.sha256(repr(self).encode()).digest()[0] < 256 // 10 else "train"
+        return split_of(self)
 
     def draw(self) -> Image.Image:
         """The picture, RGB on white."""
@@ -68,16 +64,14 @@ class PuzzleRow:
 
 
 def generate(num_rows: int, seed: int, split: Split = "train") -> list[PuzzleRow]:
-    """Draw `num_rows` puzzles; the same arguments give the same rows. Splits share no puzzle."""
-    rng = random.Random(seed)
-    rows: list[PuzzleRow] = []
-    while len(rows) < num_rows:
-        first, second, third = rng.sample(list(COLOURS), 3)
-        options = tuple(rng.sample(list(COLOURS), len(COLOURS)))
-        row = PuzzleRow((first, second, third), rng.randrange(GRID * GRID), options)
-        if row.split == split:
-            rows.append(row)
-    return rows
+    """Draw `num_rows` puzzles; the same arguments give the same rows, and splits share no picture."""
+    return draw_rows(_sample, num_rows, seed, split)
+
+
+def _sample(rng: random.Random) -> PuzzleRow:
+    first, second, third = rng.sample(list(COLOURS), 3)
+    options = tuple(rng.sample(list(COLOURS), len(COLOURS)))
+    return PuzzleRow((first, second, third), rng.randrange(GRID * GRID), options)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pepo_rlhf.sandbox.dataset import write_rows
 
 @pytest.fixture
 def command(tiny_model, tmp_path):
-    counting.write_dataset(tmp_path / "counting.jsonl", 3, seed=0)
+    write_rows(tmp_path / "counting.jsonl", counting.generate(3, seed=0))
     write_rows(tmp_path / "grounding.jsonl", grounding.generate(2, seed=0), "grounding")
     command = [
         sys.executable,

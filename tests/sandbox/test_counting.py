@@ -9,7 +9,8 @@ from PIL import Image
 
 from pepo_rlhf.data import decode_image, load_rows
 from pepo_rlhf.rewards.format import format_reward
-from pepo_rlhf.sandbox.counting import COLOURS, demonstration, generate, write_dataset
+from pepo_rlhf.sandbox.counting import COLOURS, demonstration, generate
+from pepo_rlhf.sandbox.dataset import write_rows
 
 ROWS = generate(300, seed=0)
 SQUARE_PIXELS = 20 * 20
@@ -67,8 +68,8 @@ def test_demonstration_states_the_count_in_the_expected_format():
 
 
 def test_written_dataset_loads_with_its_pictures_and_splits_share_a_folder(tmp_path):
-    write_dataset(tmp_path / "train.jsonl", 5, seed=3)
-    write_dataset(tmp_path / "test.jsonl", 5, seed=3, split="test")
+    write_rows(tmp_path / "train.jsonl", generate(5, seed=3))
+    write_rows(tmp_path / "test.jsonl", generate(5, seed=3, split="test"))
     for split in ("train", "test"):
         loaded = load_rows(str(tmp_path / f"{split}.jsonl")).rows
         for row, record in zip(generate(5, 3, split), loaded, strict=True):
@@ -79,6 +80,6 @@ def test_written_dataset_loads_with_its_pictures_and_splits_share_a_folder(tmp_p
 
 
 def test_written_records_name_pictures_relative_to_their_file(tmp_path):
-    write_dataset(tmp_path / "train.jsonl", 2, seed=0)
+    write_rows(tmp_path / "train.jsonl", generate(2, seed=0))
     records = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
     assert [record["images"] for record in records] == [["images/train-000001.png"], ["images/train-000002.png"]]
