@@ -90,7 +90,7 @@ def _peak_of_fork(function: Callable[[], object]) -> float:
         process.join()
 
 
-def resident_mib(field: str, pid: int | str = "self") -> float:
-    """VmRSS (now) or VmHWM (peak) of a process, in MiB, as the kernel counts it."""
-    status = Path(f"/proc/{pid}/status").read_text()
+def resident_mib(field: str) -> float:
+    """VmRSS (now) or VmHWM (peak) of this process, in MiB, as the kernel counts it."""
+    status = Path("/proc/self/status").read_text()
     return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]

@@ -6,7 +6,6 @@ placeholders, which upstream's forward takes for images when a random model samp
 
 from __future__ import annotations
 
-import functools
 import json
 
 import ray
@@ -95,5 +94,5 @@ def run(args) -> None:
     launch.PolicyActor = ray.remote(num_gpus=1)(StockPolicy)
     launch.ReferenceActor = ray.remote(num_gpus=1)(StockReference)
     launch.RolloutActor = ray.remote(StockRollout)
-    launch._trainer_class = functools.partial(lambda trainer, args: trainer, ray.remote(StockTrainer))
+    launch._trainer_class = lambda args: ray.remote(StockTrainer)
     launch.run(args)

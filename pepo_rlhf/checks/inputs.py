@@ -23,18 +23,16 @@ class Inputs:
         self.args = args
 
     @cached_property
+    def _model_files(self) -> tuple[Any, Any]:
+        return check_model(self.args.actor.model_name_or_path)
+
+    @property
     def model_config(self) -> Any:
-        from transformers import AutoConfig
+        return self._model_files[0]
 
-        check_model(self.args.actor.model_name_or_path)
-        return AutoConfig.from_pretrained(self.args.actor.model_name_or_path, trust_remote_code=True)
-
-    @cached_property
+    @property
     def processor(self) -> Any:
-        from transformers import AutoProcessor
-
-        check_model(self.args.actor.model_name_or_path)
-        return AutoProcessor.from_pretrained(self.args.actor.model_name_or_path, trust_remote_code=True)
+        return self._model_files[1]
 
     @cached_property
     def num_parameters(self) -> int:

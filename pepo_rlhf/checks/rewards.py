@@ -10,6 +10,7 @@ from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.data import Row
 from pepo_rlhf.rewards import Grade, RewardError, RewardService, load_rewards
 from pepo_rlhf.rewards.reward import BUILT_IN
+from pepo_rlhf.rewards.service import service_arguments
 
 _NUM_ROWS = 16
 
@@ -73,14 +74,7 @@ def _judge(row: Row, right: Grade, wrong: Grade, functions: list[str]) -> Findin
 
 
 def _grade(pairs: list[tuple[str, str]], settings) -> list[Grade]:
-    service = RewardService(
-        settings.functions,
-        weights=vars(settings.weights),
-        num_processes=settings.num_processes,
-        timeout_seconds=settings.timeout_seconds,
-        memory_mb=settings.memory_mb,
-        allow_network=settings.allow_network,
-    )
+    service = RewardService(**service_arguments(settings))
     try:
         return [future.result() for future in [service.submit(*pair) for pair in pairs]]
     finally:

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from pepo_rlhf.pipeline.blindness import BlindnessError
 from pepo_rlhf.pipeline.progress import show_progress
+from pepo_rlhf.rewards.service import service_arguments
 from pepo_rlhf.runtime import cpu
 from pepo_rlhf.runtime.watchdog import Watchdog
 from pepo_rlhf.workers.policy import PolicyActor
@@ -135,7 +136,7 @@ def start_engines(args, shared: PlacementGroup | None) -> list:
         engines.append(
             actor.remote(
                 **_engine_arguments(args),
-                rewards=_reward_arguments(args),
+                rewards=service_arguments(args.reward),  # every engine has a service
                 min_pixels=args.data.min_pixels,
                 max_pixels=args.data.max_pixels,
                 seed=args.train.seed + index,
@@ -170,18 +171,6 @@ def _engine_arguments(args) -> dict:
         "logprobs_mode": "processed_logprobs",
         "max_logprobs": 1,
         **cpu.engine_arguments(),
-    }
-
-
-def _reward_arguments(args) -> dict:
-    """Settings of the reward service, of which every engine has one."""
-    return {
-        "functions": args.reward.functions,
-        "weights": vars(args.reward.weights),  # a namespace like every other mapping of the settings
-        "num_processes": args.reward.num_processes,
-        "timeout_seconds": args.reward.timeout_seconds,
-        "memory_mb": args.reward.memory_mb,
-        "allow_network": args.reward.allow_network,
     }
 
 

@@ -12,7 +12,7 @@ from torchdata.stateful_dataloader.sampler import RandomSampler
 from pepo_rlhf.data.batches import prompts_per_episode
 from pepo_rlhf.data.load import LoadedRows, load_configured
 from pepo_rlhf.data.prompt import build_messages
-from pepo_rlhf.workers.policy import vision_token_ids
+from pepo_rlhf.data.vision_tokens import vision_token_ids
 
 logger = init_logger(__name__)
 

@@ -11,10 +11,10 @@ from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
 from openrlhf.utils.logging_utils import init_logger
 from vllm import SamplingParams
 
+from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.pipeline.engine_recovery import EngineRecovery
 from pepo_rlhf.pipeline.grader_errors import GraderErrors, make_neutral
 from pepo_rlhf.workers.image_tensors import share_image_tensors
-from pepo_rlhf.workers.policy import vision_token_ids
 
 logger = init_logger(__name__)
 _SAMPLE_SEED_BITS = 20  # room for the sample index below a prompt's seed

@@ -19,7 +19,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pepo_rlhf.rewards.reward import RewardError, component_name
 
@@ -94,6 +94,18 @@ class RewardService:
             return Grade(dict.fromkeys(self._names, 0.0), 0.0, reply["error"])
         components = reply["components"]
         return Grade(components, sum(self._weights.get(name, 1.0) * value for name, value in components.items()))
+
+
+def service_arguments(settings) -> dict[str, Any]:
+    """RewardService's arguments from a run's `reward` settings."""
+    return {
+        "functions": settings.functions,
+        "weights": vars(settings.weights),  # a namespace like every other mapping of the settings
+        "num_processes": settings.num_processes,
+        "timeout_seconds": settings.timeout_seconds,
+        "memory_mb": settings.memory_mb,
+        "allow_network": settings.allow_network,
+    }
 
 
 class GraderProcess:

@@ -123,15 +123,7 @@ MATHVERSE = Task(
     verifiers=("answer",),
     untagged=True,
 )
-MATHVERSE_CHOICE = Task(
-    name="mathverse_choice",
-    hub_id="AI4Math/MathVerse",
-    subset="testmini",
-    split="testmini",
-    make_rows=_mathverse_choice,
-    verifiers=("answer",),
-    untagged=True,
-)
+MATHVERSE_CHOICE = replace(MATHVERSE, name="mathverse_choice", make_rows=_mathverse_choice)
 LOGICVISTA = Task(
     name="logicvista", hub_id="lscpku/LogicVista", make_rows=_logicvista, verifiers=("choice",), untagged=True
 )

@@ -12,17 +12,22 @@ from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
 from pepo_rlhf.runtime.pickled_weights import HOW_TO_CONVERT
 
 
-def check_model(name: str) -> None:
-    """Raises ValueError, in one line that names the model and how to mend it, unless it is a vision-language model
-    in safetensors, whose processor prepares images and whose chat template has a place for them.
+def check_model(name: str) -> tuple[Any, Any]:
+    """Configuration and processor of a vision-language model that a run can use.
 
-    name: a folder, or a name on the Hugging Face hub, whose weights are not looked at
+    Args:
+        name: a folder, or a name on the Hugging Face hub, whose weights are not looked at.
+
+    Raises:
+        ValueError: in one line that names the model and how to mend it, unless its weights are in safetensors, its
+            processor prepares images, and its chat template has a place for them.
     """
     try:
         _check_folder(Path(name))
         config, processor = _load_config(name), _load_processor(name)
         _check_image_token(config, processor)
         _check_chat_template(processor)
+        return config, processor
     except (OSError, ValueError) as error:
         reason = " ".join([str(error).strip().splitlines()[0], *getattr(error, "__notes__", [])])
         raise ValueError(f"--actor.model_name_or_path {name}: {reason}") from error

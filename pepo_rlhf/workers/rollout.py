@@ -17,8 +17,8 @@ from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, Wei
 
 from pepo_rlhf.data.images import decode_image, image_views
 from pepo_rlhf.data.pixel_limits import pixel_limits
+from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.rewards import Grade, RewardService
-from pepo_rlhf.workers.policy import vision_token_ids
 
 logger = init_logger(__name__)
 
