@@ -95,16 +95,14 @@ def _supervise(trainer, watchdog: Watchdog, run_dir: Path, num_steps: int) -> No
     signal.signal(signal.SIGTERM, on_sigterm)
     fit = trainer.fit.remote()
     asked, phase = None, trainer.current_phase.remote()
-    known_phase = ""
 
     def finished() -> bool:
         """Waits a second at most, and passes on what has happened in it."""
-        nonlocal asked, phase, known_phase
+        nonlocal asked, phase
         if ray.wait([fit], timeout=1)[0]:
             return True
         if ray.wait([phase], timeout=0)[0]:
-            if ray.get(phase) != known_phase:
-                watchdog.enter(known_phase := ray.get(phase))
+            watchdog.enter(ray.get(phase))
             phase = trainer.current_phase.remote()
         if sigterm.is_set() and asked is None:
             print("SIGTERM: the run ends after this step, with a checkpoint", flush=True)

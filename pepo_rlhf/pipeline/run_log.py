@@ -64,16 +64,17 @@ class RunLog:
             path = self.run_dir / f"{name}.jsonl"
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
             kept = [line for line in lines if _step_of(line) <= global_step]
+            beyond = [line for line in lines if _step_of(line) > global_step]
             if name == "evaluations":
                 self.evaluated_steps = {int(_step_of(line)) for line in kept}
-            if len(kept) == len(lines):
+            if not beyond:
                 continue
             with (self.run_dir / f"{name}_rolled_back.jsonl").open("a", encoding="utf-8") as file:
-                file.writelines(line for line in lines if line not in kept)
+                file.writelines(beyond)
             rewritten = path.with_suffix(".partial")
             rewritten.write_text("".join(kept), encoding="utf-8")
             rewritten.replace(path)
-            print(f"{len(lines) - len(kept)} lines of {name}.jsonl lie beyond step {global_step} and are set aside")
+            print(f"{len(beyond)} lines of {name}.jsonl lie beyond step {global_step} and are set aside")
 
     def write_step(self, global_step: int, status: dict) -> None:
         """One step. Upstream's other mean of a renamed number, taken over the update, is left out."""

@@ -16,7 +16,7 @@ class Stalled(RuntimeError):
 
 
 class Watchdog:
-    """Raises Stalled in the main thread when `enter` has not been called for `timeout` seconds.
+    """Raises Stalled in the main thread when `enter` has not named another phase for `timeout` seconds.
 
     To be made in the main thread. What waits in Ray there is interrupted, too.
     """
@@ -24,13 +24,14 @@ class Watchdog:
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._closed = threading.Event()
-        self.enter("start")
+        self._phase, self._since = "start", time.monotonic()
         signal.signal(signal.SIGUSR1, self._on_signal)
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def enter(self, phase: str) -> None:
-        """The run has come to another phase."""
-        self._phase, self._since = phase, time.monotonic()
+        """The run is in this phase; its time counts from the first call that says so."""
+        if phase != self._phase:
+            self._phase, self._since = phase, time.monotonic()
 
     def close(self) -> None:
         """The run has ended."""

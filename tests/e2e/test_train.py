@@ -179,7 +179,6 @@ def test_ctrl_c_leaves_nothing_behind(tiny_model, problems, tmp_path):
     assert process.returncode != 0
 
 
-@pytest.mark.full
 @pytest.mark.usefixtures("no_process_left")
 def test_async_trainer(tiny_model, problems, tmp_path):
     run_dir = tmp_path / "run"

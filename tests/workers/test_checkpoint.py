@@ -73,10 +73,16 @@ def assert_same(left, right):
         assert torch.equal(a, b) if isinstance(a, torch.Tensor) else (a == b or not isinstance(a, (int, float, str)))
 
 
-@pytest.mark.usefixtures("process_group")
-def test_training_goes_on_bit_by_bit(tmp_path):
+@pytest.fixture
+def args(tmp_path):
+    """Settings of a run in `tmp_path`."""
     args = to_arguments(Config())
     args.run.dir = str(tmp_path)
+    return args
+
+
+@pytest.mark.usefixtures("process_group")
+def test_training_goes_on_bit_by_bit(tmp_path, args):
     trained = engine()
     train(trained, 3)
     folder = tmp_path / "global_step3"
@@ -113,9 +119,7 @@ def test_random_numbers_repeat_from_their_states():
 
 
 @pytest.mark.usefixtures("process_group")
-def test_a_disk_that_takes_no_more_is_told_and_the_checkpoint_before_stays(tmp_path):
-    args = to_arguments(Config())
-    args.run.dir = str(tmp_path)
+def test_a_disk_that_takes_no_more_is_told_and_the_checkpoint_before_stays(tmp_path, args):
     trained = engine()
     train(trained, 1)
     worker_checkpoint.save(trained, None, tmp_path / "global_step1", {}, args)
