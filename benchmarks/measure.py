@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import re
 import statistics
@@ -45,10 +46,11 @@ def row(benchmark: str, variant: str, times: list[float], base: list[float]) -> 
 
 
 def peak_memory(variants: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """MiB that one call of each variant takes above what was there before it.
+    """MiB that a call of each variant takes above what was there before it.
 
-    On a CPU each call runs in a process forked for it, so that none finds memory that another has left behind. Call it
-    before anything has run backward: autograd's threads do not survive a fork.
+    On a CPU each variant runs in a process forked for it, so that none finds memory that another has left behind, and
+    a call that is not measured comes first: it maps the libraries' code, which is no memory that the call takes. Call
+    it before anything has run backward: autograd's threads do not survive a fork.
     """
     measure = _peak_on_gpu if DEVICE == "cuda" else _peak_of_fork
     return {name: measure(function) for name, function in variants.items()}
@@ -76,6 +78,8 @@ def _peak_of_fork(function: Callable[[], object]) -> float:
 
     def child() -> None:
         torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
+        function()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # so that what was freed counts when it is taken again
         Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is resident now
         before = resident_mib("VmRSS")
         function()

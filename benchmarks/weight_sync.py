@@ -12,6 +12,7 @@ from pathlib import Path
 
 import ray
 import transformers
+from safetensors.torch import load_file, save_file
 
 from benchmarks.measure import row
 from pepo_rlhf.config import Config, to_arguments
@@ -22,8 +23,8 @@ NUM_LAYERS = 60
 
 
 class CollectingExtension(WeightSyncExtension):
-    def collect(self, name: str, tensor) -> None:
-        self.collected = getattr(self, "collected", {}) | {name: tensor}
+    def collect(self, path: str) -> None:
+        self.collected = getattr(self, "collected", {}) | load_file(path)
 
     def reload_collected(self) -> None:
         self.reload_weights(weights_iterator=iter(self.collected.items()))
@@ -32,7 +33,9 @@ class CollectingExtension(WeightSyncExtension):
 
 class CollectingRollout(RolloutWorker):
     async def collect(self, name: str, tensor) -> None:
-        await self.llm.collective_rpc("collect", args=(name, tensor))
+        with tempfile.NamedTemporaryFile(dir="/dev/shm", suffix=".safetensors") as file:
+            save_file({name: tensor}, file.name)
+            await self.llm.collective_rpc("collect", args=(file.name,))
 
     async def reload_collected(self) -> None:
         await self.llm.collective_rpc("reload_collected")
@@ -53,6 +56,7 @@ def run(rounds: int) -> list[dict]:
             engine_arguments(args) | {"worker_extension_cls": "benchmarks.weight_sync.CollectingExtension"}
         )
         engines = launch.start_engines(args, None)
+        ray.get(engines[0].begin_weight_update.remote())
         try:
             return _measure(engines[0], {name: weight.detach() for name, weight in weights.items()}, rounds)
         finally:

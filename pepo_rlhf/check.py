@@ -1,4 +1,4 @@
-"""python -m pepo_rlhf.check --config FILE [--section.key value ...] [--cluster auto|ADDRESS] [--manifest DIR]
+"""python -m pepo_rlhf.check --config FILE [--section.key value ...] [--cluster ADDRESS] [--manifest DIR] [--gate]
 
 Prints what can be known of a run before GPUs are reserved, as a table of ok, warning and error with the flags to
 change. Exit status 1 if there is an error.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pepo_rlhf import runtime
-from pepo_rlhf.checks import manifest, model, placement, prompts, rewards, settings, storage, versions
+from pepo_rlhf.checks import blindness, manifest, model, placement, prompts, rewards, settings, storage, versions
 from pepo_rlhf.checks.finding import Finding, error
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.config import Config, parse_arguments, to_arguments
@@ -36,6 +36,7 @@ THOROUGH: tuple[tuple[str, Check], ...] = (
     ("tokenizer", model.check_tokenizer),
     ("prompts", prompts.check_prompts),
     ("rewards", rewards.check_answers),
+    ("blindness", blindness.check_blindness),
 )
 
 
@@ -45,7 +46,7 @@ def main() -> int:
     runtime.install()
     os.environ[TRUST_REMOTE_CODE] = "1" if config.run.trust_remote_code else "0"
     num_errors = 0
-    for name, finding in find_all(config, options.cluster, options.manifest):
+    for name, finding in find_all(config, options):
         num_errors += finding.level == "error"
         print(f"{finding.level:8} {name:10} {finding.message}", flush=True)
         if finding.flags and finding.level != "ok":
@@ -63,10 +64,11 @@ def _parse_options() -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to ask for its nodes; auto finds a local one")
     parser.add_argument("--manifest", metavar="DIR", type=Path, help="kustomize folder, or YAML file, that runs it")
+    parser.add_argument("--gate", action="store_true", help="start policy and engines, and ask the blindness gate")
     return parser.parse_known_args()
 
 
-def find_all(config: Config, cluster: str | None, manifest_path: Path | None) -> Iterator[tuple[str, Finding]]:
+def find_all(config: Config, options: argparse.Namespace) -> Iterator[tuple[str, Finding]]:
     """Findings under the name of their check. Broken settings end it: everything else rests on them."""
     broken = False
     for finding in settings.check_settings(config):
@@ -76,10 +78,12 @@ def find_all(config: Config, cluster: str | None, manifest_path: Path | None) ->
         return
     inputs = Inputs(to_arguments(config))
     checks = list(THOROUGH)
-    if cluster:
-        checks.append(("cluster", lambda inputs: placement.check_cluster(inputs.args, cluster)))
-    if manifest_path:
-        checks.append(("manifest", lambda inputs: manifest.check_manifest(inputs, config, manifest_path)))
+    if options.cluster:
+        checks.append(("cluster", lambda inputs: placement.check_cluster(inputs.args, options.cluster)))
+    if options.manifest:
+        checks.append(("manifest", lambda inputs: manifest.check_manifest(inputs, config, options.manifest)))
+    if options.gate:
+        checks.append(("gate", blindness.check_gate))
     yield from run_checks(checks, inputs)
 
 

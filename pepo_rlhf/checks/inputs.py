@@ -6,7 +6,6 @@ from functools import cached_property
 from typing import Any
 
 from pepo_rlhf.data import LoadedRows, load_configured
-from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.workers.model_files import check_model
 
 
@@ -58,8 +57,3 @@ class Inputs:
         if not self.args.eval.dataset:
             return LoadedRows([], 0)
         return load_configured(self.args.eval.dataset, self.args.eval.split, self.args.data)
-
-    @property
-    def placeholders(self) -> set[int]:
-        """Ids of the tokens that stand for images and videos."""
-        return vision_token_ids(self.processor)

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from pepo_rlhf.checks.finding import Finding, error, ok
 from pepo_rlhf.checks.inputs import Inputs
-from pepo_rlhf.data import Row, build_messages, decode_image
+from pepo_rlhf.data import Row, decode_image
 from pepo_rlhf.data.batches import prompts_per_episode
 from pepo_rlhf.data.pixel_limits import pixel_limits
+from pepo_rlhf.data.prompt import count_tokens
 
 _SECONDS = 20.0  # large data sets are sampled for so long
 _NUM_LONGEST = 32  # rows with the longest texts are always looked at
@@ -78,15 +79,13 @@ def _measure(rows: list[Row], inputs: Inputs) -> list[Length]:
     for row in ordered[:_NUM_LONGEST] + rest:
         if len(lengths) >= _NUM_LONGEST and time.monotonic() > deadline:
             break
-        lengths.append(_encode(row, inputs.processor, inputs.placeholders, limits))
+        lengths.append(_encode(row, inputs.processor, limits))
     return lengths
 
 
-def _encode(row: Row, processor: Any, placeholders: set[int], limits: dict[str, int]) -> Length:
-    text = processor.apply_chat_template(build_messages(row), tokenize=False, add_generation_prompt=True)
-    images = [decode_image(image) for image in row.images] or None
+def _encode(row: Row, processor: Any, limits: dict[str, int]) -> Length:
     try:
-        (ids,) = processor(text=[text], images=images, add_special_tokens=False, **limits)["input_ids"]
+        total, visual = count_tokens(processor, row, [decode_image(image) for image in row.images], limits)
     except (ValueError, IndexError) as problem:
         raise ValueError(f"{row.source}: the model's processor cannot encode it: {problem}") from problem
-    return Length(row, len(ids), sum(token in placeholders for token in ids))
+    return Length(row, total, visual)

@@ -1,22 +1,104 @@
-"""What a next-token distribution says of the token drawn from it: its log-prob, and how undecided the policy was."""
+"""What a next-token distribution says of the token drawn from it: its log-prob, and how undecided the policy was.
+
+Logits are made a tile at a time, some tokens by some of the vocabulary, and used up at once: N x V never exist.
+The running maximum and sums are those of online softmax (arXiv 1805.02867); gradients come from tiles made anew.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
+# Most tokens and vocabulary entries of a tile: on a CPU one that its caches hold, on a GPU one that keeps it busy.
+_TILE = {"cpu": (1024, 1024), "cuda": (8192, 8192)}
+_LOWEST = -1e30  # below every logit; finite, as differences of two infinities are not numbers
 
-def log_probs_and_entropy(logits: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both from one softmax, in float32. Holds three float32 copies of `logits`: the caller cuts long ones up.
+
+def log_probs_and_entropy(
+    hidden_states: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor, temperature: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the distributions softmax(hidden_states @ weight.T / temperature); differentiable.
+
+    Products are taken in the dtype of the arguments, as a linear layer does, everything else in float32. Beyond its
+    arguments and their gradients it holds a few tiles.
 
     Args:
-        logits: [N, V], already divided by the sampling temperature. -inf entries are tokens that cannot be drawn.
+        hidden_states: [N, D].
+        weight: [V, D], of a language-model head without bias.
         tokens: [N], the tokens that were drawn.
+        temperature: the sampling temperature.
 
     Returns:
-        log_probs [N] of the tokens and entropy [N] of the distributions, in nats.
+        log_probs [N] of the tokens and entropy [N] of the distributions, in nats, float32.
     """
-    distribution = logits.float().log_softmax(dim=-1)
-    log_probs = distribution.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
-    # p log p of a forbidden token is 0; 0 * -inf would be NaN.
-    finite = distribution.clamp(min=torch.finfo(torch.float32).min)
-    return log_probs, -torch.linalg.vecdot(distribution.exp(), finite)
+    return _LogProbsAndEntropy.apply(hidden_states, weight, tokens, temperature)
+
+
+class _LogProbsAndEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden_states, weight, tokens, temperature):
+        rows = [
+            _reduce(hidden_states[chunk], weight, tokens[chunk], temperature)
+            for chunk in _slices(len(tokens), _TILE[weight.device.type][0])
+        ]
+        columns = zip(*rows, strict=True) if rows else [(hidden_states.new_zeros(0, dtype=torch.float32),)] * 3
+        log_probs, entropy, log_sums = (torch.cat(column) for column in columns)
+        ctx.save_for_backward(hidden_states, weight, tokens, log_sums, entropy)
+        ctx.temperature = temperature
+        return log_probs, entropy
+
+    @staticmethod
+    def backward(ctx, log_prob_gradient, entropy_gradient):
+        hidden_states, weight, tokens, log_sums, entropy = ctx.saved_tensors
+        num_tokens, num_entries = _TILE[weight.device.type]
+        hidden_gradient = torch.zeros_like(hidden_states)
+        weight_gradient = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        for chunk in _slices(len(tokens), num_tokens):
+            hidden, of_log_prob, of_entropy = hidden_states[chunk], log_prob_gradient[chunk], entropy_gradient[chunk]
+            for block in _slices(len(weight), num_entries):
+                log_probs = _logits(hidden, weight[block], ctx.temperature) - log_sums[chunk, None]
+                # d log_prob / d logit is [token] - p, and d entropy / d logit is -p (log p + entropy).
+                gradient = (log_probs + entropy[chunk, None]).mul_(of_entropy[:, None]).add_(of_log_prob[:, None])
+                gradient *= log_probs.exp_().neg_()
+                inside, column = _within(tokens[chunk], block)
+                gradient[inside, column] += of_log_prob[inside]
+                gradient = (gradient / ctx.temperature).to(weight.dtype)
+                hidden_gradient[chunk] += gradient @ weight[block]
+                if weight_gradient is not None:
+                    weight_gradient[block] += gradient.T @ hidden
+        return hidden_gradient, weight_gradient, None, None
+
+
+def _reduce(hidden_states, weight, tokens, temperature) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Log-probs, entropy and log of the sum of exponentials, [n] each."""
+    maximum = torch.full(tokens.shape, _LOWEST, dtype=torch.float32, device=tokens.device)
+    chosen, exponentials, products = (torch.zeros_like(maximum) for _ in range(3))
+    for block in _slices(len(weight), _TILE[weight.device.type][1]):
+        logits = _logits(hidden_states, weight[block], temperature)
+        inside, column = _within(tokens, block)
+        chosen[inside] = logits[inside, column]
+        previous, maximum = maximum, torch.maximum(maximum, logits.amax(dim=-1))
+        logits -= maximum[:, None]
+        tile = logits.exp()
+        # Sums over e^(z - maximum) and e^(z - maximum) (z - maximum), moved to the new maximum.
+        shrunk = (previous - maximum).exp()
+        products = shrunk * (products + exponentials * (previous - maximum)) + torch.linalg.vecdot(tile, logits)
+        exponentials = shrunk * exponentials + tile.sum(dim=-1)
+    log_sums = maximum + exponentials.log()
+    return chosen - log_sums, exponentials.log() - products / exponentials, log_sums
+
+
+def _logits(hidden_states: torch.Tensor, weight: torch.Tensor, temperature: float) -> torch.Tensor:
+    logits = torch.nn.functional.linear(hidden_states, weight).float()
+    return logits if temperature == 1 else logits.div_(temperature)
+
+
+def _within(tokens: torch.Tensor, block: slice) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions of the tokens that lie in a block of the vocabulary, and their columns there."""
+    (inside,) = ((tokens >= block.start) & (tokens < block.stop)).nonzero(as_tuple=True)
+    return inside, tokens[inside] - block.start
+
+
+def _slices(length: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, length)) for start in range(0, length, size))

@@ -10,7 +10,7 @@ SIMILARITY_KINDS = ("cosine", "dot", "l2", "l1")
 _EPSILON = 1e-8  # torch's cosine_similarity uses the same floor for a norm
 _L1_CHUNK = 64  # image tokens compared at once: bounds the [B, S, chunk, D] difference
 # Elements of a layer that are held as float32 at once. A GPU is better off with few launches, a CPU with its caches.
-_FLOAT_ELEMENTS = {"cpu": 2**22, "cuda": 2**26}
+_FLOAT_ELEMENTS = {"cpu": 2**20, "cuda": 2**26}
 
 
 class VisualSimilarity:
@@ -54,17 +54,23 @@ class VisualSimilarity:
 
     def _mean_inner_product(self, layer: torch.Tensor) -> torch.Tensor:
         # Linear in the image side: the mean over n of <h_t, v_n> is <h_t, mean_n v_n>. No [S, N] matrix exists.
-        vision = layer[self._rows, self._positions].float()
-        if self.kind == "cosine":
-            vision = vision / vision.norm(dim=-1, keepdim=True).clamp(min=_EPSILON)
-        mean_vision = self._averaging @ vision
-        num_rows = max(1, _FLOAT_ELEMENTS[layer.device.type] // layer[0].numel())
+        batch_size, _, hidden_size = layer.shape
+        num_floats = _FLOAT_ELEMENTS[layer.device.type]
+        mean_vision = torch.zeros(batch_size, hidden_size, device=layer.device)
+        tokens = torch.arange(len(self._rows), device=layer.device)
+        for chunk in tokens.split(max(1, num_floats // hidden_size)):
+            vision = layer[self._rows[chunk], self._positions[chunk]].float()
+            if self.kind == "cosine":
+                vision /= vision.norm(dim=-1, keepdim=True).clamp(min=_EPSILON)
+            mean_vision += self._averaging[:, chunk] @ vision
         products = []
-        for rows, mean in zip(layer.split(num_rows), mean_vision.split(num_rows), strict=True):
-            rows = rows.float()
-            product = (rows @ mean.unsqueeze(-1)).squeeze(-1)
-            products.append(product / rows.norm(dim=-1).clamp(min=_EPSILON) if self.kind == "cosine" else product)
-        return torch.cat(products)
+        for positions in layer.split(max(1, num_floats // (batch_size * hidden_size)), dim=1):
+            positions = positions.float()
+            product = (positions @ mean_vision.unsqueeze(-1)).squeeze(-1)
+            if self.kind == "cosine":
+                product /= positions.norm(dim=-1).clamp(min=_EPSILON)
+            products.append(product)
+        return torch.cat(products, dim=1)
 
     def result(self) -> torch.Tensor:
         """[B, S] float32: the mean over the layers added so far; 0 in rows without image tokens."""

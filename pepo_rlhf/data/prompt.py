@@ -1,10 +1,13 @@
-"""From a row to the chat messages that a processor's template renders."""
+"""From a row to the text that a processor's chat template makes of it, and that text's length in tokens."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
+from pepo_rlhf.data.vision_tokens import vision_token_ids
 
 INSTRUCTION = "Reason step by step inside <think> </think>, then give only the final answer inside <answer> </answer>."
 
@@ -22,6 +25,53 @@ def build_messages(row: Row) -> list[dict]:
     content = [{"type": "image"} if piece == IMAGE_PLACEHOLDER else _text(piece) for piece in pieces if piece]
     system = [{"role": "system", "content": [_text(row.system)]}] if row.system else []
     return [*system, {"role": "user", "content": content}]
+
+
+def render_prompt(processor: Any, row: Row) -> str:
+    """The prompt of a row: what trainer and engine encode, and what checks and reports measure."""
+    return processor.apply_chat_template(build_messages(row), tokenize=False, add_generation_prompt=True)
+
+
+def encode_prompt(
+    processor: Any, prompt: str, pictures: list, limits: dict[str, int]
+) -> tuple[list[int], dict[str, Any] | None]:
+    """Token ids of a rendered prompt, visual ones included, and the processor's image tensors (None without images).
+
+    Args:
+        processor: of the model.
+        prompt: from `render_prompt`.
+        pictures: its images, decoded.
+        limits: arguments of the processor's call, from `pixel_limits`.
+    """
+    images = {"images": pictures, **limits} if pictures else {}
+    encoded = processor(text=[prompt], add_special_tokens=False, return_tensors="pt", **images)
+    token_ids = encoded.pop("input_ids")[0].tolist()
+    # What depends on the sequence length is rebuilt by the trainer over prompt and response.
+    per_token = ("attention_mask", "token_type_ids", "mm_token_type_ids")
+    return token_ids, {key: tensor for key, tensor in encoded.items() if key not in per_token} if pictures else None
+
+
+def count_tokens(processor: Any, row: Row, pictures: list, limits: dict[str, int]) -> tuple[int, int]:
+    """(tokens of the row's prompt, visual ones among them); for the arguments see `encode_prompt`."""
+    token_ids, _ = encode_prompt(processor, render_prompt(processor, row), pictures, limits)
+    placeholders = vision_token_ids(processor)
+    return len(token_ids), sum(token_id in placeholders for token_id in token_ids)
+
+
+def choose_prompts(items: Iterable[tuple[str, str, str, list]], num_prompts: int = 4) -> list[tuple[str, list]]:
+    """(prompt, images) of the first items that have images, no two with the same ones: what the blindness gate asks.
+
+    Args:
+        items: data source, rendered prompt, label, images; as in a PromptDataset.
+        num_prompts: at most so many.
+    """
+    chosen: dict[tuple, tuple[str, list]] = {}
+    for _, prompt, _, images in items:
+        if images:
+            chosen.setdefault(tuple(images), (prompt, images))
+        if len(chosen) == num_prompts:
+            break
+    return list(chosen.values())
 
 
 def _text(text: str) -> dict[str, str]:

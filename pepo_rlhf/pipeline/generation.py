@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pepo_rlhf.config import Config, to_arguments
-from pepo_rlhf.data import Row, build_messages, decode_image
+from pepo_rlhf.data import Row, decode_image
+from pepo_rlhf.data.prompt import render_prompt
 from pepo_rlhf.runtime import cpu
 
 
@@ -80,7 +81,7 @@ class Engine:
         return [samples[start : start + settings.num_samples] for start in range(0, len(samples), settings.num_samples)]
 
     def _prompt(self, row: Row) -> dict[str, Any]:
-        text = self._processor.apply_chat_template(build_messages(row), tokenize=False, add_generation_prompt=True)
+        text = render_prompt(self._processor, row)
         images = [decode_image(image) for image in row.images]
         return {"prompt": text, "multi_modal_data": {"image": images}} if images else {"prompt": text}
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 from openrlhf.trainer.ray.launcher import RayActorGroup
@@ -37,6 +40,35 @@ def run(args) -> None:
         Stopped: after a checkpoint, if this process got a SIGTERM.
         Stalled: if a phase takes longer than --run.stall_timeout.
     """
+    with _start(args) as (watchdog, policy, trainer):
+        _pass_gate(watchdog, trainer)
+        max_steps = ray.get(trainer.get_max_steps.remote())
+        # Upstream counts optimiser steps.
+        responses = args.rollout.batch_size * args.rollout.n_samples_per_prompt * args.train.max_epochs
+        _supervise(trainer, watchdog, Path(args.run.dir), max_steps * args.train.batch_size // responses)
+        watchdog.enter("saving of the model")
+        ray.get(policy.async_save_model())
+
+
+def pass_gate(args) -> None:
+    """Starts what `run` starts, asks the blindness gate, and ends it all.
+
+    Raises:
+        BlindnessError: if the gate would stop the run.
+    """
+    with _start(args) as (watchdog, _, trainer):
+        _pass_gate(watchdog, trainer)
+
+
+def _pass_gate(watchdog: Watchdog, trainer) -> None:
+    watchdog.enter("blindness gate")
+    if fault := ray.get(trainer.check_blindness.remote()):
+        raise BlindnessError(fault)
+
+
+@contextmanager
+def _start(args) -> Iterator[tuple[Watchdog, RayActorGroup, Any]]:
+    """Watchdog, policy and trainer, with every model loaded; engines are stopped at the end."""
     watchdog = Watchdog(args.run.stall_timeout)
     watchdog.enter("placement of the actors")
     strategy = get_strategy(args)
@@ -69,14 +101,7 @@ def run(args) -> None:
         if reference is not None:
             loading += reference.async_init_model_from_pretrained(strategy, model)
         ray.get(loading)
-        watchdog.enter("blindness gate")
-        if fault := ray.get(trainer.check_blindness.remote()):
-            raise BlindnessError(fault)
-        # Upstream counts optimiser steps.
-        responses = args.rollout.batch_size * args.rollout.n_samples_per_prompt * args.train.max_epochs
-        _supervise(trainer, watchdog, Path(args.run.dir), max_steps * args.train.batch_size // responses)
-        watchdog.enter("saving of the model")
-        ray.get(policy.async_save_model())
+        yield watchdog, policy, trainer
     finally:
         watchdog.enter("end of the run")
         stop_engines(engines)

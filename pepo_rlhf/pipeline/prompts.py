@@ -11,8 +11,8 @@ from torchdata.stateful_dataloader.sampler import RandomSampler
 
 from pepo_rlhf.data.batches import prompts_per_episode
 from pepo_rlhf.data.load import LoadedRows, load_configured
-from pepo_rlhf.data.prompt import build_messages
-from pepo_rlhf.data.vision_tokens import vision_token_ids
+from pepo_rlhf.data.prompt import render_prompt
+from pepo_rlhf.data.vision_tokens import vision_tokens
 
 logger = init_logger(__name__)
 
@@ -25,7 +25,7 @@ class PromptDataset(Dataset):
         self.items = [
             (
                 row.datasource,
-                processor.apply_chat_template(build_messages(row), tokenize=False, add_generation_prompt=True),
+                render_prompt(processor, row),
                 row.label,
                 list(row.images),
             )
@@ -90,5 +90,4 @@ def prepare_datasets(strategy, processor):
 
 
 def _load(path_or_id: str, split: str, data, processor) -> PromptDataset:
-    reserved_tokens = [processor.tokenizer.convert_ids_to_tokens(token_id) for token_id in vision_token_ids(processor)]
-    return PromptDataset(load_configured(path_or_id, split, data, reserved_tokens), processor)
+    return PromptDataset(load_configured(path_or_id, split, data, vision_tokens(processor)), processor)

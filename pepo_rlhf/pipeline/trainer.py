@@ -9,6 +9,7 @@ from pathlib import Path
 import ray
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer, PPOTrainer
 
+from pepo_rlhf.data.prompt import choose_prompts
 from pepo_rlhf.pipeline import blindness, wiring
 from pepo_rlhf.pipeline.diagnosis import diagnose
 from pepo_rlhf.pipeline.run_log import RunLog
@@ -111,7 +112,7 @@ class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
 
     def check_blindness(self) -> str | None:
         """`find_blindness` on the first prompts."""
-        return self.find_blindness(blindness.choose_prompts(self.prompts_dataloader.dataset))
+        return self.find_blindness(choose_prompts(self.prompts_dataloader.dataset))
 
     def fit(self, global_step: int = 0) -> None:
         """Trains; with an evaluation dataset, evaluates before the first step and after the last one."""

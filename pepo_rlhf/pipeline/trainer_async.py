@@ -5,7 +5,8 @@ from __future__ import annotations
 import ray
 from openrlhf.trainer import ppo_trainer_async as upstream
 
-from pepo_rlhf.pipeline import blindness, wiring
+from pepo_rlhf.data.prompt import choose_prompts
+from pepo_rlhf.pipeline import wiring
 from pepo_rlhf.pipeline.trainer import RunLogMixin
 
 
@@ -18,7 +19,7 @@ class AsyncGenerator(upstream.GenerateSamplesActor.__ray_metadata__.modified_cla
 
     def first_prompts(self) -> list[tuple[str, list]]:
         """For the blindness gate."""
-        return blindness.choose_prompts(self.prompts_dataloader.dataset)
+        return choose_prompts(self.prompts_dataloader.dataset)
 
     def set_policy(self, policy) -> None:
         """Whose weights an engine takes that is restarted while it generates."""

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pepo_rlhf.data.pixel_limits import pixel_limits
-from pepo_rlhf.data.prompt import build_messages
-from pepo_rlhf.data.row import Row
 from pepo_rlhf.tasks.frame import Frame, pixels, thousandths
 
 
@@ -23,19 +21,6 @@ class PromptMeasure:
     processor: Any
     max_tokens: int
     pixels: dict[str, int]
-
-    @property
-    def reserved_tokens(self) -> list[str]:
-        """The model's own placeholders, which no text may hold."""
-        ids = [self.processor.image_token_id, getattr(self.processor, "video_token_id", None)]
-        return self.processor.tokenizer.convert_ids_to_tokens([token_id for token_id in ids if token_id is not None])
-
-    def count(self, row: Row, images: list) -> tuple[int, int]:
-        """(tokens of the prompt, visual ones among them)."""
-        text = self.processor.apply_chat_template(build_messages(row), tokenize=False, add_generation_prompt=True)
-        pictures = {"images": images, **self.pixels} if images else {}
-        ids = self.processor(text=[text], add_special_tokens=False, **pictures)["input_ids"][0]
-        return len(ids), list(ids).count(self.processor.image_token_id)
 
 
 def load_measure(model: str, max_tokens: int, min_pixels: int | None, max_pixels: int | None) -> PromptMeasure:

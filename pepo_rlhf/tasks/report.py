@@ -11,7 +11,9 @@ import numpy as np
 
 from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.load import check_texts, load_image, place_images
+from pepo_rlhf.data.prompt import count_tokens
 from pepo_rlhf.data.row import Row
+from pepo_rlhf.data.vision_tokens import vision_tokens
 from pepo_rlhf.rewards.accuracy import is_mathematics
 from pepo_rlhf.rewards.structured_label import LabelError, read_label
 from pepo_rlhf.tasks.measure import PromptMeasure
@@ -81,7 +83,7 @@ def _examine_row(report: SplitReport, row: Row, measure: PromptMeasure | None, i
     """The row with its placeholders, or None where the report says why not."""
     checks: dict[str, Callable[[Row], Row | None]] = {
         Reason.ANSWER: _require_label,
-        Reason.TEXT: lambda row: check_texts(row, measure.reserved_tokens if measure else ()),
+        Reason.TEXT: lambda row: check_texts(row, vision_tokens(measure.processor) if measure else ()),
         Reason.IMAGE: lambda row: replace(
             row, images=tuple(load_image(image, row, fetch_urls=False, image_root=image_root) for image in row.images)
         ),
@@ -95,7 +97,7 @@ def _examine_row(report: SplitReport, row: Row, measure: PromptMeasure | None, i
             return None
     images = [decode_image(image) for image in row.images]
     if measure is not None:
-        num_tokens, num_visual = measure.count(row, images)
+        num_tokens, num_visual = count_tokens(measure.processor, row, images, measure.pixels)
         if num_tokens > measure.max_tokens:
             report.dropped[Reason.LENGTH].append(
                 f"{row.source}: {num_tokens} tokens, {num_visual} of them visual, where {measure.max_tokens} fit"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pepo_rlhf.data.prompt import build_messages
+from pepo_rlhf.data.prompt import render_prompt
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
 from pepo_rlhf.runtime.pickled_weights import HOW_TO_CONVERT
 
@@ -110,7 +110,7 @@ def _check_chat_template(processor: Any) -> None:
 
     probe = Row(f"{IMAGE_PLACEHOLDER}What is this?", ("image",), label="", source="", datasource="")
     try:
-        text = processor.apply_chat_template(build_messages(probe), tokenize=False, add_generation_prompt=True)
+        text = render_prompt(processor, probe)
     except (TemplateError, TypeError) as error:
         raise ValueError(f"its chat template cannot render a message with an image: {error}") from error
     # What a template writes for an image: the token itself, or the one that the processor replaces by many.

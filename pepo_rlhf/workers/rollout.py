@@ -17,6 +17,7 @@ from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, Wei
 
 from pepo_rlhf.data.images import decode_image, image_views
 from pepo_rlhf.data.pixel_limits import pixel_limits
+from pepo_rlhf.data.prompt import encode_prompt
 from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.rewards import Grade, RewardService
 
@@ -55,7 +56,7 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
                 trainer's.
         """
         pictures = [decode_image(image) for image in images or []]
-        prompt_ids, image_tensors = self._encode(prompt, pictures)
+        prompt_ids, image_tensors = encode_prompt(self.processor, prompt, pictures, self.pixel_limits)
         params = deepcopy(sampling_params)
         if params.max_tokens is None:
             params.max_tokens = max_length - len(prompt_ids)
@@ -79,18 +80,6 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
             self._as_sample(prompt, label, images, prompt_ids, image_tensors, output, grade)
             for output, grade in zip(outputs, grades, strict=True)
         ]
-
-    def _encode(self, prompt: str, pictures: list) -> tuple[list[int], dict | None]:
-        if not pictures:
-            return self.processor(text=[prompt], add_special_tokens=False, return_tensors="pt")["input_ids"][
-                0
-            ].tolist(), None
-        encoded = self.processor(
-            text=[prompt], images=pictures, add_special_tokens=False, return_tensors="pt", **self.pixel_limits
-        )
-        # What depends on the sequence length is rebuilt by the trainer over prompt and response.
-        per_token = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
-        return encoded["input_ids"][0].tolist(), {k: v for k, v in encoded.items() if k not in per_token}
 
     async def _grade(self, prompt: str, output, label: str) -> Grade:
         response = self.processor.tokenizer.decode(output.outputs[0].token_ids, skip_special_tokens=True)
@@ -139,7 +128,7 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
             ValueError: if the prompt has no image tokens or leaves no room for a response.
         """
         views = image_views([decode_image(image) for image in images], [decode_image(image) for image in other_images])
-        prompt_ids, _ = self._encode(prompt, views["true"])
+        prompt_ids, _ = encode_prompt(self.processor, prompt, views["true"], self.pixel_limits)
         if not vision_token_ids(self.processor) & set(prompt_ids):
             raise ValueError(
                 f"a prompt with {len(images)} images has no image tokens: look at the placeholders that the model's "
@@ -157,7 +146,9 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         return {
             "observation_tokens": tokens,
             "response_start": len(prompt_ids),
-            "mm_train_inputs": {name: self._encode(prompt, view)[1] for name, view in views.items()},
+            "mm_train_inputs": {
+                name: encode_prompt(self.processor, prompt, view, self.pixel_limits)[1] for name, view in views.items()
+            },
             "log_probs": {name: await self._log_probs(tokens, len(prompt_ids), view) for name, view in views.items()},
         }
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 from transformers import AutoProcessor
 
-from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.checks.prompts import check_prompts, check_rows
 from pepo_rlhf.data import Row, build_messages
 
@@ -33,7 +32,8 @@ def test_a_response_counts_towards_the_context(make_inputs, run_check):
 
 
 def test_an_image_without_a_token_is_an_error(make_inputs, run_check, monkeypatch):
-    monkeypatch.setattr(Inputs, "placeholders", {-1})  # as if none of the prompts' tokens stood for an image
+    # as if none of the prompts' tokens stood for an image
+    monkeypatch.setattr("pepo_rlhf.data.prompt.vision_token_ids", lambda processor: {-1})
     (finding,) = run_check(check_prompts, make_inputs())["error"]
     assert "leaves no token for its image; 12 such prompts" in finding.message
 

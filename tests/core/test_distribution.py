@@ -3,42 +3,86 @@ import math
 import pytest
 import torch
 
-from pepo_rlhf.core import log_probs_and_entropy
+from pepo_rlhf.core import distribution, log_probs_and_entropy
 
 
+@pytest.fixture(params=[(1024, 1024), (3, 4), (2, 1)], ids=["one tile", "tiles with a rest", "one entry a tile"])
+def tiles(request, monkeypatch):
+    monkeypatch.setitem(distribution._TILE, "cpu", request.param)
+
+
+def from_logits(logits, tokens, temperature=1.0):
+    """The head is the identity: hidden states are the logits."""
+    return log_probs_and_entropy(logits, torch.eye(logits.shape[1], dtype=logits.dtype), tokens, temperature)
+
+
+def by_definition(hidden_states, weight, tokens, temperature):
+    log_probs = (hidden_states.double() @ weight.double().T / temperature).log_softmax(-1)
+    return log_probs[range(len(tokens)), tokens], -(log_probs.exp() * log_probs).sum(-1)
+
+
+@pytest.mark.usefixtures("tiles")
 def test_even_distribution_has_log_of_its_size():
-    log_probs, entropy = log_probs_and_entropy(torch.zeros(3, 8), torch.tensor([0, 5, 7]))
+    log_probs, entropy = from_logits(torch.zeros(3, 8), torch.tensor([0, 5, 7]))
     torch.testing.assert_close(log_probs, torch.full((3,), -math.log(8)))
     torch.testing.assert_close(entropy, torch.full((3,), math.log(8)))
 
 
+@pytest.mark.usefixtures("tiles")
 def test_two_token_distribution_by_hand():
     logits = torch.tensor([[math.log(3.0), 0.0]])  # probabilities 3/4 and 1/4
-    log_probs, entropy = log_probs_and_entropy(logits, torch.tensor([1]))
+    log_probs, entropy = from_logits(logits, torch.tensor([1]))
     assert log_probs.item() == pytest.approx(math.log(1 / 4))
     assert entropy.item() == pytest.approx(0.75 * math.log(4 / 3) + 0.25 * math.log(4))
+    log_probs, _ = from_logits(logits, torch.tensor([1]), temperature=0.5)  # weights 9 and 1
+    assert log_probs.item() == pytest.approx(math.log(1 / 10))
 
 
-def test_forbidden_tokens_add_nothing():
-    logits, tokens = torch.tensor([[1.0, 2.0, -torch.inf]]), torch.tensor([1])
-    for actual, expected in zip(
-        log_probs_and_entropy(logits, tokens), log_probs_and_entropy(logits[:, :2], tokens), strict=True
-    ):
-        torch.testing.assert_close(actual, expected)
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize("shift", [-1000.0, 0.0, 1000.0])
+def test_logits_far_from_zero_do_not_overflow(shift):
+    logits = torch.tensor([[0.0, 1.0, 30.0, -30.0, 2.0]]) + shift
+    log_probs, entropy = from_logits(logits, torch.tensor([1]))
+    exact = by_definition(logits, torch.eye(5), torch.tensor([1]), 1.0)
+    torch.testing.assert_close((log_probs.double(), entropy.double()), exact, rtol=1e-5, atol=1e-5)
 
 
-def test_equals_the_definition_in_float64():
-    logits, tokens = torch.randn(20, 11), torch.randint(11, (20,))
-    exact = logits.double().log_softmax(-1)
-    log_probs, entropy = log_probs_and_entropy(logits, tokens)
-    torch.testing.assert_close(log_probs.double(), exact[range(20), tokens], atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(entropy.double(), -(exact.exp() * exact).sum(-1), atol=1e-6, rtol=1e-6)
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_values_and_gradients_equal_the_definition_in_float64(temperature):
+    torch.manual_seed(0)
+    hidden_states, weight = torch.randn(7, 5, requires_grad=True), torch.randn(11, 5, requires_grad=True)
+    tokens, gradients = torch.randint(11, (7,)), torch.randn(2, 7)
+    results = []
+    for function in (log_probs_and_entropy, by_definition):
+        pair = function(hidden_states, weight, tokens, temperature)
+        loss = (torch.stack(pair) * gradients).sum()
+        results.append([*pair, *torch.autograd.grad(loss, (hidden_states, weight))])
+    for ours, exact in zip(*results, strict=True):
+        torch.testing.assert_close(ours.double(), exact.double(), atol=2e-6, rtol=2e-6)
 
 
-def test_bfloat16_is_computed_in_float32():
-    logits, tokens = torch.randn(3, 200).bfloat16(), torch.tensor([0, 1, 2])
+def test_a_frozen_head_gets_no_gradient():
+    hidden_states, weight = torch.randn(2, 3, requires_grad=True), torch.randn(4, 3)
+    log_probs, _ = log_probs_and_entropy(hidden_states, weight, torch.tensor([0, 3]))
+    log_probs.sum().backward()
+    assert hidden_states.grad.abs().sum() > 0 and weight.grad is None
+
+
+def test_no_tokens_give_nothing():
+    hidden_states, weight = torch.randn(0, 3, requires_grad=True), torch.randn(4, 3, requires_grad=True)
+    log_probs, entropy = log_probs_and_entropy(hidden_states, weight, torch.zeros(0, dtype=torch.long))
+    assert log_probs.shape == entropy.shape == (0,)
+    (log_probs.sum() + entropy.sum()).backward()
+    assert (weight.grad == 0).all()
+
+
+def test_products_alone_are_taken_in_bfloat16():
+    torch.manual_seed(0)
+    hidden_states, weight, tokens = torch.randn(3, 16).bfloat16(), torch.randn(200, 16).bfloat16(), torch.arange(3)
+    logits = (hidden_states @ weight.T).float()
     for low, full in zip(
-        log_probs_and_entropy(logits, tokens), log_probs_and_entropy(logits.float(), tokens), strict=True
+        log_probs_and_entropy(hidden_states, weight, tokens), from_logits(logits, tokens), strict=True
     ):
         assert low.dtype == torch.float32
-        assert torch.equal(low, full)
+        torch.testing.assert_close(low, full)

@@ -14,6 +14,7 @@ from vllm import SamplingParams
 from pepo_rlhf.config import Config, to_arguments
 from pepo_rlhf.core import visual_similarity
 from pepo_rlhf.data import LoadedRows, Row, load_rows
+from pepo_rlhf.data.prompt import choose_prompts
 from pepo_rlhf.pipeline import blindness
 from pepo_rlhf.pipeline.prompts import PromptDataset
 from pepo_rlhf.runtime import cluster
@@ -203,7 +204,7 @@ def test_prompt_that_does_not_fit_is_refused_with_the_flag(args, workers, prompt
 @pytest.fixture
 def gate(args, groups, processor):
     """Runs the blindness gate; returns what is wrong, and the record in the run folder."""
-    prompts = blindness.choose_prompts(PromptDataset(load_rows(args.data.prompt_dataset), processor))
+    prompts = choose_prompts(PromptDataset(load_rows(args.data.prompt_dataset), processor))
 
     def run():
         fault = blindness.gate(args, *groups, prompts, processor)

@@ -1,10 +1,10 @@
-"""Response-only, chunked scores against upstream's own Actor, which makes logits of every position."""
+"""Response-only, tiled scores against upstream's own Actor, which makes logits of every position."""
 
 import pytest
 import torch
 from openrlhf.models import Actor
 
-from pepo_rlhf.workers import response_head
+from pepo_rlhf.core import distribution
 from pepo_rlhf.workers.model import VisionLanguageActor
 
 TEMPERATURE = 0.7
@@ -12,9 +12,9 @@ TEMPERATURE = 0.7
 
 @pytest.fixture
 def actors(case, monkeypatch):
-    """Upstream's actor and ours around one model, and a batch; ours works in chunks of two positions."""
+    """Upstream's actor and ours around one model, and a batch; ours works in tiles of two tokens by 50 entries."""
     model, inputs, vision_mask = case
-    monkeypatch.setattr(response_head, "_CHUNK_LOGITS", 2 * model.config.get_text_config().vocab_size)
+    monkeypatch.setitem(distribution._TILE, "cpu", (2, 50))
     pair = Actor(model, temperature=TEMPERATURE), VisionLanguageActor(model, temperature=TEMPERATURE)
     for actor in pair:
         actor.is_vlm, actor._vlm_config, actor.packing_samples = "pixel_values" in inputs, model.config, False
@@ -82,4 +82,12 @@ def test_a_model_that_caps_its_logits_is_refused(actors):
     (_, ours), batch, images = actors
     ours.model.config.get_text_config().final_logit_softcapping = 30.0
     with pytest.raises(ValueError, match="caps its logits"):
+        ours(*batch, **images)
+
+
+@pytest.mark.parametrize("head", [torch.nn.Linear(8, 16), torch.nn.Sequential(torch.nn.Linear(8, 16, bias=False))])
+def test_a_head_that_is_more_than_a_weight_is_refused(actors, head, monkeypatch):
+    (_, ours), batch, images = actors
+    monkeypatch.setattr(ours.model, "get_output_embeddings", lambda: head)
+    with pytest.raises(ValueError, match=f"a head of type {type(head).__name__}: only a linear layer without bias"):
         ours(*batch, **images)

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from pepo_rlhf.checks import blindness
+from pepo_rlhf.checks.blindness import check_blindness
+
+
+@pytest.fixture
+def cut_model(tiny_model, tmp_path):
+    """The tiny model, its projector's last layer set to zero: every image looks the same."""
+    model = shutil.copytree(tiny_model, tmp_path / "cut")
+    weights = load_file(model / "model.safetensors")
+    for name, weight in weights.items():
+        if "visual.merger.mlp.2." in name:
+            weight.zero_()
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    return model
+
+
+def test_a_model_that_sees_passes_with_the_measured_numbers(make_inputs, run_check):
+    found = run_check(check_blindness, make_inputs())
+    assert "the model sees: nats a token that another image changes: " in found["ok"][0].message
+
+
+def test_a_model_whose_image_path_is_cut_is_an_error(cut_model, make_inputs, run_check):
+    (finding,) = run_check(check_blindness, make_inputs(actor__model_name_or_path=cut_model))["error"]
+    assert finding.message.startswith("the model is blind") and "0 (blank), 0 (another row's)" in finding.message
+    assert finding.flags == ("--actor.model_name_or_path",)
+
+
+def test_a_large_model_is_left_to_the_workers(make_inputs, run_check, monkeypatch):
+    monkeypatch.setattr(blindness, "_MAX_PARAMETERS", 1e5)
+    assert "check --gate" in run_check(check_blindness, make_inputs())["ok"][0].message
+
+
+def test_the_flag_of_the_runs_gate_holds_here_too(make_inputs, run_check):
+    assert run_check(check_blindness, make_inputs(pepo__blindness_check="false"))["warning"]
