@@ -14,7 +14,7 @@ from openrlhf.trainer.ray import launcher, ppo_actor
 from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
 from openrlhf.utils.utils import get_tokenizer
 
-from pepo_rlhf.pipeline import launch, wiring
+from pepo_rlhf.pipeline import launch, prompts, wiring
 from pepo_rlhf.workers.policy import vision_token_ids
 from pepo_rlhf.workers.policy_trainer import PolicyTrainer
 from pepo_rlhf.workers.rollout import RolloutWorker
@@ -36,6 +36,7 @@ def prepare() -> None:
     """Called first in every Ray actor of a stock run."""
     wiring.apply(tuple(row for row in wiring.REBINDINGS if row.name in NEEDED))
     ppo_actor.ActorPPOTrainer = StockActorTrainer
+    prompts.TrainingPrompts = prompts.PromptDataset  # upstream's loop reads four columns
 
 
 class StockPolicy(ppo_actor.PolicyModelActor.__ray_metadata__.modified_class):
@@ -76,7 +77,10 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str]) -> di
 
 
 class StockTrainer(PPOTrainer.__ray_metadata__.modified_class):
-    """Upstream's loop, writing each step's status to where this project's runs write their metrics."""
+    """Upstream's loop, writing each step's status to where this project's runs write their metrics.
+
+    Further methods are what `pipeline.launch` calls.
+    """
 
     def __init__(self, *args, **kwargs) -> None:
         prepare()
@@ -87,6 +91,12 @@ class StockTrainer(PPOTrainer.__ray_metadata__.modified_class):
             timings = {k.removeprefix("timing/"): v for k, v in logs_dict.items() if k.startswith("timing/")}
             file.write(json.dumps(timings) + "\n")
 
+    def check_blindness(self) -> None:
+        """Upstream has no such gate."""
+
+    def current_phase(self) -> str:
+        return "training"
+
 
 def run(args) -> None:
     """`pipeline.launch.run` with upstream's classes in the place of ours."""
@@ -94,5 +104,5 @@ def run(args) -> None:
     launch.PolicyActor = ray.remote(num_gpus=1)(StockPolicy)
     launch.ReferenceActor = ray.remote(num_gpus=1)(StockReference)
     launch.RolloutActor = ray.remote(StockRollout)
-    launch._trainer_class = lambda args: ray.remote(StockTrainer)
+    launch._trainer_class = lambda args: ray.remote(StockTrainer).options(max_concurrency=2)
     launch.run(args)

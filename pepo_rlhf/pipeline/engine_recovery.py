@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,8 @@ from vllm.v1.engine.exceptions import EngineDeadError
 logger = init_logger(__name__)
 # Ray's actor is gone, or it is there and the engine process behind it is gone.
 DEATHS = (RayActorError, EngineDeadError)
+
+_PATIENCE = 60  # seconds that a restart may take without a word
 
 
 class EngineLost(RuntimeError):
@@ -68,7 +71,7 @@ class EngineRecovery:
     def _process_of(self, number: int) -> str:
         """Id of the living process of an engine; while Ray restarts it, waits."""
         engine, killed = self.engines[number], False
-        while True:
+        for num_tries in itertools.count(1):
             try:
                 return ray.get(engine.check_health.remote())
             except EngineDeadError:
@@ -81,4 +84,10 @@ class EngineRecovery:
                 raise EngineLost(
                     f"rollout engine {number} died more often than --vllm.max_restarts allows, or cannot start: {death}"
                 ) from death
+            if num_tries == _PATIENCE:
+                logger.warning(
+                    f"rollout engine {number} has not come back for {_PATIENCE} s: it loads its model, or the cluster "
+                    "has no free GPU for it since its node is gone. The run waits, up to --run.stall_timeout"
+                )
             time.sleep(1)
+        raise AssertionError  # counts for ever

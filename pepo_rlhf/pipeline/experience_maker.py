@@ -9,6 +9,7 @@ from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 
 from pepo_rlhf.core import UNSCHEDULED, token_advantages, token_weights
+from pepo_rlhf.pipeline.prompt_count import PromptCount
 from pepo_rlhf.pipeline.token_metrics import token_metrics
 from pepo_rlhf.pipeline.token_records import TokenRecorder
 from pepo_rlhf.workers.model import PolicyScores
@@ -25,6 +26,7 @@ class PepoExperienceMaker(RemoteExperienceMaker):
         super().__init__(*args, **kwargs)
         self.step = 0  # that the next batch belongs to, from 1; set by the trainer
         self.metrics: dict[str, float] = {}  # of the last batch
+        self.prompt_count = PromptCount()  # another one in a run that goes on
         self.token_recorder = TokenRecorder(self.args, self.tokenizer)
         self._scores: list[PolicyScores] = []  # of the current batch, one a micro-batch
 
@@ -42,6 +44,7 @@ class PepoExperienceMaker(RemoteExperienceMaker):
         # Each sample carries its prompt's place in the run; the first of the batch says what was consumed before it.
         progress = torch.cat([experience.info.pop("progress") for experience in experiences]).min().item()
         tasks = [experience.info.pop("task") for experience in experiences]
+        prompts = self._count_prompts(experiences)
         experiences = super().compute_advantages_and_returns(experiences)
         flat = flat_responses(experiences, self.args.rollout.n_samples_per_prompt)
         if self.args.algo.kl.use_loss or self.initial_model_group is None:
@@ -59,6 +62,7 @@ class PepoExperienceMaker(RemoteExperienceMaker):
             "progress": progress,
             "overlong_filtered": num_filtered,
             "flat_groups": flat.float().mean().item(),
+            **prompts,
             **token_metrics(experiences, self._scores, weights),
         }
         if self.token_recorder.is_due(self.step):
@@ -74,6 +78,20 @@ class PepoExperienceMaker(RemoteExperienceMaker):
             }
             self.token_recorder.record(self.step, exploration, experiences, tasks, tokens)
         return experiences
+
+    def _count_prompts(self, experiences: list[Experience]) -> dict[str, int]:
+        """The metrics of PromptCount; takes what it needs out of the samples' info."""
+        rows, episodes, drawn = (
+            list(itertools.chain.from_iterable(experience.info.pop(name) for experience in experiences))
+            for name in ("row", "episode", "episode_prompts_drawn")
+        )
+        num_samples = self.args.rollout.n_samples_per_prompt
+        return self.prompt_count.add(
+            int(episodes[0]),
+            sorted(rows)[::num_samples],
+            int(experiences[0].info["flat_groups_dropped"][0]),
+            int(drawn[0]),
+        )
 
     def _weights(self, experiences: list[Experience]) -> tuple[torch.Tensor, ...]:
         """Token weights of the whole batch (one method thresholds over all of it), one [B, S - 1] a micro-batch."""

@@ -57,6 +57,13 @@ class PromptDataset(Dataset):
         return tuple(list(column) for column in zip(*items, strict=True))
 
 
+class TrainingPrompts(PromptDataset):
+    """With each row's number, by which an episode counts what it has trained."""
+
+    def __getitem__(self, index: int) -> tuple[str, str, str, list, int]:  # type: ignore[override]  # a fifth column
+        return (*self.items[index], index)
+
+
 def prepare_datasets(strategy, processor):
     """Training and evaluation prompts, and the number of optimiser steps of the run.
 
@@ -70,7 +77,7 @@ def prepare_datasets(strategy, processor):
         ValueError: for data that cannot be used (see load_rows), or less of it than one batch.
     """
     args = strategy.args
-    dataset = _load(args.data.prompt_dataset, args.data.prompt_split, args.data, processor)
+    dataset = TrainingPrompts(_load(args.data.prompt_dataset, args.data.prompt_split, args.data, processor), processor)
     num_prompts = prompts_per_episode(len(dataset), args)
     if num_left_out := len(dataset) - num_prompts:
         logger.warning(
@@ -81,7 +88,7 @@ def prepare_datasets(strategy, processor):
     train_loader = strategy.setup_dataloader(dataset, 1, collate_fn=dataset.collate, sampler=sampler)
     eval_loader = None
     if args.eval.dataset:
-        eval_dataset = _load(args.eval.dataset, args.eval.split, args.data, processor)
+        eval_dataset = PromptDataset(_load(args.eval.dataset, args.eval.split, args.data, processor), processor)
         eval_loader = strategy.setup_dataloader(
             eval_dataset, 1, shuffle=False, drop_last=False, collate_fn=eval_dataset.collate
         )
@@ -89,5 +96,5 @@ def prepare_datasets(strategy, processor):
     return train_loader, eval_loader, num_updates * args.train.num_episodes * args.train.max_epochs
 
 
-def _load(path_or_id: str, split: str, data, processor) -> PromptDataset:
-    return PromptDataset(load_configured(path_or_id, split, data, vision_tokens(processor)), processor)
+def _load(path_or_id: str, split: str, data, processor) -> LoadedRows:
+    return load_configured(path_or_id, split, data, vision_tokens(processor))

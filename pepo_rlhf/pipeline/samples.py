@@ -59,9 +59,12 @@ class PepoSamplesGenerator(SamplesGenerator):
             if training:
                 self.num_prompts_drawn += len(prompts)
             groups = self._sample_groups(prompts, labels, images, first, **generate_kwargs)
-            for task, group in zip(tasks, groups, strict=True):
+            numbers = [row[4][0] for row in rows] if training else [None] * len(rows)
+            for task, number, group in zip(tasks, numbers, groups, strict=True):
                 for experience in group:
                     experience.info["task"] = [task]
+                    if training:
+                        experience.info["row"] = [number]
                 is_flat = len({experience.rewards.item() for experience in group}) == 1
                 (flat if dynamic_filtering and is_flat else accepted).append(group)
             if len(accepted) == num_prompts or exhausted:
@@ -79,7 +82,10 @@ class PepoSamplesGenerator(SamplesGenerator):
             if batch:
                 logger.warning(f"the data ended: {len(batch)} groups of an incomplete batch are not trained on")
             return []
+        episode, last = divmod(self.num_prompts_drawn - 1, len(self.prompts_dataloader))
         for experience in itertools.chain.from_iterable(batch):
+            experience.info["episode"] = torch.tensor([float(episode)])
+            experience.info["episode_prompts_drawn"] = torch.tensor([last + 1.0])
             experience.info["flat_groups_dropped"] = torch.tensor([float(num_dropped - len(fill))])
             experience.info["flat_groups_kept"] = torch.tensor([float(len(fill))])
             experience.info["rows_skipped"] = torch.tensor([float(self.prompts_dataloader.dataset.num_skipped)])

@@ -12,6 +12,7 @@ from openrlhf.trainer.ppo_trainer import BasePPOTrainer, PPOTrainer
 from pepo_rlhf.data.prompt import choose_prompts
 from pepo_rlhf.pipeline import blindness, wiring
 from pepo_rlhf.pipeline.diagnosis import diagnose
+from pepo_rlhf.pipeline.prompt_count import PromptCount
 from pepo_rlhf.pipeline.run_log import RunLog
 from pepo_rlhf.pipeline.trackers import start_trackers
 from pepo_rlhf.workers.checkpoint import load_trainer_states
@@ -32,6 +33,8 @@ class RunLogMixin(BasePPOTrainer):
         checkpoint = self.args.ckpt.resume_from
         self._saved_states = load_trainer_states(Path(checkpoint)) if checkpoint is not None else None
         self.run_log.roll_back(self._saved_states["global_step"] if self._saved_states else 0)
+        if self._saved_states is not None:
+            self.experience_maker.prompt_count = PromptCount(self._saved_states["prompt_count"])
         self._stop_requested = threading.Event()
         self._phase = "start of training"
 
@@ -82,6 +85,8 @@ class RunLogMixin(BasePPOTrainer):
         stopping = self._stop_requested.is_set()
         if stopping:
             self.args.ckpt.save_steps = 1  # a checkpoint is due after any step
+        client_states = {} if client_states is None else client_states
+        client_states["prompt_count"] = self.experience_maker.prompt_count.state  # for the best checkpoint, too
         super().save_logs_and_checkpoints(global_step, logs_dict, client_states)
         if stopping:
             self.run_log.close()
@@ -112,7 +117,7 @@ class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
 
     def check_blindness(self) -> str | None:
         """`find_blindness` on the first prompts."""
-        return self.find_blindness(choose_prompts(self.prompts_dataloader.dataset))
+        return self.find_blindness(choose_prompts(self.prompts_dataloader.dataset.items))
 
     def fit(self, global_step: int = 0) -> None:
         """Trains; with an evaluation dataset, evaluates before the first step and after the last one."""

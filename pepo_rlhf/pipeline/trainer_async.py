@@ -19,7 +19,7 @@ class AsyncGenerator(upstream.GenerateSamplesActor.__ray_metadata__.modified_cla
 
     def first_prompts(self) -> list[tuple[str, list]]:
         """For the blindness gate."""
-        return choose_prompts(self.prompts_dataloader.dataset)
+        return choose_prompts(self.prompts_dataloader.dataset.items)
 
     def set_policy(self, policy) -> None:
         """Whose weights an engine takes that is restarted while it generates."""
