@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pepo_rlhf.core.distribution import TILE
+
 BYTES = 2  # a bfloat16 weight, gradient or activation
 OPTIMISER_BYTES = 12  # float32 master weight and Adam's two moments
 
@@ -96,7 +98,7 @@ def memory_gib(shape: Shape, step: Step) -> dict[str, float]:
         "reference": BYTES * whole / shards,
         # Gradient checkpointing keeps a layer's input, and one layer's inside while it is computed again.
         "activations": BYTES * step.micro_batch * length * (shape.layers * shape.hidden + 6 * shape.intermediate),
-        "logits, a chunk": 3 * 4 * 2**23,
+        "logits, tiles": 3 * 4 * math.prod(TILE["cuda"]),
         "logits, stock": 3 * 4 * step.micro_batch * length * shape.vocabulary,
     }
     return {name: size / 2**30 for name, size in parts.items()}

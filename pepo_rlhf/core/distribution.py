@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import torch
 
 # Most tokens and vocabulary entries of a tile: on a CPU one that its caches hold, on a GPU one that keeps it busy.
-_TILE = {"cpu": (1024, 1024), "cuda": (8192, 8192)}
+TILE = {"cpu": (1024, 1024), "cuda": (4096, 4096)}
 _LOWEST = -1e30  # below every logit; finite, as differences of two infinities are not numbers
 
 
@@ -40,7 +40,7 @@ class _LogProbsAndEntropy(torch.autograd.Function):
     def forward(ctx, hidden_states, weight, tokens, temperature):
         rows = [
             _reduce(hidden_states[chunk], weight, tokens[chunk], temperature)
-            for chunk in _slices(len(tokens), _TILE[weight.device.type][0])
+            for chunk in _slices(len(tokens), TILE[weight.device.type][0])
         ]
         columns = zip(*rows, strict=True) if rows else [(hidden_states.new_zeros(0, dtype=torch.float32),)] * 3
         log_probs, entropy, log_sums = (torch.cat(column) for column in columns)
@@ -51,7 +51,7 @@ class _LogProbsAndEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx, log_prob_gradient, entropy_gradient):
         hidden_states, weight, tokens, log_sums, entropy = ctx.saved_tensors
-        num_tokens, num_entries = _TILE[weight.device.type]
+        num_tokens, num_entries = TILE[weight.device.type]
         hidden_gradient = torch.zeros_like(hidden_states)
         weight_gradient = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for chunk in _slices(len(tokens), num_tokens):
@@ -74,7 +74,7 @@ def _reduce(hidden_states, weight, tokens, temperature) -> tuple[torch.Tensor, t
     """Log-probs, entropy and log of the sum of exponentials, [n] each."""
     maximum = torch.full(tokens.shape, _LOWEST, dtype=torch.float32, device=tokens.device)
     chosen, exponentials, products = (torch.zeros_like(maximum) for _ in range(3))
-    for block in _slices(len(weight), _TILE[weight.device.type][1]):
+    for block in _slices(len(weight), TILE[weight.device.type][1]):
         logits = _logits(hidden_states, weight[block], temperature)
         inside, column = _within(tokens, block)
         chosen[inside] = logits[inside, column]

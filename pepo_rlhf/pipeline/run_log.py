@@ -58,8 +58,11 @@ class RunLog:
     def roll_back(self, global_step: int) -> None:
         """Takes what lies beyond `global_step`, which will be done again, out of the files of an interrupted run.
 
-        The lines are kept, in files beside them.
+        Lines are kept in files beside them, token records under another suffix.
         """
+        for path in (self.run_dir / "tokens").glob("step_*.parquet"):
+            if int(path.stem.removeprefix("step_")) > global_step:
+                path.rename(path.with_suffix(".rolled_back"))
         for name in ("metrics", "evaluations"):
             path = self.run_dir / f"{name}.jsonl"
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import warnings
 from pathlib import Path
 
 import wrapt
@@ -30,6 +31,8 @@ def install() -> None:
     _installed = True
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join([_SITE, *(path for path in paths if path not in ("", _SITE))])
+    # torch's, at its import, of a package that OpenRLHF asks for.
+    warnings.filterwarnings("ignore", message="The pynvml package is deprecated", category=FutureWarning)
     if importlib.util.find_spec("flash_attn") is None:
         flash_attn_standin.install()
     wrapt.register_post_import_hook(remote_code.install_gate, "transformers.dynamic_module_utils")

@@ -26,8 +26,7 @@ def connect(args) -> None:
     options: dict = {}
     if not os.environ.get("RAY_ADDRESS"):
         options = {"address": "local", "num_cpus": required + _CONTROLLER_CPUS}
-        # Who reaches Ray runs code here: its servers listen on the loopback interface only.
-        options |= {"include_dashboard": False, "dashboard_host": "127.0.0.1", "_node_ip_address": "127.0.0.1"}
+        options |= {"include_dashboard": False, "dashboard_host": "127.0.0.1"}  # who reaches it runs code here
         if not torch.cuda.is_available():
             options["num_gpus"] = required
     ray.init(

@@ -8,7 +8,7 @@ from pepo_rlhf.core import distribution, log_probs_and_entropy
 
 @pytest.fixture(params=[(1024, 1024), (3, 4), (2, 1)], ids=["one tile", "tiles with a rest", "one entry a tile"])
 def tiles(request, monkeypatch):
-    monkeypatch.setitem(distribution._TILE, "cpu", request.param)
+    monkeypatch.setitem(distribution.TILE, "cpu", request.param)
 
 
 def from_logits(logits, tokens, temperature=1.0):

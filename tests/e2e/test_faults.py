@@ -1,6 +1,7 @@
 """Processes of a run that are killed or stopped while it trains."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,12 +19,15 @@ CONFIG = REPOSITORY / "examples" / "geometry3k_cpu.yaml"
 pytestmark = [pytest.mark.full, pytest.mark.usefixtures("no_process_left")]
 
 
-def start(model, problems, folder, *flags):
+def start(model, problems, folder, *flags, address=None):
     command = [sys.executable, "-m", "pepo_rlhf.train", "--config", str(CONFIG)]
     command += ["--actor.model_name_or_path", str(model), "--data.prompt_dataset", str(problems)]
     command += ["--run.dir", str(folder / "run"), "--ckpt.save_steps", "1", "--train.num_episodes", "100", *flags]
     log = (folder / "log.txt").open("a")
-    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=folder)
+    environment = {**os.environ, **({"RAY_ADDRESS": address} if address else {})}
+    return subprocess.Popen(
+        command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=folder, env=environment
+    )
 
 
 def metrics(folder):
@@ -49,6 +53,11 @@ def part(process, name):
     return found[0]
 
 
+def assert_each_prompt_once(steps):
+    """Within an episode, of five steps here."""
+    assert all((step["prompts_repeated"], step["prompts_lost"]) == (0, 0) for step in steps)
+
+
 def test_a_killed_engine_is_restarted_with_the_current_weights(tiny_model, problems, tmp_path):
     process = start(tiny_model, problems, tmp_path)
     wait_for_step(tmp_path, 2, process)
@@ -60,7 +69,8 @@ def test_a_killed_engine_is_restarted_with_the_current_weights(tiny_model, probl
     steps = metrics(tmp_path)
     assert [step["global_step"] for step in steps] == list(range(1, len(steps) + 1))
     assert [step["progress"] for step in steps] == pytest.approx([index / 400 for index in range(len(steps))])
-    assert all(step["num_samples"] == 8 for step in steps), "none lost, none twice"
+    assert all(step["num_samples"] == 8 for step in steps)
+    assert_each_prompt_once(steps)
     assert steps[1]["engine_restarts"] == 0 and steps[-1]["engine_restarts"] == 1
     assert all(step["rollout_trainer_gap"] < 0.03 for step in steps), "old weights would show here"
 
@@ -75,6 +85,66 @@ def test_the_death_of_any_other_process_ends_the_job_with_a_message(tiny_model, 
     assert process.returncode not in (0, 143), log[-4000:]
     assert "error: a process of the run has died, and the run ends with it: " in log
     assert checkpoints.newest_complete(tmp_path / "run" / "checkpoints") is not None
+
+
+@pytest.fixture
+def cluster():
+    """A head for the trainer and two nodes of one GPU, each with a raylet of its own on this machine."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 8, "num_gpus": 0})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1, num_gpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+def node_of(cluster, actor):
+    """The node whose raylet has started an actor's process."""
+    worker = next(child for child in psutil.Process().children(recursive=True) if actor in " ".join(child.cmdline()))
+    raylets = {process.process.pid: node for node in cluster.list_all_nodes() for process in raylet(node)}
+    return next(raylets[parent.pid] for parent in worker.parents() if parent.pid in raylets)
+
+
+def raylet(node):
+    return node.all_processes.get("raylet", [])
+
+
+COLOCATED = ["--train.colocate_actor_ref", "--ckpt.max_num", "2"]
+
+
+def test_an_engine_whose_node_vanishes_starts_on_another(cluster, tiny_model, problems, tmp_path):
+    process = start(tiny_model, problems, tmp_path, *COLOCATED, address=cluster.address)
+    wait_for_step(tmp_path, 2, process)
+    node = node_of(cluster, "ray::RolloutWorker")
+    cluster.add_node(num_cpus=1, num_gpus=1)
+    cluster.remove_node(node, allow_graceful=False)
+    wait_for_step(tmp_path, 5, process)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=120)
+    steps = metrics(tmp_path)
+    assert process.returncode == 143, (tmp_path / "log.txt").read_text()[-4000:]
+    assert steps[-1]["engine_restarts"] == 1
+    assert_each_prompt_once(steps)
+
+
+def test_a_run_whose_policys_node_vanishes_ends_and_goes_on_elsewhere(cluster, tiny_model, problems, tmp_path):
+    process = start(tiny_model, problems, tmp_path, *COLOCATED, address=cluster.address)
+    wait_for_step(tmp_path, 2, process)
+    cluster.remove_node(node_of(cluster, "ray::PolicyWorker"), allow_graceful=False)
+    process.wait(timeout=150)
+    assert process.returncode == 1
+    log = (tmp_path / "log.txt").read_text()
+    assert "error: a process of the run has died, and the run ends with it: " in log
+    num_steps = len(metrics(tmp_path))
+    cluster.add_node(num_cpus=1, num_gpus=1)
+    process = start(tiny_model, problems, tmp_path, *COLOCATED, "--ckpt.resume", "must", address=cluster.address)
+    wait_for_step(tmp_path, num_steps + 2, process)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=120)
+    steps = metrics(tmp_path)
+    assert [step["global_step"] for step in steps] == list(range(1, len(steps) + 1))
+    assert_each_prompt_once(steps)
 
 
 def test_a_process_that_stands_still_is_told_by_phase(tiny_model, problems, tmp_path):

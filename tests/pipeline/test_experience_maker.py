@@ -47,6 +47,10 @@ def make_batch(rewards, lengths, with_image=lambda row: True, progress=0.0, micr
                 info={
                     "progress": torch.full((len(rows),), progress),
                     "task": ["here"] * len(rows),
+                    "row": rows,
+                    "episode": torch.zeros(len(rows)),
+                    "episode_prompts_drawn": torch.full((len(rows),), float(len(rewards))),
+                    "flat_groups_dropped": torch.zeros(len(rows)),
                     "format": torch.zeros(len(rows)),
                     "accuracy": torch.zeros(len(rows)),
                 },
@@ -109,6 +113,17 @@ def test_the_share_of_flat_groups_is_a_metric():
     maker = make_maker(samples=2)
     run(maker, make_batch([1.0, 1.0, 0.0, 1.0, 2.0, 2.0, 0.5, 0.5], [2] * 8))
     assert maker.metrics["flat_groups"] == 0.75
+
+
+def test_prompts_are_counted_over_batches():
+    maker = make_maker(samples=2)
+    experiences, scores = make_batch([1.0, 0.0] * 4, [2] * 8)
+    for experience in experiences:  # micro-batches of one group each
+        experience.info["row"] = [experience.index[0] // 2] * 2
+        experience.info["episode_prompts_drawn"] = torch.full((2,), 5.0)
+    run(maker, (experiences, scores))
+    assert (maker.metrics["prompts_repeated"], maker.metrics["prompts_lost"]) == (0, 1), "four of five were trained"
+    assert "row" not in experiences[0].info
 
 
 def test_flat_groups_are_found_when_micro_batches_are_out_of_order():
@@ -180,7 +195,8 @@ def test_a_batch_in_which_everything_is_truncated_has_no_token_metrics():
     maker = make_maker()
     maker.args.algo.overlong_filtering_enable = True
     run(maker, make_batch(REWARDS, LENGTHS, truncated=range(8)))
-    assert maker.metrics == {"progress": 0.0, "overlong_filtered": 8, "flat_groups": 0.0}
+    prompts = {"prompts_repeated": 0, "prompts_lost": 0}
+    assert maker.metrics == {"progress": 0.0, "overlong_filtered": 8, "flat_groups": 0.0} | prompts
 
 
 def test_metrics_say_what_the_weights_look_like():

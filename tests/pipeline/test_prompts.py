@@ -37,7 +37,7 @@ def batches(train_loader, first_episode, num_episodes, states=None):
     drawn = []
     for episode in range(first_episode, num_episodes):
         iterator = iter(train_loader)
-        while len(batch := [labels[0] for _, (_, _, labels, _) in zip(range(BATCH_SIZE), iterator, strict=False)]):
+        while len(batch := [labels[0] for _, (_, _, labels, _, _) in zip(range(BATCH_SIZE), iterator, strict=False)]):
             drawn.append(batch)
             if states is not None:
                 states.append((episode, copy.deepcopy(train_loader.state_dict())))

@@ -48,6 +48,9 @@ def test_what_lies_beyond_the_checkpoint_is_set_aside_and_no_step_stands_twice(t
         log.write_evaluation(step, {"eval_accuracy": 0.5, "eval_accuracy_low": 0.4, "eval_accuracy_high": 0.6})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"global_step": 4, "k')  # the kill
+    (tmp_path / "tokens").mkdir()
+    for step in (2, 3):
+        (tmp_path / "tokens" / f"step_{step:06d}.parquet").touch()
     resumed = RunLog(str(tmp_path))
     resumed.roll_back(2)
     assert "2 lines of metrics.jsonl lie beyond step 2" in capsys.readouterr().out
@@ -56,6 +59,10 @@ def test_what_lies_beyond_the_checkpoint_is_set_aside_and_no_step_stands_twice(t
     assert (tmp_path / "metrics_rolled_back.jsonl").read_text() == (
         '{"global_step": 3, "kl": 0.5}\n{"global_step": 4, "k'
     )
+    assert sorted(path.name for path in (tmp_path / "tokens").iterdir()) == [
+        "step_000002.parquet",
+        "step_000003.rolled_back",
+    ]
     assert resumed.evaluated_steps == {1, 2}
     resumed.write_step(3, {})
     assert [line["global_step"] for line in read(tmp_path / "metrics.jsonl")] == [1, 2, 3]

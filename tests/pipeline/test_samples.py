@@ -21,20 +21,25 @@ class ListedGenerator(PepoSamplesGenerator):
         ]
 
 
+class Loader(SimpleNamespace):
+    def __len__(self):
+        return 4
+
+
 FLAT, SPREAD = [1.0, 1.0], [0.0, 1.0]
 
 
 def generator(filtering=False, max_resamples=3):
     args = to_arguments(Config())
     args.algo.dynamic_filtering_max_resamples = max_resamples
-    loader = SimpleNamespace(dataset=SimpleNamespace(num_skipped=3))
+    loader = Loader(dataset=SimpleNamespace(num_skipped=3))
     made = ListedGenerator(SimpleNamespace(args=args), loader, None, None, [])
     made.filtering = filtering
     return made
 
 
 def draw(made, groups, num_prompts):
-    rows = iter([([""], [rewards], [""], [None]) for rewards in groups])
+    rows = iter([([""], [rewards], [""], [None], [number]) for number, rewards in enumerate(groups)])
     experiences, num_drawn, exhausted = made._generate_vllm(rows, num_prompts, made.filtering)
     return [experience.prompts[0] for experience in experiences[::2]], num_drawn, exhausted, experiences
 
@@ -60,9 +65,18 @@ def test_every_sample_carries_the_number_of_skipped_rows():
 
 
 def test_every_sample_carries_the_data_source_of_its_row():
-    rows = iter([([name], [SPREAD], [""], [None]) for name in ("geometry", "counting")])
+    rows = iter([([name], [SPREAD], [""], [None], [0]) for name in ("geometry", "counting")])
     experiences, *_ = generator()._generate_vllm(rows, 2, False)
     assert [experience.info["task"] for experience in experiences] == [["geometry"]] * 2 + [["counting"]] * 2
+
+
+def test_every_sample_carries_its_rows_number_and_what_the_episode_has_drawn():
+    made = generator(True)
+    *_, experiences = draw(made, [FLAT, SPREAD, SPREAD], 2)
+    assert [experience.info["row"] for experience in experiences] == [[1], [1], [2], [2]]
+    *_, later = draw(made, [SPREAD, SPREAD, SPREAD], 3)  # an episode has four prompts
+    seen = [(e.info["episode"].item(), e.info["episode_prompts_drawn"].item()) for e in (experiences[0], later[0])]
+    assert seen == [(0, 3), (1, 2)]
 
 
 def test_without_filtering_flat_groups_stay():

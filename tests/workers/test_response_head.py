@@ -14,7 +14,7 @@ TEMPERATURE = 0.7
 def actors(case, monkeypatch):
     """Upstream's actor and ours around one model, and a batch; ours works in tiles of two tokens by 50 entries."""
     model, inputs, vision_mask = case
-    monkeypatch.setitem(distribution._TILE, "cpu", (2, 50))
+    monkeypatch.setitem(distribution.TILE, "cpu", (2, 50))
     pair = Actor(model, temperature=TEMPERATURE), VisionLanguageActor(model, temperature=TEMPERATURE)
     for actor in pair:
         actor.is_vlm, actor._vlm_config, actor.packing_samples = "pixel_values" in inputs, model.config, False
