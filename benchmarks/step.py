@@ -1,7 +1,7 @@
-"""Whole training steps on this machine's engines: PEPO against uniform weights, and against OpenRLHF's own trainer.
+"""Whole training steps on this machine's engines: ours against OpenRLHF's own trainer, PEPO against uniform weights.
 
-Each variant is a run of its own, with Ray, vLLM and DeepSpeed; runs of the variants alternate, and the first step of
-each is left out. The model is the tiny random one, responses always have their full length.
+Every run has Ray, vLLM and DeepSpeed. Runs of the two trainers alternate, and the first step of each is left out; the
+two methods alternate from step to step of one run. The model is the tiny random one, responses have their full length.
 """
 
 from __future__ import annotations
@@ -15,35 +15,39 @@ from pathlib import Path
 from benchmarks.measure import row
 
 STEPS = 8
-VARIANTS = {
-    "stock OpenRLHF, GRPO": ["stock"],
-    "ours, GRPO (--pepo.method uniform)": ["ours", "--pepo.method", "uniform"],
-    "ours, PEPO": ["ours", "--pepo.method", "pepo"],
-}
+QUARTER = ["--rollout.batch_size", "4", "--train.batch_size", "32", "--data.max_samples", "16"]  # four steps
+TRAINERS = {"stock OpenRLHF, GRPO": ("stock", "step_total"), "ours, GRPO": ("ours", "time_step")}
 
 
 def run(rounds: int) -> list[dict]:
-    return _compare("step", rounds, None)
+    with tempfile.TemporaryDirectory() as folder:
+        model = _model(Path(folder, "model"), None)
+        return _compare_trainers("step", model, rounds, []) + _compare_methods(model, rounds)
 
 
 def run_large_vocabulary(rounds: int) -> list[dict]:
-    return _compare("step at a vocabulary of 152k", rounds, 151_936)
-
-
-def _compare(benchmark: str, rounds: int, vocabulary: int | None) -> list[dict]:
-    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
     with tempfile.TemporaryDirectory() as folder:
-        model = _model(Path(folder, "model"), vocabulary)
-        for round_number in range(rounds):
-            for name, (side, *flags) in VARIANTS.items():
-                run_dir = Path(folder, f"{round_number}_{len(seconds[name])}_{side}_{'_'.join(flags)}")
-                _train(side, model, run_dir, flags)
-                lines = (run_dir / "metrics.jsonl").read_text().splitlines()[1:]
-                key = "step_total" if side == "stock" else "time_step"
-                seconds[name] += [json.loads(line)[key] for line in lines]
-    rows = [row(benchmark, name, times, seconds["stock OpenRLHF, GRPO"]) for name, times in seconds.items()]
-    uniform = seconds["ours, GRPO (--pepo.method uniform)"]
-    return rows + [row(f"{benchmark}, PEPO against uniform", "ours, PEPO", seconds["ours, PEPO"], uniform)]
+        model = _model(Path(folder, "model"), 151_936)
+        return _compare_trainers("step of a quarter of the batch, vocabulary of 152k", model, rounds, QUARTER)
+
+
+def _compare_trainers(benchmark: str, model: Path, rounds: int, flags: list[str]) -> list[dict]:
+    seconds: dict[str, list[float]] = {name: [] for name in TRAINERS}
+    for round_number in range(rounds):
+        for name, (side, key) in TRAINERS.items():
+            run_dir = model.parent / f"{side}_{round_number}"
+            steps = _train(side, model, run_dir, ["--pepo.method", "uniform", *flags])
+            seconds[name] += [step[key] for step in steps[1:]]
+    return [row(benchmark, name, times, seconds["stock OpenRLHF, GRPO"]) for name, times in seconds.items()]
+
+
+def _compare_methods(model: Path, rounds: int) -> list[dict]:
+    """Odd steps have uniform weights, even ones PEPO's; the first two are left out."""
+    flags = ["--train.num_episodes", str(1 + rounds)]
+    seconds = [step["time_step"] for step in _train("alternating", model, model.parent / "alternating", flags)][2:]
+    uniform, pepo = seconds[::2], seconds[1::2]
+    title = "step, PEPO against uniform weights"
+    return [row(title, "uniform", uniform, uniform), row(title, "PEPO", pepo, uniform)]
 
 
 def _model(path: Path, vocabulary: int | None) -> Path:
@@ -60,7 +64,8 @@ def _model(path: Path, vocabulary: int | None) -> Path:
     return path
 
 
-def _train(side: str, model: Path, run_dir: Path, flags: list[str]) -> None:
+def _train(side: str, model: Path, run_dir: Path, flags: list[str]) -> list[dict]:
+    """The metrics of each step of a run."""
     data = run_dir.parent / "data"
     if not data.exists():
         command = ["-m", "pepo_rlhf.sandbox.counting", "--output", str(data), "--num_train", str(16 * STEPS)]
@@ -76,3 +81,4 @@ def _train(side: str, model: Path, run_dir: Path, flags: list[str]) -> None:
     result = subprocess.run([sys.executable, *command, *arguments, *flags], capture_output=True, text=True)
     if result.returncode != 0:
         raise RuntimeError(f"the run {run_dir.name} failed:\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]

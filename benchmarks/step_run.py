@@ -1,8 +1,9 @@
-"""One run for benchmarks/step.py: python -m benchmarks.step_run stock|ours --config FILE ..."""
+"""One run for benchmarks/step.py: python -m benchmarks.step_run stock|ours|alternating --config FILE ..."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from pepo_rlhf import runtime, train
 from pepo_rlhf.config import parse_arguments, to_arguments
@@ -15,17 +16,38 @@ def main() -> None:
     config = parse_arguments()
     args = to_arguments(config)
     runtime.install()
-    train.write_config(config, train.Path(args.run.dir))
+    train.write_config(config, Path(args.run.dir))
     import ray
 
-    from benchmarks import stock
     from pepo_rlhf.runtime import cluster
 
     cluster.connect(args)
     try:
-        stock.run(args)
+        if side == "stock":
+            from benchmarks import stock
+
+            stock.run(args)
+        else:
+            _run_alternating(args)
     finally:
         ray.shutdown()
+
+
+def _run_alternating(args) -> None:
+    """A run of ours in which uniform weights and PEPO's take turns."""
+    import ray
+
+    from pepo_rlhf.pipeline import launch, wiring
+    from pepo_rlhf.pipeline.trainer import PepoTrainer
+
+    class AlternatingTrainer(PepoTrainer):
+        def train_step(self, rollout_samples, global_step: int):
+            self.experience_maker.args.pepo.method = ("uniform", "pepo")[global_step % 2]
+            return super().train_step(rollout_samples, global_step)
+
+    wiring.apply()
+    launch._trainer_class = lambda args: ray.remote(AlternatingTrainer).options(max_concurrency=2)
+    launch.run(args)
 
 
 if __name__ == "__main__":
