@@ -1,15 +1,18 @@
 """Whole training steps on this machine's engines: ours against OpenRLHF's own trainer, PEPO against uniform weights.
 
-Every run has Ray, vLLM and DeepSpeed. Runs of the two trainers alternate, and the first step of each is left out; the
-two methods alternate from step to step of one run. The model is the tiny random one, responses have their full length.
+Every run has Ray, vLLM and DeepSpeed. The two trainers run at the same time, each on half of the cores, and swap halves
+from round to round: what else the machine does slows both. The two methods alternate from step to step of one run. The
+first steps of a run are left out. The model is the tiny random one, responses have their full length.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.measure import row
@@ -32,25 +35,34 @@ def run_large_vocabulary(rounds: int) -> list[dict]:
 
 
 def _compare_trainers(benchmark: str, model: Path, rounds: int, flags: list[str]) -> list[dict]:
+    cores = sorted(os.sched_getaffinity(0))
+    halves = cores[::2], cores[1::2] or cores
     seconds: dict[str, list[float]] = {name: [] for name in TRAINERS}
     for round_number in range(rounds):
-        for name, (side, key) in TRAINERS.items():
-            run_dir = model.parent / f"{side}_{round_number}"
-            steps = _train(side, model, run_dir, ["--pepo.method", "uniform", *flags])
-            seconds[name] += [step[key] for step in steps[1:]]
+        with ThreadPoolExecutor(len(TRAINERS)) as pool:
+            runs = {}
+            for position, (name, (side, _)) in enumerate(TRAINERS.items()):
+                run_dir, half = model.parent / f"{side}_{round_number}", halves[(position + round_number) % 2]
+                runs[name] = pool.submit(_train, side, model, run_dir, ["--pepo.method", "uniform", *flags], half)
+        for name, (_, key) in TRAINERS.items():
+            seconds[name] += [step[key] for step in runs[name].result()[1:]]
     return [row(benchmark, name, times, seconds["stock OpenRLHF, GRPO"]) for name, times in seconds.items()]
 
 
 def _compare_methods(model: Path, rounds: int) -> list[dict]:
     """Odd steps have uniform weights, even ones PEPO's; the first two are left out."""
-    flags = ["--train.num_episodes", str(1 + rounds)]
-    seconds = [step["time_step"] for step in _train("alternating", model, model.parent / "alternating", flags)][2:]
+    flags, cores = ["--train.num_episodes", str(1 + rounds)], sorted(os.sched_getaffinity(0))
+    steps = _train("alternating", model, model.parent / "alternating", flags, cores)
+    seconds = [step["time_step"] for step in steps[2:]]
     uniform, pepo = seconds[::2], seconds[1::2]
     title = "step, PEPO against uniform weights"
     return [row(title, "uniform", uniform, uniform), row(title, "PEPO", pepo, uniform)]
 
 
 def _model(path: Path, vocabulary: int | None) -> Path:
+    """The tiny model, and the rows that runs train on, beside it."""
+    rows = ["--output", str(path.parent / "data"), "--num_train", str(16 * STEPS)]
+    subprocess.run([sys.executable, "-m", "pepo_rlhf.sandbox.counting", *rows], check=True, capture_output=True)
     from pepo_rlhf.sandbox import tiny_vlm
 
     if vocabulary is None:
@@ -64,21 +76,22 @@ def _model(path: Path, vocabulary: int | None) -> Path:
     return path
 
 
-def _train(side: str, model: Path, run_dir: Path, flags: list[str]) -> list[dict]:
-    """The metrics of each step of a run."""
-    data = run_dir.parent / "data"
-    if not data.exists():
-        command = ["-m", "pepo_rlhf.sandbox.counting", "--output", str(data), "--num_train", str(16 * STEPS)]
-        subprocess.run([sys.executable, *command], check=True, capture_output=True)
+def _train(side: str, model: Path, run_dir: Path, flags: list[str], cores: list[int]) -> list[dict]:
+    """The metrics of each step of a run on these cores."""
     command = ["-m", "benchmarks.step_run", side, "--config", "examples/quickstart.yaml"]
     settings = {
         "actor.model_name_or_path": model,
-        "data.prompt_dataset": data / "train.jsonl",
+        "data.prompt_dataset": model.parent / "data" / "train.jsonl",
         "run.dir": run_dir,
         "ds.attn_implementation": "sdpa",
     }
-    arguments = [part for flag, value in settings.items() for part in (f"--{flag}", str(value))]
-    result = subprocess.run([sys.executable, *command, *arguments, *flags], capture_output=True, text=True)
+    command += [part for flag, value in settings.items() for part in (f"--{flag}", str(value))]
+    result = subprocess.run(
+        ["taskset", "--cpu-list", ",".join(map(str, cores)), sys.executable, *command, *flags],
+        env=os.environ | {"OMP_NUM_THREADS": str(len(cores))},
+        capture_output=True,
+        text=True,
+    )
     if result.returncode != 0:
         raise RuntimeError(f"the run {run_dir.name} failed:\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]

@@ -89,7 +89,7 @@ def _score(model, inputs: Inputs, prompt: str, label: str, images: list, others:
     """The model's log-probs of `label` as the response, [T] each, under each view of the prompt's images."""
     args, processor = inputs.args, inputs.processor
     limits = pixel_limits(processor, args.data.min_pixels, args.data.max_pixels)
-    response = processor.tokenizer(label, add_special_tokens=False)["input_ids"] + [processor.tokenizer.eos_token_id]
+    response = processor.tokenizer(label, add_special_tokens=False)["input_ids"]
     views = image_views([decode_image(image) for image in images], [decode_image(image) for image in others])
     log_probs = {}
     for name, pictures in views.items():

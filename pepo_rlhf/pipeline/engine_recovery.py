@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,6 @@ from vllm.v1.engine.exceptions import EngineDeadError
 logger = init_logger(__name__)
 # Ray's actor is gone, or it is there and the engine process behind it is gone.
 DEATHS = (RayActorError, EngineDeadError)
-
 _PATIENCE = 60  # seconds that a restart may take without a word
 
 
@@ -70,8 +68,8 @@ class EngineRecovery:
 
     def _process_of(self, number: int) -> str:
         """Id of the living process of an engine; while Ray restarts it, waits."""
-        engine, killed = self.engines[number], False
-        for num_tries in itertools.count(1):
+        engine, killed, waited = self.engines[number], False, 0
+        while True:
             try:
                 return ray.get(engine.check_health.remote())
             except EngineDeadError:
@@ -84,10 +82,10 @@ class EngineRecovery:
                 raise EngineLost(
                     f"rollout engine {number} died more often than --vllm.max_restarts allows, or cannot start: {death}"
                 ) from death
-            if num_tries == _PATIENCE:
+            waited += 1
+            if waited == _PATIENCE:
                 logger.warning(
                     f"rollout engine {number} has not come back for {_PATIENCE} s: it loads its model, or the cluster "
                     "has no free GPU for it since its node is gone. The run waits, up to --run.stall_timeout"
                 )
             time.sleep(1)
-        raise AssertionError  # counts for ever
