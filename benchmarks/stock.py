@@ -15,6 +15,8 @@ from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
 from openrlhf.utils.utils import get_tokenizer
 
 from pepo_rlhf.pipeline import launch, prompts, wiring
+from pepo_rlhf.rewards.accuracy import accuracy_reward
+from pepo_rlhf.rewards.format import format_reward
 from pepo_rlhf.workers.policy import vision_token_ids
 from pepo_rlhf.workers.policy_trainer import PolicyTrainer
 from pepo_rlhf.workers.rollout import RolloutWorker
@@ -52,7 +54,7 @@ class StockReference(launcher.ReferenceModelActor.__ray_metadata__.modified_clas
 
 
 class StockRollout(RolloutRayActor.__ray_metadata__.modified_class):
-    """Upstream's rollout with this project's side of the weight sync, and a reward of one line."""
+    """Upstream's rollout with this project's side of the weight sync, and its verifiers."""
 
     begin_weight_update = RolloutWorker.begin_weight_update
     reload_weights = RolloutWorker.reload_weights
@@ -72,8 +74,10 @@ class StockRollout(RolloutRayActor.__ray_metadata__.modified_class):
 
 
 def reward_func(queries: list[str], prompts: list[str], labels: list[str]) -> dict:
-    """What upstream loads from the file named as reward: the length of the response, so that groups have a spread."""
-    return {"rewards": float(len(queries[0])), "scores": float(len(queries[0])), "extra_logs": {}}
+    """What upstream loads from the file named as reward: the two verifiers that our side has, in upstream's process."""
+    response = queries[0].removeprefix(prompts[0])
+    reward = format_reward(response, labels[0]) + accuracy_reward(response, labels[0])
+    return {"rewards": reward, "scores": reward, "extra_logs": {}}
 
 
 class StockTrainer(PPOTrainer.__ray_metadata__.modified_class):

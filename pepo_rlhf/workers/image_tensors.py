@@ -23,13 +23,12 @@ def share_image_tensors(responses: list[dict]) -> None:
 
 def merge_image_tensors(samples: list, device) -> dict[str, torch.Tensor]:
     """One micro-batch's image tensors on `device`. samples: a reference, a dict of tensors or None each."""
-    # Shared memory is read-only and a tensor of it must not be written to: every sample gets its own copy here.
+    references = list(dict.fromkeys(sample for sample in samples if isinstance(sample, ray.ObjectRef)))
+    # Shared memory is read-only and a tensor of it must not be written to: here it is copied, once a prompt.
+    shared = {
+        reference: {name: torch.tensor(array) for name, array in arrays.items()}
+        for reference, arrays in zip(references, ray.get(references), strict=True)
+    }
     return merge_tensors(
-        [
-            {name: torch.tensor(array) for name, array in ray.get(sample).items()}
-            if isinstance(sample, ray.ObjectRef)
-            else sample
-            for sample in samples
-        ],
-        device,
+        [shared.get(sample) if isinstance(sample, ray.ObjectRef) else sample for sample in samples], device
     )
