@@ -2,14 +2,13 @@
 
 import json
 import random
+import uuid
 
 import psutil
 import pytest
 from PIL import Image, ImageDraw
 
 from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl
-
-RUN_PROCESSES = ("pepo_rlhf.rewards", "ray::", "raylet", "gcs_server", "EngineCore", "VLLM::", "pepo_rlhf.train")
 
 
 @pytest.fixture(scope="session")
@@ -33,21 +32,19 @@ def problems(tmp_path_factory):
     return folder
 
 
-def run_processes() -> set[int]:
-    """Ids of the processes on this machine that look like parts of a run."""
-    found = set()
-    for process in psutil.process_iter(["pid", "cmdline", "status"]):
-        command = " ".join(process.info["cmdline"] or [])
-        if process.info["status"] != psutil.STATUS_ZOMBIE and any(name in command for name in RUN_PROCESSES):
-            found.add(process.info["pid"])
-    return found
-
-
 @pytest.fixture
-def no_process_left():
-    """Fails the test if a process of a run outlives it. Runs of others on this machine are not counted."""
-    before = run_processes()
+def no_process_left(monkeypatch):
+    """Fails the test if a process that it has started outlives it. They are known by a variable of their environment."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv("PEPO_RLHF_TEST", mark)
     yield
-    left = [psutil.Process(pid) for pid in run_processes() - before if psutil.pid_exists(pid)]
+    left = [process for process in psutil.process_iter() if is_marked(process, mark)]
     _, alive = psutil.wait_procs(left, timeout=20)
     assert not alive, [" ".join(process.cmdline()) for process in alive]
+
+
+def is_marked(process, mark):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get("PEPO_RLHF_TEST") == mark
+    except psutil.Error:  # it has ended, or is somebody else's
+        return False
