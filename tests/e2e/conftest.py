@@ -34,7 +34,7 @@ def problems(tmp_path_factory):
 
 @pytest.fixture
 def no_process_left(monkeypatch):
-    """Fails the test if a process that it has started outlives it. They are known by a variable of their environment."""
+    """Fails the test if a process that it has started outlives it. Known by a variable in their environment."""
     mark = uuid.uuid4().hex
     monkeypatch.setenv("PEPO_RLHF_TEST", mark)
     yield
