@@ -75,15 +75,27 @@ def test_a_killed_engine_is_restarted_with_the_current_weights(tiny_model, probl
     assert all(step["rollout_trainer_gap"] < 0.03 for step in steps), "old weights would show here"
 
 
-@pytest.mark.parametrize("victim", ["ray::PolicyWorker", "ray::PepoTrainer", "gcs_server", "raylet/raylet"])
-def test_the_death_of_any_other_process_ends_the_job_with_a_message(tiny_model, problems, tmp_path, victim):
+DIED = "error: a process of the run has died, and the run ends with it: "
+
+
+@pytest.mark.parametrize(
+    ("victim", "message"),
+    [
+        ("ray::PolicyWorker", DIED),
+        ("ray::PepoTrainer", DIED),
+        ("raylet/raylet", DIED),
+        ("gcs_server", "Failed to connect to GCS within 60 seconds"),  # Ray ends the command itself
+    ],
+    ids=["policy", "trainer", "raylet", "head"],
+)
+def test_the_death_of_any_other_process_ends_the_job_with_a_message(tiny_model, problems, tmp_path, victim, message):
     process = start(tiny_model, problems, tmp_path)
     wait_for_step(tmp_path, 2, process)
     part(process, victim).kill()
     process.wait(timeout=150)
     log = (tmp_path / "log.txt").read_text()
     assert process.returncode not in (0, 143), log[-4000:]
-    assert "error: a process of the run has died, and the run ends with it: " in log
+    assert message in log
     assert checkpoints.newest_complete(tmp_path / "run" / "checkpoints") is not None
 
 
@@ -135,7 +147,7 @@ def test_a_run_whose_policys_node_vanishes_ends_and_goes_on_elsewhere(cluster, t
     process.wait(timeout=150)
     assert process.returncode == 1
     log = (tmp_path / "log.txt").read_text()
-    assert "error: a process of the run has died, and the run ends with it: " in log
+    assert DIED in log
     num_steps = len(metrics(tmp_path))
     cluster.add_node(num_cpus=1, num_gpus=1)
     process = start(tiny_model, problems, tmp_path, *COLOCATED, "--ckpt.resume", "must", address=cluster.address)
