@@ -58,11 +58,18 @@ def _adapt_patch_embedding(module) -> None:
     if torch.cuda.is_available():
         return
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        weight = self.proj.weight.flatten(1)
-        return torch.nn.functional.linear(hidden_states.view(-1, weight.shape[1]).to(weight.dtype), weight)
+    class PatchProjection(torch.nn.Conv3d):
+        def forward(self, patches: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.linear(patches.flatten(1), self.weight.flatten(1))
 
-    module.Qwen2_5_VisionPatchEmbed.forward = forward
+    patch_embedding = module.Qwen2_5_VisionPatchEmbed
+    initialise = patch_embedding.__init__
+
+    def __init__(self, *args, **kwargs) -> None:
+        initialise(self, *args, **kwargs)
+        self.proj.__class__ = PatchProjection  # still a module that is called: ZeRO-3 gathers its weight then
+
+    patch_embedding.__init__ = __init__
 
 
 def engine_arguments() -> dict:
