@@ -36,6 +36,10 @@ class PolicyTrainer(ActorPPOTrainer):
         """Upstream's micro-batch; where every response of it is masked its means are 0/0, and reported as 0."""
         versions = experience.info["weights_version"]  # one a response: a list in the replay buffer
         experience.info["weights_age"] = [self.num_syncs - version for version in versions]
+        if self.args.train.dynamic_batch_enable:
+            # Upstream leaves DeepSpeed to count to 1: the gradient of a step would be that of its last micro-batch.
+            is_last = bool(self.replay_buffer.dynamic_optimizer_step[step])
+            self.actor.model.set_gradient_accumulation_boundary(is_last)
         status = super().training_step(experience, kl_ctl, step, loss_batch_info)
         if status["num_action_tokens"] == 0:
             status["metrics"] = {
