@@ -41,16 +41,15 @@ def check_blindness(inputs: Inputs) -> Iterator[Finding]:
         for index, (prompt, images) in enumerate(prompts)
     ]
     changes = mean_changes(responses)
-    measured = f"{changes.blank:.3g} (blank), {changes.swapped:.3g} (another row's), {changes.again:.1g} (the same)"
     if changes.blind(LIMITS[inputs.args.ds.param_dtype].change):
         yield error(
             "the model is blind: the log-probs of its answers do not depend on the image. Look at the placeholders "
             "that the chat template writes, at the processor's files, and whether the vision encoder or its projector "
             f"is missing, zero or cut off in --actor.model_name_or_path. Nats a token that another image changes: "
-            f"{measured}"
+            f"{changes}"
         )
     else:
-        yield ok(f"the model sees: nats a token that another image changes: {measured}")
+        yield ok(f"the model sees: nats a token that another image changes: {changes}")
 
 
 def check_gate(inputs: Inputs) -> Iterator[Finding]:

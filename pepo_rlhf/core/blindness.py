@@ -44,6 +44,9 @@ class Changes:
         """Also where log-probs are not numbers."""
         return not max(self.blank, self.swapped) > max(limit, _NOISE_FACTOR * self.again)
 
+    def __str__(self) -> str:
+        return f"{self.blank:.3g} (blank), {self.swapped:.3g} (another row's), {self.again:.1g} (the same)"
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -93,12 +96,8 @@ def find_fault(findings: Findings, limits: Limits) -> str | None:
 
 def describe(findings: Findings) -> str:
     """The measured numbers in one line."""
-
-    def numbers(changes: Changes) -> str:
-        return f"{changes.blank:.3g} (blank), {changes.swapped:.3g} (another row's), {changes.again:.1g} (the same)"
-
     return (
         f"{findings.num_responses} responses, {findings.num_tokens} tokens; nats a token that another image changes: "
-        f"policy {numbers(findings.policy)}, engine {numbers(findings.engine)}; policy against engine "
+        f"policy {findings.policy}, engine {findings.engine}; policy against engine "
         f"{findings.gap:.3g}"
     )

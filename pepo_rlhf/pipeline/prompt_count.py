@@ -38,7 +38,7 @@ class PromptCount:
             given out and neither trained nor dropped.
         """
         if episode != self._episode:
-            self.__init__({"episode": episode, "trained": {}, "num_dropped": 0})  # type: ignore[misc]
+            self._episode, self._trained, self._num_dropped = episode, Counter(), 0
         self._trained.update(rows)
         self._num_dropped += num_dropped
         num_trained = self._trained.total()

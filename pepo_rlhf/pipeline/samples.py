@@ -53,18 +53,17 @@ class PepoSamplesGenerator(SamplesGenerator):
             # The loader's batches have one row. (Upstream's function for this leaves the data source out.)
             rows = list(itertools.islice(dataloader_iter, num_prompts - len(accepted)))
             exhausted = len(rows) < num_prompts - len(accepted)
-            tasks, prompts, labels, images = ([row[column][0] for row in rows] for column in range(4))
+            prompts, labels, images = ([row[column][0] for row in rows] for column in (1, 2, 3))
             first = self.num_prompts_drawn if training else num_drawn
             num_drawn += len(prompts)
             if training:
                 self.num_prompts_drawn += len(prompts)
             groups = self._sample_groups(prompts, labels, images, first, **generate_kwargs)
-            numbers = [row[4][0] for row in rows] if training else [None] * len(rows)
-            for task, number, group in zip(tasks, numbers, groups, strict=True):
+            for row, group in zip(rows, groups, strict=True):
                 for experience in group:
-                    experience.info["task"] = [task]
+                    experience.info["task"] = [row[0][0]]
                     if training:
-                        experience.info["row"] = [number]
+                        experience.info["row"] = [row[4][0]]
                 is_flat = len({experience.rewards.item() for experience in group}) == 1
                 (flat if dynamic_filtering and is_flat else accepted).append(group)
             if len(accepted) == num_prompts or exhausted:

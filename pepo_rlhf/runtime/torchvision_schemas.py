@@ -8,7 +8,7 @@ _OPERATORS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_library = None  # torch drops the schemas together with this object
+_schemas = None  # torch drops the schemas together with this object
 
 
 def declare(torch) -> None:
@@ -17,9 +17,11 @@ def declare(torch) -> None:
     PyPI's torchvision is a CUDA build whose compiled operators do not load beside torch's CPU build; torchvision+cpu
     brings its own operators and must not meet these.
     """
-    global _library
+    global _schemas
     if not torch.__version__.endswith("+cpu") or importlib.metadata.version("torchvision").endswith("+cpu"):
         return
-    _library = torch.library.Library("torchvision", "DEF")
+    from torch import library
+
+    _schemas = library.Library("torchvision", "DEF")
     for schema in _OPERATORS:
-        _library.define(schema)
+        _schemas.define(schema)
