@@ -53,13 +53,16 @@ def _compare_trainers(benchmark: str, model: Path, rounds: int, flags: list[str]
 
 
 def _compare_methods(model: Path, rounds: int) -> list[dict]:
-    """Odd steps have uniform weights, even ones PEPO's; the first two are left out."""
+    """Odd steps have uniform weights, even ones PEPO's; the first two are left out. They differ in one phase only."""
     flags, cores = ["--train.num_episodes", str(1 + rounds)], sorted(os.sched_getaffinity(0))
     steps = _train("alternating", model, model.parent / "alternating", flags, cores)
-    seconds = [step["time_step"] for step in steps[2:]]
-    uniform, pepo = seconds[::2], seconds[1::2]
-    title = "step, PEPO against uniform weights"
-    return [row(title, "uniform", uniform, uniform), row(title, "PEPO", pepo, uniform)]
+    rows = []
+    for phase, key in (("step", "time_step"), ("experience of a step", "time_experience")):
+        seconds = [step[key] for step in steps[2:]]
+        uniform, pepo = seconds[::2], seconds[1::2]
+        title = f"{phase}, PEPO against uniform weights"
+        rows += [row(title, "uniform", uniform, uniform), row(title, "PEPO", pepo, uniform)]
+    return rows
 
 
 def _model(path: Path, vocabulary: int | None) -> Path:

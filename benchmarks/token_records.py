@@ -92,7 +92,10 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.model or build_tiny_qwen2_5_vl(Path(folder) / "tiny")
-        model, processor = AutoModelForImageTextToText.from_pretrained(path), AutoProcessor.from_pretrained(path)
+        model, processor = (
+            AutoModelForImageTextToText.from_pretrained(path, dtype=torch.float32),
+            AutoProcessor.from_pretrained(path),
+        )
     special = processor.tokenizer.all_special_ids
     batch = make_batch(torch.tensor([i for i in range(len(processor.tokenizer)) if i not in special]))
     rounds = []

@@ -7,22 +7,15 @@ cd "$(dirname "$0")/.."
 # Where it is set, each of a run's many processes compiles vLLM, transformers and Ray again: a minute at every start.
 unset PYTHONDONTWRITEBYTECODE
 seed=${SEED:-1}
-warm_start=runs/warm_start
-data=runs/counting
 run_dir=runs/quickstart_seed${seed}_$(date +%Y%m%d_%H%M%S)
 
 echo "== 1 of 4: installing"
 bash requirements/install.sh
 echo "== 2 of 4: a tiny VLM that has learnt to count, and lost its confidence (3 to 4 minutes, once)"
-if [ ! -f "$warm_start/model.safetensors" ]; then
-  rm -rf "$warm_start.part"
-  .venv/bin/python -W ignore -m pepo_rlhf.sandbox.warm_start --output "$warm_start.part"
-  mv "$warm_start.part" "$warm_start"
-fi
-[ -f "$data/test.jsonl" ] || .venv/bin/python -W ignore -m pepo_rlhf.sandbox.counting --output "$data"
+bash examples/warm_start.sh
 echo "== 3 of 4: PEPO, 48 steps; Ray, vLLM and DeepSpeed start first (1 to 3 minutes), then a line a step"
 .venv/bin/python -W ignore -m pepo_rlhf.train --config examples/quickstart.yaml \
-  --actor.model_name_or_path "$warm_start" --data.prompt_dataset "$data/train.jsonl" \
-  --eval.dataset "$data/test.jsonl" --train.seed "$seed" --run.dir "$run_dir" "$@"
+  --actor.model_name_or_path runs/warm_start --data.prompt_dataset runs/counting/train.jsonl \
+  --eval.dataset runs/counting/test.jsonl --train.seed "$seed" --run.dir "$run_dir" "$@"
 echo "== 4 of 4: the result"
 .venv/bin/python -W ignore -m pepo_rlhf.viewer.summary "$run_dir"

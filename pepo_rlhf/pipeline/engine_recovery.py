@@ -45,14 +45,26 @@ class EngineRecovery:
         answers: dict[int, Any] = {}
         while unanswered := [index for index in range(num_prompts) if index not in answers]:
             if self.restart_dead():
-                assert self.policy is not None
-                ray.get(self.policy.async_run_method(method_name="broadcast_to_vllm"))
+                self.send_weights(self._broadcast)
             for index, ref in [(index, ask(index)) for index in unanswered]:
                 try:
                     answers[index] = ray.get(ref)
                 except DEATHS as death:
                     logger.warning(f"prompt {index} of the batch is lost: {type(death).__name__}")
         return [answers[index] for index in range(num_prompts)]
+
+    def send_weights(self, broadcast: Callable[[], None]) -> None:
+        """Calls `broadcast` to engines that are alive, and again if one of them has died meanwhile."""
+        while True:
+            self.restart_dead()
+            try:
+                return broadcast()
+            except EngineDeadError:
+                logger.warning("a rollout engine has died in a weight sync, which is made again")
+
+    def _broadcast(self) -> None:
+        assert self.policy is not None
+        ray.get(self.policy.async_run_method(method_name="broadcast_to_vllm"))
 
     def restart_dead(self) -> bool:
         """Waits until every engine is alive. True if one was restarted: it has the weights of the model's folder."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import ray
 from openrlhf.trainer.ray.launcher import RayActorGroup
@@ -29,6 +29,20 @@ from pepo_rlhf.workers.rollout import RolloutActor
 _SHARED_GPU = 0.2  # share of a GPU that each of up to five colocated actors reserves, as upstream
 
 
+class Workers(NamedTuple):
+    """What runs are trained with, one after the other.
+
+    Attributes:
+        policy, reference: groups of actors; no reference where --algo.kl.init_coef is 0.
+        engines: RolloutWorkers.
+    """
+
+    watchdog: Watchdog
+    engines: list
+    policy: RayActorGroup
+    reference: RayActorGroup | None
+
+
 def run(args) -> None:
     """Trains on the Ray cluster that this process is connected to, and saves the policy under the run folder.
 
@@ -40,14 +54,10 @@ def run(args) -> None:
         Stopped: after a checkpoint, if this process got a SIGTERM.
         Stalled: if a phase takes longer than --run.stall_timeout.
     """
-    with _start(args) as (watchdog, policy, trainer):
-        _pass_gate(watchdog, trainer)
-        max_steps = ray.get(trainer.get_max_steps.remote())
-        # Upstream counts optimiser steps.
-        responses = args.rollout.batch_size * args.rollout.n_samples_per_prompt * args.train.max_epochs
-        _supervise(trainer, watchdog, Path(args.run.dir), max_steps * args.train.batch_size // responses)
-        watchdog.enter("saving of the model")
-        ray.get(policy.async_save_model())
+    with start_workers(args) as workers:
+        train(args, workers, load(args, workers))
+        workers.watchdog.enter("saving of the model")
+        ray.get(workers.policy.async_save_model())
 
 
 def pass_gate(args) -> None:
@@ -56,22 +66,15 @@ def pass_gate(args) -> None:
     Raises:
         BlindnessError: if the gate would stop the run.
     """
-    with _start(args) as (watchdog, _, trainer):
-        _pass_gate(watchdog, trainer)
-
-
-def _pass_gate(watchdog: Watchdog, trainer) -> None:
-    watchdog.enter("blindness gate")
-    if fault := ray.get(trainer.check_blindness.remote()):
-        raise BlindnessError(fault)
+    with start_workers(args) as workers:
+        _pass_gate(workers.watchdog, load(args, workers))
 
 
 @contextmanager
-def _start(args) -> Iterator[tuple[Watchdog, RayActorGroup, Any]]:
-    """Watchdog, policy and trainer, with every model loaded; engines are stopped at the end."""
+def start_workers(args) -> Iterator[Workers]:
+    """Places the workers; engines are stopped at the end."""
     watchdog = Watchdog(args.run.stall_timeout)
     watchdog.enter("placement of the actors")
-    strategy = get_strategy(args)
     colocated = None
     if args.train.colocate_all or args.train.colocate_actor_ref:
         colocated = _reserve(args.actor.num_nodes * args.actor.num_gpus_per_node)
@@ -79,33 +82,53 @@ def _start(args) -> Iterator[tuple[Watchdog, RayActorGroup, Any]]:
     try:
         policy = _model_group(args, args.actor, PolicyActor, colocated)
         reference = _model_group(args, args.ref, ReferenceActor, colocated) if args.algo.kl.init_coef > 0 else None
-        trainer = _trainer_class(args).remote(
-            args.actor.model_name_or_path,
-            strategy,
-            policy,
-            None,  # no critic
-            None,  # no reward model
-            reference,
-            engines,
-            max_len=args.data.max_len,
-            max_new_tokens=args.rollout.max_new_tokens,
-            temperature=args.rollout.temperature,
-            top_p=args.rollout.top_p,
-        )
-        max_steps = ray.get(trainer.get_max_steps.remote())
-        model = args.actor.model_name_or_path
-        watchdog.enter("loading of the models")
-        # The engines first: one that cannot start is reported before the models have loaded.
-        loading = [engine.get_num_unfinished_requests.remote() for engine in engines]
-        loading += policy.async_init_model_from_pretrained(strategy, model, max_steps, engines)
-        if reference is not None:
-            loading += reference.async_init_model_from_pretrained(strategy, model)
-        ray.get(loading)
-        yield watchdog, policy, trainer
+        yield Workers(watchdog, engines, policy, reference)
     finally:
         watchdog.enter("end of the run")
         stop_engines(engines)
         watchdog.close()
+
+
+def load(args, workers: Workers):
+    """The trainer of a run, once every worker has the model, policy and reference with fresh states."""
+    strategy, model = get_strategy(args), args.actor.model_name_or_path
+    trainer = _trainer_class(args).remote(
+        model,
+        strategy,
+        workers.policy,
+        None,  # no critic
+        None,  # no reward model
+        workers.reference,
+        workers.engines,
+        max_len=args.data.max_len,
+        max_new_tokens=args.rollout.max_new_tokens,
+        temperature=args.rollout.temperature,
+        top_p=args.rollout.top_p,
+    )
+    max_steps = ray.get(trainer.get_max_steps.remote())
+    workers.watchdog.enter("loading of the models")
+    # The engines first: one that cannot start is reported before the models have loaded.
+    loading = [engine.get_num_unfinished_requests.remote() for engine in workers.engines]
+    loading += workers.policy.async_init_model_from_pretrained(strategy, model, max_steps, workers.engines)
+    if workers.reference is not None:
+        loading += workers.reference.async_init_model_from_pretrained(strategy, model)
+    ray.get(loading)
+    return trainer
+
+
+def train(args, workers: Workers, trainer) -> None:
+    """The blindness gate, and the training of a run that is loaded. Raises as `run`."""
+    _pass_gate(workers.watchdog, trainer)
+    max_steps = ray.get(trainer.get_max_steps.remote())
+    # Upstream counts optimiser steps.
+    responses = args.rollout.batch_size * args.rollout.n_samples_per_prompt * args.train.max_epochs
+    _supervise(trainer, workers.watchdog, Path(args.run.dir), max_steps * args.train.batch_size // responses)
+
+
+def _pass_gate(watchdog: Watchdog, trainer) -> None:
+    watchdog.enter("blindness gate")
+    if fault := ray.get(trainer.check_blindness.remote()):
+        raise BlindnessError(fault)
 
 
 def _supervise(trainer, watchdog: Watchdog, run_dir: Path, num_steps: int) -> None:

@@ -105,9 +105,8 @@ class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
         self.samples_generator.engine_recovery.policy = self.actor_model_group
 
     def broadcast_to_vllm(self) -> None:
-        """Upstream's sync, to engines that are alive."""
-        self.samples_generator.engine_recovery.restart_dead()
-        super().broadcast_to_vllm()
+        """Upstream's sync, until it has reached engines that are all alive."""
+        self.samples_generator.engine_recovery.send_weights(super().broadcast_to_vllm)
 
     def init_checkpoint_states(self) -> dict:
         """On resume, tells the samples generator how far into the run it is: seeds and progress depend on it."""

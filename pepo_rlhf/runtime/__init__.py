@@ -12,7 +12,7 @@ from pathlib import Path
 
 import wrapt
 
-from pepo_rlhf.runtime import cpu, flash_attn_standin, pickled_weights, remote_code, torchvision_schemas
+from pepo_rlhf.runtime import cpu, flash_attn_standin, parent_death, pickled_weights, remote_code, torchvision_schemas
 
 _SITE = str(Path(__file__).with_name("site"))
 _installed = False
@@ -29,6 +29,7 @@ def install() -> None:
     if _installed:
         return
     _installed = True
+    parent_death.end_with_parent()
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join([_SITE, *(path for path in paths if path not in ("", _SITE))])
     # torch's, at its import, of a package that OpenRLHF asks for.

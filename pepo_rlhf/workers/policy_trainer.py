@@ -10,14 +10,17 @@ import ray
 import torch
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
 from openrlhf.utils.distributed_util import torch_dist_barrier_and_cuda_sync
+from vllm.v1.engine.exceptions import EngineDeadError
 
+from pepo_rlhf.pipeline.engine_recovery import DEATHS
 from pepo_rlhf.workers.packed_transfer import EnginesClient, PolicyWeights, open_packed_transfer
 
 
 class PolicyTrainer(ActorPPOTrainer):
     """Upstream's update loop, with a sync that drains, transfers, verifies and resets."""
 
-    num_syncs = 0  # weight syncs so far
+    num_syncs = 0  # weight syncs so far, failed ones too
+    _died: Exception | None = None  # of an engine, in the sync that is under way
 
     def _init_vllm_sync_group(self, backend: str) -> None:
         """Upstream's NCCL group between trainer and engines; there is none on the CPU, where weights go by Ray."""
@@ -36,11 +39,14 @@ class PolicyTrainer(ActorPPOTrainer):
         """Upstream's micro-batch; where every response of it is masked its means are 0/0, and reported as 0."""
         versions = experience.info["weights_version"]  # one a response: a list in the replay buffer
         experience.info["weights_age"] = [self.num_syncs - version for version in versions]
-        if self.args.train.dynamic_batch_enable:
+        dynamic = self.args.train.dynamic_batch_enable
+        if dynamic:
             # Upstream leaves DeepSpeed to count to 1: the gradient of a step would be that of its last micro-batch.
             is_last = bool(self.replay_buffer.dynamic_optimizer_step[step])
             self.actor.model.set_gradient_accumulation_boundary(is_last)
         status = super().training_step(experience, kl_ctl, step, loss_batch_info)
+        if dynamic:
+            self._shares_to_means(status, step)
         if status["num_action_tokens"] == 0:
             status["metrics"] = {
                 name: torch.nan_to_num(value)
@@ -50,12 +56,25 @@ class PolicyTrainer(ActorPPOTrainer):
             }
         return status
 
+    def _shares_to_means(self, status: dict, step: int) -> None:
+        """Of a dynamic batch upstream reports losses as shares of their update's, and then takes their token mean."""
+        num_ranks = torch.distributed.get_world_size(self.strategy.ds_device_mesh["dp"].get_group())
+        num_tokens = self.replay_buffer.dynamic_batch_num_tokens[step] / num_ranks
+        for name in ("policy_loss", "kl", "entropy_loss"):
+            if status["weights"].get(name) == "token":  # without a loss of its own, kl is a mean of each response
+                status["metrics"][name] = status["metrics"][name] * (num_tokens / max(status["num_action_tokens"], 1))
+
     def broadcast_to_vllm(self) -> None:
         """One sync: engines finish what is in flight, take the weights, and forget everything computed with old ones.
 
+        A dead engine keeps neither the others from their weights, nor a rank of the policy waiting at a barrier for the
+        first one. A transfer by NCCL cannot go on without it, and raises at once.
+
         Raises:
+            EngineDeadError: after the sync, if an engine has died: the sync is to be made again when it is back.
             RuntimeError: if a trainable parameter did not reach every engine; it is named.
         """
+        self._died = None
         self._on_engines("begin_weight_update")
         torch_dist_barrier_and_cuda_sync()
         if not torch.cuda.is_available():
@@ -71,6 +90,8 @@ class PolicyTrainer(ActorPPOTrainer):
             if missing := sorted(trainable - set(names)):
                 raise RuntimeError(f"rollout engine {engine} did not receive {len(missing)} weights: {missing[:5]}")
         torch_dist_barrier_and_cuda_sync()
+        if self._died is not None:
+            raise EngineDeadError from self._died
 
     @cached_property
     def _packed_transfer(self):
@@ -97,7 +118,13 @@ class PolicyTrainer(ActorPPOTrainer):
         self._on_engines("reload_weights", ray.put(weights))
 
     def _on_engines(self, method: str, *args) -> list:
-        """Calls a method of every engine from rank 0 and waits; the other ranks get an empty list."""
+        """Calls a method of every engine from rank 0 and waits for all; on other ranks, or if one is dead, nothing."""
         if torch.distributed.get_rank() != 0:
             return []
-        return ray.get([getattr(engine, method).remote(*args) for engine in self.vllm_engines])
+        calls = [getattr(engine, method).remote(*args) for engine in self.vllm_engines]
+        ray.wait(calls, num_returns=len(calls))
+        try:
+            return ray.get(calls)
+        except DEATHS as death:
+            self._died = death
+            return []

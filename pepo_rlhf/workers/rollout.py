@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import tempfile
 from copy import deepcopy
@@ -20,8 +21,22 @@ from pepo_rlhf.data.pixel_limits import pixel_limits
 from pepo_rlhf.data.prompt import encode_prompt
 from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.rewards import Grade, RewardService
+from pepo_rlhf.runtime import parent_death
 
 logger = init_logger(__name__)
+
+
+def fails_with_engine(method):
+    """Of a worker: a method that raises EngineDeadError when the engine's process dies. vLLM would never answer."""
+
+    @functools.wraps(method)
+    async def call(self, *args):
+        task = asyncio.create_task(method(self, *args))
+        while not (await asyncio.wait([task], timeout=1))[0]:
+            await self.llm.check_health()
+        return task.result()
+
+    return call
 
 
 class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
@@ -41,6 +56,7 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         engine_kwargs["mm_processor_kwargs"] = self.pixel_limits
         self.rewards = RewardService(**rewards)
         self.weights_version = 0  # number of weight syncs behind the weights it answers with
+        parent_death.bind_children()
         await super().__init__(**engine_kwargs, mm_pad_token_ids=vision_token_ids(self.processor))
 
     async def generate_responses(
@@ -165,6 +181,7 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         await self.llm.check_health()
         return ray.get_runtime_context().get_worker_id()
 
+    @fails_with_engine
     async def begin_weight_update(self) -> None:
         """Waits until nothing is in flight. A sleeping engine has nothing in flight and must not be resumed."""
         self._paused = not await self.llm.is_sleeping()
@@ -173,6 +190,7 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         self._packed_names: set[str] = set()
         await self.llm.collective_rpc("forget_received_weights")
 
+    @fails_with_engine
     async def reload_weights(self, weights: dict) -> None:
         """Gives the engine process all weights at once, through a file in memory of this machine."""
         folder = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -180,6 +198,7 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
             save_file(weights, file.name)
             await self.llm.collective_rpc("reload_from_file", args=(file.name,))
 
+    @fails_with_engine
     async def finish_weight_update(self, weights_version: int) -> list[str]:
         """Drops what was computed with old weights, resumes, and returns the names that every worker received.
 
@@ -195,17 +214,21 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
             await self.llm.resume_generation()
         return sorted(set.intersection(*map(set, received)) | self._packed_names)
 
+    @fails_with_engine
     async def init_packed_transfer(self, init_info: dict) -> None:
         """The engine's end of `workers.packed_transfer`, as the three that follow."""
         await self.llm.init_weight_transfer_engine(WeightTransferInitRequest(init_info))
 
+    @fails_with_engine
     async def start_packed_transfer(self) -> None:
         await self.llm.start_weight_update()
 
+    @fails_with_engine
     async def receive_packed_weights(self, update_info: dict) -> None:
         await self.llm.update_weights(WeightTransferUpdateRequest(update_info))
         self._packed_names.update(update_info["names"])
 
+    @fails_with_engine
     async def finish_packed_transfer(self) -> None:
         await self.llm.finish_weight_update()
 

@@ -37,9 +37,13 @@ def metrics(folder):
 
 
 def wait_for_step(folder, step, process, seconds=400):
+    wait_until(lambda: len(metrics(folder)) >= step, process, folder / "log.txt", seconds)
+
+
+def wait_until(condition, process, log, seconds=400):
     deadline = time.monotonic() + seconds
-    while len(metrics(folder)) < step:
-        assert process.poll() is None, (folder / "log.txt").read_text()[-4000:]
+    while not condition():
+        assert process.poll() is None, log.read_text()[-4000:]
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
@@ -72,6 +76,30 @@ def test_a_killed_engine_is_restarted_with_the_current_weights(tiny_model, probl
     assert all(step["num_samples"] == 8 for step in steps)
     assert_each_prompt_once(steps)
     assert steps[1]["engine_restarts"] == 0 and steps[-1]["engine_restarts"] == 1
+    assert all(step["rollout_trainer_gap"] < 0.03 for step in steps), "old weights would show here"
+
+
+def test_an_engine_that_dies_in_a_weight_sync_is_given_the_weights_again(tiny_model, problems, tmp_path):
+    process = start(tiny_model, problems, tmp_path, "--logger.tokens_every", "1")
+    wait_for_step(tmp_path, 2, process)
+    record = tmp_path / "run" / "tokens" / f"step_{len(metrics(tmp_path)) + 1:06d}.parquet"
+    wait_until(
+        record.exists, process, tmp_path / "log.txt"
+    )  # written before the update, after which the weights go to the engine
+    engine = part(process, "EngineCore")
+    engine.suspend()
+    num_steps = len(metrics(tmp_path))
+    time.sleep(30)
+    assert len(metrics(tmp_path)) == num_steps, "the run waits in the sync"
+    engine.kill()
+    wait_for_step(tmp_path, num_steps + 3, process)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=120)
+    log, steps = (tmp_path / "log.txt").read_text(), metrics(tmp_path)
+    assert process.returncode == 143, log[-4000:]
+    assert "a rollout engine has died in a weight sync, which is made again" in log
+    assert_each_prompt_once(steps)
+    assert steps[-1]["engine_restarts"] == 1
     assert all(step["rollout_trainer_gap"] < 0.03 for step in steps), "old weights would show here"
 
 

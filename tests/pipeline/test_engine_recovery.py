@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from pepo_rlhf.pipeline.engine_recovery import EngineLost, EngineRecovery
 
@@ -98,3 +99,20 @@ def test_an_engine_that_may_not_be_restarted_ends_the_run_by_name(tmp_path):
     made = recovery(tmp_path, {3: "process"}, max_restarts=0)
     with pytest.raises(EngineLost, match="rollout engine 1 died more often than --vllm.max_restarts"):
         answers(made)
+
+
+def test_a_sync_in_which_an_engine_dies_is_made_again(tmp_path):
+    made = recovery(tmp_path, {}, max_restarts=1)
+    made.restart_dead()
+    attempts = []
+
+    def broadcast():
+        attempts.append(1)
+        if len(attempts) == 1:
+            ray.kill(made.engines[1], no_restart=False)
+            raise EngineDeadError
+        ray.get([engine.take.remote(8) for engine in made.engines])
+
+    made.send_weights(broadcast)
+    assert (len(attempts), made.num_restarts) == (2, 1)
+    assert answers(made) == [(prompt, 8) for prompt in range(6)]

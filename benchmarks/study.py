@@ -1,0 +1,115 @@
+"""Methods and seeds from one warm start, on workers that are started once for all of them.
+
+    python -m benchmarks.study --model FOLDER --data FOLDER [--methods NAME ...] [--seeds N ...] [--flag VALUE]
+
+A method is a file of examples/methods; flags that are not the study's own go to every run, and `--name` sets its
+results apart. Every finished run is a small JSON file of `--results`: one that has its file is not made again, so that
+an interrupted study goes on, and machines can share the seeds. All methods of a seed come before the next seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import time
+from pathlib import Path
+
+from pepo_rlhf import runtime
+from pepo_rlhf.config import Config, parse_arguments, to_arguments
+
+METHODS = ("grpo", "high_entropy", "pepo_g", "dapo", "pepo_d")
+EXAMPLES = Path(__file__).parents[1] / "examples"
+CURVES = ("reward", "accuracy", "entropy", "weight_p20", "weight_p80")
+
+
+def settings(study: argparse.Namespace, method: str, seed: int, flags: list[str]) -> Config:
+    """The quick start's, with a method's."""
+    return parse_arguments(
+        ["--config", str(EXAMPLES / "quickstart.yaml"), "--config", str(EXAMPLES / "methods" / f"{method}.yaml")]
+        + ["--actor.model_name_or_path", str(study.model), "--run.dir", str(study.runs / run_name(study, method, seed))]
+        + ["--data.prompt_dataset", str(study.data / "train.jsonl"), "--eval.dataset", str(study.data / "test.jsonl")]
+        + ["--data.max_samples", str(study.num_rows), "--train.seed", str(seed), *flags]
+    )
+
+
+def run_name(study: argparse.Namespace, method: str, seed: int) -> str:
+    """Of a run folder and of a file of results."""
+    return "_".join(part for part in (study.data.name, method, study.name, f"seed{seed}") if part)
+
+
+def record(run_dir: Path, seconds: float) -> dict:
+    """What is kept of a finished run: held-out results before and after, and a few curves over its steps."""
+    steps, evaluations = (
+        [json.loads(line) for line in (run_dir / name).read_text(encoding="utf-8").splitlines()]
+        for name in ("metrics.jsonl", "evaluations.jsonl")
+    )
+    names = ("eval_accuracy", "eval_accuracy_low", "eval_accuracy_high", "eval_reward")
+    return {
+        "num_steps": len(steps),
+        "seconds": round(seconds),
+        "before": {name: evaluations[0][name] for name in names},
+        "after": {name: evaluations[-1][name] for name in names},
+        "curves": {name: [round(step[name], 4) for step in steps] for name in CURVES},
+    }
+
+
+def run_all(study: argparse.Namespace, missing: list[tuple[str, int]], flags: list[str]) -> None:
+    """Makes the runs one after the other."""
+    import ray
+
+    from pepo_rlhf.pipeline import launch, wiring
+    from pepo_rlhf.runtime import cluster
+    from pepo_rlhf.train import check_inputs, write_config
+
+    wiring.apply()
+    first = to_arguments(settings(study, *missing[0], flags))
+    check_inputs(first)
+    cluster.connect(first)
+    model = hashlib.sha256((study.model / "model.safetensors").read_bytes()).hexdigest()[:16]
+    try:
+        with launch.start_workers(first) as workers:
+            for method, seed in missing:
+                started, config = time.monotonic(), settings(study, method, seed, flags)
+                args, run_dir = to_arguments(config), Path(config.run.dir)
+                args.ckpt.resume_from = None
+                shutil.rmtree(run_dir, ignore_errors=True)  # of a study that was interrupted
+                write_config(config, run_dir)
+                trainer = launch.load(args, workers)
+                ray.get(workers.policy.async_run_method(method_name="broadcast_to_vllm"))  # the last run's are there
+                launch.train(args, workers, trainer)
+                ray.kill(trainer)
+                result = {"task": study.data.name, "method": method, "name": study.name, "seed": seed, "model": model}
+                result |= record(run_dir, time.monotonic() - started)
+                path = study.results / f"{run_name(study, method, seed)}.json"
+                path.write_text(json.dumps(result) + "\n", encoding="utf-8")
+                print(f"{path}: {result['after']['eval_accuracy']:.3f} in {result['seconds']} s", flush=True)
+    finally:
+        ray.shutdown()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="the warm start")
+    parser.add_argument("--data", type=Path, required=True, help="folder with train.jsonl and test.jsonl")
+    parser.add_argument("--methods", nargs="+", default=METHODS, help="files of examples/methods")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--name", default="", help="of a setting that flags change, for the names of its results")
+    parser.add_argument("--num_rows", type=int, default=512, help="rows to train on, 16 a step")
+    parser.add_argument("--results", type=Path, default=Path("docs/results"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/study"), help="where run folders go")
+    study, flags = parser.parse_known_args()
+    if flags and not study.name:
+        parser.error(f"{' '.join(flags)}: results with flags of their own need a --name")
+    runtime.install()
+    study.results.mkdir(parents=True, exist_ok=True)
+    wanted = [(method, seed) for seed in study.seeds for method in study.methods]
+    missing = [run for run in wanted if not (study.results / f"{run_name(study, *run)}.json").exists()]
+    print(f"{len(wanted) - len(missing)} of {len(wanted)} runs have a result; {len(missing)} to go", flush=True)
+    if missing:
+        run_all(study, missing, flags)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Every method of examples/methods for two steps, one after the other on the same workers, by benchmarks.study."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+METHODS = sorted(path.stem for path in (REPOSITORY / "examples" / "methods").glob("*.yaml"))
+UNIFORM = {"grpo", "dapo"}
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_model, tmp_path_factory):
+    """Folder of the runs, by method."""
+    folder = tmp_path_factory.mktemp("methods")
+    rows = ["--output", str(folder / "counting"), "--num_train", "64", "--num_test", "4"]
+    subprocess.run([sys.executable, "-m", "pepo_rlhf.sandbox.counting", *rows], check=True)
+    reward = folder / "letters.py"  # so that groups of a random model have a spread
+    reward.write_text("def letters(response, label):\n    return len(set(response)) / 100\n")
+    command = [sys.executable, "-m", "benchmarks.study", "--model", str(tiny_model), "--data", str(folder / "counting")]
+    command += ["--methods", *METHODS, "--seeds", "1", "--num_rows", "32", "--name", "test"]
+    command += ["--results", str(folder / "results"), "--runs", str(folder / "runs")]
+    command += ["--reward.functions", f"[format, accuracy, '{reward}:letters']", "--rollout.n_samples_per_prompt", "4"]
+    command += ["--train.batch_size", "64"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=1500)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert len(list((folder / "results").glob("*.json"))) == len(METHODS)
+    return {method: folder / "runs" / f"counting_{method}_test_seed1" for method in METHODS}
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1600)
+@pytest.mark.parametrize("method", METHODS)
+def test_two_steps(runs, method):
+    steps = [json.loads(line) for line in (runs[method] / "metrics.jsonl").read_text().splitlines()]
+    assert [step["global_step"] for step in steps] == [1, 2]
+    for step in steps:
+        assert step["num_samples"] == 64 and step["actor_grad_norm"] > 0 and step["rollout_trainer_gap"] < 0.03
+        weights = [step[f"weight_{name}"] for name in ("min", "p20", "p50", "p80", "max")]
+        assert weights == sorted(weights)
+        if method in UNIFORM:
+            assert weights == [1.0] * 5
+        elif method == "high_entropy":
+            assert (weights[0], weights[1], weights[4]) == (0, 0, 1), "a fifth of the tokens"
+        else:
+            assert weights[0] < 1 < weights[4]
+
+
+@pytest.mark.full
+def test_every_run_begins_from_the_same_model(runs):
+    """The last run's weights are gone from policy and engines: in the first step nothing but the credit differs."""
+    first = {method: json.loads((path / "metrics.jsonl").read_text().splitlines()[0]) for method, path in runs.items()}
+    for name in ("reward", "response_length", "entropy"):
+        assert len({round(step[name], 4) for step in first.values()}) == 1, name
