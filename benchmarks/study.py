@@ -51,7 +51,7 @@ def record(run_dir: Path, seconds: float) -> dict:
         "seconds": round(seconds),
         "before": {name: evaluations[0][name] for name in names},
         "after": {name: evaluations[-1][name] for name in names},
-        "curves": {name: [round(step[name], 4) for step in steps] for name in CURVES},
+        "curves": {name: [round(step[name], 4) for step in steps if name in step] for name in CURVES},
     }
 
 

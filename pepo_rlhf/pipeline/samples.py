@@ -32,6 +32,13 @@ class PepoSamplesGenerator(SamplesGenerator):
         self.num_prompts_drawn = 0  # of the training data, over all episodes
         self.engine_recovery = EngineRecovery(self.vllm_engines)
 
+    def generate_samples(self, **generate_kwargs) -> tuple[list[Experience], float | None, int, bool]:
+        """Upstream's, whose pass rate is of responses by prompts; here it is the percentage of groups kept."""
+        samples, pass_rate, num_drawn, exhausted = super().generate_samples(**generate_kwargs)
+        if pass_rate is not None:
+            pass_rate /= self.args.rollout.n_samples_per_prompt
+        return samples, pass_rate, num_drawn, exhausted
+
     def _generate_vllm(
         self, dataloader_iter, num_prompts: int, dynamic_filtering: bool, **generate_kwargs
     ) -> tuple[list[Experience], int, bool]:

@@ -6,24 +6,21 @@ RewardService starts it and talks to it in lines of JSON. It answers once when t
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
-import signal
 import sys
 import traceback
 from typing import TextIO
 
 from pepo_rlhf.rewards.network import close_network
 from pepo_rlhf.rewards.reward import Reward, RewardError, load_rewards
-
-_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+from pepo_rlhf.runtime.parent_death import end_with_parent
 
 
 def main(memory_mb: int, functions: list[str], allow_network: bool) -> None:
     # The input ends with the parent, but a verifier that hangs does not look at it.
-    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    end_with_parent()
     tasks, results = _take_standard_streams()
     if not allow_network:
         close_network()  # before the functions' files are run

@@ -29,7 +29,7 @@ def install() -> None:
     if _installed:
         return
     _installed = True
-    parent_death.end_with_parent()
+    parent_death.end_if_bound()
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join([_SITE, *(path for path in paths if path not in ("", _SITE))])
     # torch's, at its import, of a package that OpenRLHF asks for.

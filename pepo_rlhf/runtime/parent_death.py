@@ -22,10 +22,15 @@ def bind_children() -> None:
     os.environ[_PARENT] = str(os.getpid())
 
 
+def end_if_bound() -> None:
+    """Lets this process end with its parent, if that one has asked for it. `runtime.install` calls it."""
+    parent = os.environ.get(_PARENT)
+    if sys.platform == "linux" and parent == str(os.getppid()):
+        end_with_parent()
+        if parent != str(os.getppid()):  # it has died in between
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 def end_with_parent() -> None:
-    """Binds this process, if its parent has asked for it. `runtime.install` calls it."""
-    if sys.platform != "linux" or os.environ.get(_PARENT) != str(os.getppid()):
-        return
+    """Lets this process be killed when the thread that started it ends. Linux only."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.environ[_PARENT] != str(os.getppid()):  # it has died in between
-        os.kill(os.getpid(), signal.SIGKILL)

@@ -13,17 +13,29 @@ UNIFORM = {"grpo", "dapo"}
 
 
 @pytest.fixture(scope="module")
-def runs(tiny_model, tmp_path_factory):
-    """Folder of the runs, by method."""
+def runs(tmp_path_factory):
+    """Folder of the runs, by method. The model has learnt to end its responses: DAPO masks those that do not end."""
     folder = tmp_path_factory.mktemp("methods")
+    start = ["--output", str(folder / "model"), "--steps", "60", "--noisy_steps", "1"]
+    subprocess.run([sys.executable, "-m", "pepo_rlhf.sandbox.warm_start", *start], check=True)
     rows = ["--output", str(folder / "counting"), "--num_train", "64", "--num_test", "4"]
     subprocess.run([sys.executable, "-m", "pepo_rlhf.sandbox.counting", *rows], check=True)
-    reward = folder / "letters.py"  # so that groups of a random model have a spread
-    reward.write_text("def letters(response, label):\n    return len(set(response)) / 100\n")
-    command = [sys.executable, "-m", "benchmarks.study", "--model", str(tiny_model), "--data", str(folder / "counting")]
+    reward = folder / "noise.py"  # so that groups have a spread
+    reward.write_text(
+        "import zlib\n\ndef noise(response, label):\n    return zlib.crc32(response.encode()) % 100 / 100\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.study",
+        "--model",
+        str(folder / "model"),
+        "--data",
+        str(folder / "counting"),
+    ]
     command += ["--methods", *METHODS, "--seeds", "1", "--num_rows", "32", "--name", "test"]
     command += ["--results", str(folder / "results"), "--runs", str(folder / "runs")]
-    command += ["--reward.functions", f"[format, accuracy, '{reward}:letters']", "--rollout.n_samples_per_prompt", "4"]
+    command += ["--reward.functions", f"[format, accuracy, '{reward}:noise']", "--rollout.n_samples_per_prompt", "4"]
     command += ["--train.batch_size", "64"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=1500)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]

@@ -26,6 +26,10 @@ class Loader(SimpleNamespace):
         return 4
 
 
+class LoaderOf(list):
+    dataset = SimpleNamespace(num_skipped=0)
+
+
 FLAT, SPREAD = [1.0, 1.0], [0.0, 1.0]
 
 
@@ -57,6 +61,17 @@ def test_flat_groups_are_replaced_and_counted():
     assert num_drawn == 4
     assert experiences[0].info["flat_groups_dropped"] == 2
     assert experiences[0].info["flat_groups_kept"] == 0
+
+
+def test_the_pass_rate_is_of_groups():
+    made = generator()
+    made.args.algo.dynamic_filtering_enable = True
+    made.args.rollout.n_samples_per_prompt = 2
+    made.args.rollout.batch_size = made.args.rollout.vllm_generate_batch_size = 2
+    groups = [FLAT, SPREAD, FLAT, SPREAD]
+    made.prompts_dataloader = LoaderOf(([""], [group], [""], [None], [number]) for number, group in enumerate(groups))
+    _, pass_rate, num_drawn, _ = made.generate_samples()
+    assert (pass_rate, num_drawn) == (50.0, 4)
 
 
 def test_every_sample_carries_the_number_of_skipped_rows():
