@@ -31,6 +31,7 @@ class StockActorTrainer(ppo_actor.ActorPPOTrainer):
     _init_vllm_sync_group = PolicyTrainer._init_vllm_sync_group
     broadcast_to_vllm = PolicyTrainer.broadcast_to_vllm
     _reload_engines = PolicyTrainer._reload_engines
+    _transfer = PolicyTrainer._transfer
     _on_engines = PolicyTrainer._on_engines
 
 

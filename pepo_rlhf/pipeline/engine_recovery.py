@@ -18,6 +18,10 @@ DEATHS = (RayActorError, EngineDeadError)
 _PATIENCE = 60  # seconds that a restart may take without a word
 
 
+class SyncInterrupted(RuntimeError):
+    """A rollout engine died in a weight sync, which every rank of the policy has left: it can be made again."""
+
+
 class EngineLost(RuntimeError):
     """A rollout engine died more often than --vllm.max_restarts allows."""
 
@@ -59,7 +63,7 @@ class EngineRecovery:
             self.restart_dead()
             try:
                 return broadcast()
-            except EngineDeadError:
+            except SyncInterrupted:
                 logger.warning("a rollout engine has died in a weight sync, which is made again")
 
     def _broadcast(self) -> None:

@@ -10,9 +10,8 @@ import ray
 import torch
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
 from openrlhf.utils.distributed_util import torch_dist_barrier_and_cuda_sync
-from vllm.v1.engine.exceptions import EngineDeadError
 
-from pepo_rlhf.pipeline.engine_recovery import DEATHS
+from pepo_rlhf.pipeline.engine_recovery import DEATHS, SyncInterrupted
 from pepo_rlhf.workers.packed_transfer import EnginesClient, PolicyWeights, open_packed_transfer
 
 
@@ -67,22 +66,18 @@ class PolicyTrainer(ActorPPOTrainer):
     def broadcast_to_vllm(self) -> None:
         """One sync: engines finish what is in flight, take the weights, and forget everything computed with old ones.
 
-        A dead engine keeps neither the others from their weights, nor a rank of the policy waiting at a barrier for the
-        first one. A transfer by NCCL cannot go on without it, and raises at once.
+        Where an engine dies all ranks of the policy still get to the end, so that none waits for another. A transfer by
+        NCCL alone, if it has begun, cannot go on without an engine, and raises at once what Ray or vLLM raise.
 
         Raises:
-            EngineDeadError: after the sync, if an engine has died: the sync is to be made again when it is back.
+            SyncInterrupted: at the end, on rank 0, if an engine has died.
             RuntimeError: if a trainable parameter did not reach every engine; it is named.
         """
         self._died = None
         self._on_engines("begin_weight_update")
         torch_dist_barrier_and_cuda_sync()
-        if not torch.cuda.is_available():
-            self._reload_engines()
-        elif self.args.vllm.packed_weight_transfer:
-            self._packed_transfer.send_weights()
-        else:
-            super().broadcast_to_vllm()
+        if self.strategy.all_reduce(float(self._died is not None), op="max") == 0:
+            self._transfer()
         self.num_syncs += 1
         received = self._on_engines("finish_weight_update", self.num_syncs)
         trainable = {name for name, weight in self.actor.model.module.named_parameters() if weight.requires_grad}
@@ -91,7 +86,15 @@ class PolicyTrainer(ActorPPOTrainer):
                 raise RuntimeError(f"rollout engine {engine} did not receive {len(missing)} weights: {missing[:5]}")
         torch_dist_barrier_and_cuda_sync()
         if self._died is not None:
-            raise EngineDeadError from self._died
+            raise SyncInterrupted from self._died
+
+    def _transfer(self) -> None:
+        if not torch.cuda.is_available():
+            self._reload_engines()
+        elif self.args.vllm.packed_weight_transfer:
+            self._packed_transfer.send_weights()
+        else:
+            super().broadcast_to_vllm()
 
     @cached_property
     def _packed_transfer(self):

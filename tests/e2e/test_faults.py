@@ -80,7 +80,9 @@ def test_a_killed_engine_is_restarted_with_the_current_weights(tiny_model, probl
 
 
 def test_an_engine_that_dies_in_a_weight_sync_is_given_the_weights_again(tiny_model, problems, tmp_path):
-    process = start(tiny_model, problems, tmp_path, "--logger.tokens_every", "1")
+    """The policy has two ranks, one of which talks to the engine while the other waits for it."""
+    ranks = ["--actor.num_gpus_per_node", "2", "--ref.num_gpus_per_node", "2", "--train.micro_batch_size", "2"]
+    process = start(tiny_model, problems, tmp_path, *ranks, "--logger.tokens_every", "1")
     wait_for_step(tmp_path, 2, process)
     record = tmp_path / "run" / "tokens" / f"step_{len(metrics(tmp_path)) + 1:06d}.parquet"
     wait_until(

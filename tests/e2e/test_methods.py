@@ -10,6 +10,8 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 METHODS = sorted(path.stem for path in (REPOSITORY / "examples" / "methods").glob("*.yaml"))
 UNIFORM = {"grpo", "dapo"}
+FILTERING = {"dapo", "pepo_d"}  # groups of equal rewards are replaced by other prompts
+FEWER_LAYERS = {"first_layers"}  # takes ten hidden states, and the tiny model has five
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 import ray
-from vllm.v1.engine.exceptions import EngineDeadError
 
-from pepo_rlhf.pipeline.engine_recovery import EngineLost, EngineRecovery
+from pepo_rlhf.pipeline.engine_recovery import EngineLost, EngineRecovery, SyncInterrupted
 
 
 def engine_class():
@@ -110,7 +109,7 @@ def test_a_sync_in_which_an_engine_dies_is_made_again(tmp_path):
         attempts.append(1)
         if len(attempts) == 1:
             ray.kill(made.engines[1], no_restart=False)
-            raise EngineDeadError
+            raise SyncInterrupted
         ray.get([engine.take.remote(8) for engine in made.engines])
 
     made.send_weights(broadcast)
