@@ -26,21 +26,15 @@ def runs(tmp_path_factory):
     reward.write_text(
         "import zlib\n\ndef noise(response, label):\n    return zlib.crc32(response.encode()) % 100 / 100\n"
     )
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.study",
-        "--model",
-        str(folder / "model"),
-        "--data",
-        str(folder / "counting"),
-    ]
-    command += ["--methods", *METHODS, "--seeds", "1", "--num_rows", "32", "--name", "test"]
+    command = [sys.executable, "-m", "benchmarks.study", "--model", str(folder / "model"), "--seeds", "1"]
+    command += ["--data", str(folder / "counting"), "--num_rows", "48", "--name", "test"]
     command += ["--results", str(folder / "results"), "--runs", str(folder / "runs")]
     command += ["--reward.functions", f"[format, accuracy, '{reward}:noise']", "--rollout.n_samples_per_prompt", "4"]
     command += ["--train.batch_size", "64"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=1500)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    others = [method for method in METHODS if method not in FEWER_LAYERS]
+    for rest in (["--methods", *others], ["--pepo.num_layers", "2", "--methods", *FEWER_LAYERS]):
+        done = subprocess.run([*command, *rest], capture_output=True, text=True, cwd=REPOSITORY, timeout=1200)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert len(list((folder / "results").glob("*.json"))) == len(METHODS)
     return {method: folder / "runs" / f"counting_{method}_test_seed1" for method in METHODS}
 
@@ -50,7 +44,7 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize("method", METHODS)
 def test_two_steps(runs, method):
     steps = [json.loads(line) for line in (runs[method] / "metrics.jsonl").read_text().splitlines()]
-    assert [step["global_step"] for step in steps] == [1, 2]
+    assert len(steps) == 3 or (len(steps) == 2 and method in FILTERING)
     for step in steps:
         assert step["num_samples"] == 64 and step["actor_grad_norm"] > 0 and step["rollout_trainer_gap"] < 0.03
         weights = [step[f"weight_{name}"] for name in ("min", "p20", "p50", "p80", "max")]
@@ -66,6 +60,10 @@ def test_two_steps(runs, method):
 @pytest.mark.full
 def test_every_run_begins_from_the_same_model(runs):
     """The last run's weights are gone from policy and engines: in the first step nothing but the credit differs."""
-    first = {method: json.loads((path / "metrics.jsonl").read_text().splitlines()[0]) for method, path in runs.items()}
+    first = {
+        method: json.loads((path / "metrics.jsonl").read_text().splitlines()[0])
+        for method, path in runs.items()
+        if method not in FILTERING
+    }
     for name in ("reward", "response_length", "entropy"):
         assert len({round(step[name], 4) for step in first.values()}) == 1, name
