@@ -14,6 +14,8 @@ def explain(error: BaseException) -> str | None:
     """What has happened; None where only the traceback tells."""
     while isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
         error = error.cause  # from the process where it happened
+    if isinstance(error, SystemError) and error.__cause__ is not None:
+        error = error.__cause__  # raised by a signal handler while Ray waited in C
     text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
     if isinstance(error, DEATHS):
         return f"a process of the run has died, and the run ends with it: {text}"

@@ -16,5 +16,13 @@ def test_the_error_of_a_process_behind_a_process_is_one_line():
     assert explain(Stalled("update has not ended")) == "update has not ended"
 
 
+def test_what_a_signal_handler_raises_while_ray_waits():
+    try:
+        raise SystemError("<cyfunction CoreWorker.wait> returned a result with an exception set") from Stalled("update")
+    except SystemError as error:
+        assert explain(error) == "update"
+    assert explain(SystemError("of its own")) is None
+
+
 def test_programming_errors_keep_their_traceback():
     assert explain(in_a_task(ZeroDivisionError("division by zero"))) is None
