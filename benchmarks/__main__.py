@@ -17,6 +17,7 @@ import torch  # noqa: E402  (prepared first)
 # Loaded when they run: similarity needs torch alone, the others the whole stack.
 BENCHMARKS = {
     "similarity": "similarity:run",
+    "weights": "weights:run",
     "forward": "forward:run",
     "image_memory": "image_memory:run",
     "weight_sync": "weight_sync:run",
