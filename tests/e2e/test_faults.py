@@ -49,12 +49,13 @@ def wait_until(condition, process, log, seconds=400):
 
 
 def part(process, name):
-    """The process of a run whose command line holds `name`."""
-    found = [
-        child for child in psutil.Process(process.pid).children(recursive=True) if name in " ".join(child.cmdline())
-    ]
-    assert found, name
-    return found[0]
+    """The process of a run whose command line holds `name`. Ray rewrites its processes' command lines all the time."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            if name in " ".join(child.cmdline()):
+                return child
+    raise AssertionError(f"no process is called {name}")
 
 
 def assert_each_prompt_once(steps):

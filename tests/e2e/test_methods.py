@@ -1,6 +1,7 @@
 """Every method of examples/methods for two steps, one after the other on the same workers, by benchmarks.study."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,8 @@ def runs(tmp_path_factory):
     """Folder of the runs, by method. The model has learnt to end its responses: DAPO masks those that do not end."""
     folder = tmp_path_factory.mktemp("methods")
     start = ["--output", str(folder / "model"), "--steps", "60", "--noisy_steps", "1"]
-    subprocess.run([sys.executable, "-m", "pepo_rlhf.sandbox.warm_start", *start], check=True)
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # two that spin take minutes on a busy machine
+    subprocess.run([sys.executable, "-m", "pepo_rlhf.sandbox.warm_start", *start], check=True, env=one_thread)
     rows = ["--output", str(folder / "counting"), "--num_train", "64", "--num_test", "4"]
     subprocess.run([sys.executable, "-m", "pepo_rlhf.sandbox.counting", *rows], check=True)
     reward = folder / "noise.py"  # so that groups have a spread
