@@ -22,12 +22,12 @@ from pathlib import Path
 def record(response, label):
     with Path(__file__).with_suffix(".jsonl").open("a") as file:
         file.write(json.dumps([label, response]) + "\\n")
-    return 0.0
+    return len(set(response)) / 100
 """
 
 
 def start(model, problems, folder, *flags):
-    """A run in `folder`/run. Its verifier `record` notes label and response of everything that is generated."""
+    """A run in `folder`/run. Its verifier notes label and response of everything generated, and rewards variety."""
     (folder / "verifier.py").write_text(RECORDER)
     command = [sys.executable, "-m", "pepo_rlhf.train", "--config", str(CONFIG)]
     command += ["--actor.model_name_or_path", str(model), "--data.prompt_dataset", str(problems)]
@@ -54,10 +54,10 @@ def wait_for(condition, process, seconds=400):
         time.sleep(0.002)
 
 
-def steps(folder):
+def steps(folder, name="global_step"):
     path = folder / "run" / "metrics.jsonl"
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line)["global_step"] for line in lines if line.endswith("\n")]
+    return [json.loads(line)[name] for line in lines if line.endswith("\n")]
 
 
 def checkpoint(folder, step):
@@ -137,6 +137,7 @@ def run_to_the_end(model, problems, folder):
     process = start(model, problems, folder, *EPISODES)
     assert process.wait(timeout=400) == 0, (folder / "log.txt").read_text()[-4000:]
     assert steps(folder) == [1, 2, 3, 4, 5, 6], "no step twice, none missing"
+    assert min(steps(folder, "actor_grad_norm")) > 0.01, "there is something that a resume could lose"
     return take_records(folder)
 
 
