@@ -16,10 +16,10 @@ from pepo_rlhf.sandbox.tokenizer import train_tokenizer
 
 CONFIG = Path(__file__).parents[2] / "examples" / "geometry3k_cpu.yaml"
 TEXT = {
-    "hidden_size": 64,
+    "hidden_size": 128,
     "intermediate_size": 128,
     "num_hidden_layers": 2,
-    "num_attention_heads": 4,
+    "num_attention_heads": 4,  # of 32: vLLM's attention on a CPU knows no smaller ones
     "num_key_value_heads": 2,
     "max_position_embeddings": 2048,
 }
@@ -45,8 +45,8 @@ def build_qwen3_vl(path):
         text_config=TEXT
         | {
             "vocab_size": len(tokenizer),
-            "head_dim": 16,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [4, 2, 2]},
+            "head_dim": 32,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 4, 4]},
             "eos_token_id": ids["<|im_end|>"],
             "pad_token_id": ids["<|endoftext|>"],
         },
@@ -55,7 +55,7 @@ def build_qwen3_vl(path):
             "hidden_size": 64,
             "intermediate_size": 128,
             "num_heads": 4,
-            "out_hidden_size": 64,
+            "out_hidden_size": 128,
             "num_position_embeddings": 64,
             "deepstack_visual_indexes": [0],
         },
