@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pepo_rlhf import runtime
 from pepo_rlhf.config import Config, parse_arguments, to_arguments
+from pepo_rlhf.viewer.summary import read_jsonl
 
 METHODS = ("grpo", "high_entropy", "pepo_g", "dapo", "pepo_d")
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -41,10 +42,7 @@ def run_name(study: argparse.Namespace, method: str, seed: int) -> str:
 
 def record(run_dir: Path, seconds: float) -> dict:
     """What is kept of a finished run: held-out results before and after, and a few curves over its steps."""
-    steps, evaluations = (
-        [json.loads(line) for line in (run_dir / name).read_text(encoding="utf-8").splitlines()]
-        for name in ("metrics.jsonl", "evaluations.jsonl")
-    )
+    steps, evaluations = read_jsonl(run_dir / "metrics.jsonl"), read_jsonl(run_dir / "evaluations.jsonl")
     names = ("eval_accuracy", "eval_accuracy_low", "eval_accuracy_high", "eval_reward")
     return {
         "num_steps": len(steps),

@@ -86,9 +86,8 @@ def test_an_engine_that_dies_in_a_weight_sync_is_given_the_weights_again(tiny_mo
     process = start(tiny_model, problems, tmp_path, *ranks, "--logger.tokens_every", "1")
     wait_for_step(tmp_path, 2, process)
     record = tmp_path / "run" / "tokens" / f"step_{len(metrics(tmp_path)) + 1:06d}.parquet"
-    wait_until(
-        record.exists, process, tmp_path / "log.txt"
-    )  # written before the update, after which the weights go to the engine
+    # Written before the update, after which the weights go to the engine.
+    wait_until(record.exists, process, tmp_path / "log.txt")
     engine = part(process, "EngineCore")
     engine.suspend()
     num_steps = len(metrics(tmp_path))
