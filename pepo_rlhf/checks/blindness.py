@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -26,7 +27,7 @@ def check_blindness(inputs: Inputs) -> Iterator[Finding]:
         yield warning("not looked for: --pepo.blindness_check false")
         return
     if inputs.num_parameters > _MAX_PARAMETERS and not torch.cuda.is_available():
-        yield ok("too large a model to look here; `check --gate` and every run do, with their workers")
+        yield warning("too large a model to look without a GPU; `check --gate` and every run do, with their workers")
         return
     rows = inputs.training_rows.rows[:_NUM_ROWS]
     items = [(row.datasource, render_prompt(inputs.processor, row), row.label, list(row.images)) for row in rows]
@@ -61,14 +62,20 @@ def check_gate(inputs: Inputs) -> Iterator[Finding]:
     from pepo_rlhf.runtime import cluster
 
     args = copy.deepcopy(inputs.args)
+    args.logger.wandb.enable = args.logger.trackio.enable = False
     wiring.apply()
     with tempfile.TemporaryDirectory() as args.run.dir:
+        args.logger.tensorboard_dir = args.run.dir
         cluster.connect(args)
         try:
             launch.pass_gate(args)
         finally:
             ray.shutdown()
-    yield ok("policy and rollout engine have passed the gate")
+        asked = (Path(args.run.dir) / "blindness.json").exists()
+    if asked:
+        yield ok("policy and rollout engine have passed the gate")
+    else:
+        yield warning("the gate was not asked: --pepo.blindness_check is false, or no prompt has an image")
 
 
 def _load(inputs: Inputs):

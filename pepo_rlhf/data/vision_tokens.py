@@ -12,3 +12,19 @@ def vision_token_ids(processor) -> set[int]:
 def vision_tokens(processor) -> list[str]:
     """The placeholders as they are written: a text that holds one would be taken for an image."""
     return [processor.tokenizer.convert_ids_to_tokens(token_id) for token_id in sorted(vision_token_ids(processor))]
+
+
+def collapse_images(token_ids: list[int], processor) -> list[int]:
+    """The tokens of an encoded prompt as vLLM takes them: each image one placeholder, which vLLM expands again.
+
+    InternVL's processor, and so vLLM, writes the tokens around an image too; in Qwen's prompts the template does.
+    """
+    placeholders = vision_token_ids(processor)
+    start, end = (getattr(processor, f"{edge}_image_token_id", None) for edge in ("start", "end"))
+    around = zip([None, *token_ids], token_ids, [*token_ids[1:], None], strict=False)
+    return [
+        token
+        for before, token, after in around
+        if not (before in placeholders and (token in placeholders or token == end))
+        and not (after in placeholders and token == start)
+    ]

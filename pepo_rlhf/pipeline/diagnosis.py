@@ -7,6 +7,8 @@ from statistics import mean
 
 Records = Sequence[dict]  # of metrics.jsonl, the newest last
 WINDOW = 5  # steps that a share is averaged over: a batch holds few responses
+# What spreads the weights of a method; of all others it is a lower temperature.
+_SPREADING = {"high_entropy": "lower --pepo.top_fraction", "vgpo": "raise --pepo.alpha"}
 
 
 def diagnose(records: Records, args) -> dict[str, str]:
@@ -23,9 +25,11 @@ def diagnose(records: Records, args) -> dict[str, str]:
 def flat_rewards(records: Records, args) -> str | None:
     if args.rollout.n_samples_per_prompt == 1 or records[-1].get("flat_groups") != 1:
         return None
+    enabled = args.algo.dynamic_filtering_enable
+    flag = "--algo.dynamic_filtering_max_resamples (more of them)" if enabled else "--algo.dynamic_filtering_enable"
     return (
-        "every group has equal rewards, so this step taught nothing: replace such groups with "
-        "--algo.dynamic_filtering_enable, or look at --reward.functions and the difficulty of the data"
+        f"every group has equal rewards, so this step taught nothing: replace such groups with {flag}, or look at "
+        "--reward.functions and the difficulty of the data"
     )
 
 
@@ -33,8 +37,10 @@ def even_weights(records: Records, args) -> str | None:
     low, high = records[-1].get("weight_p20", 0.0), records[-1].get("weight_p80", 0.0)
     if args.pepo.method == "uniform" or low == 0 or high / low >= 1.02:
         return None
-    flag = "--pepo.top_fraction" if args.pepo.method == "high_entropy" else "--pepo.temperature"
-    return f"token weights are nearly uniform (p20 {low:.3f}, p80 {high:.3f}), as in plain GRPO: lower {flag}"
+    if low == high == 1:  # what --pepo.no_image uniform gives a response without an image
+        return "all token weights are 1, as prompts without an image have them: look at the data and --pepo.no_image"
+    advice = _SPREADING.get(args.pepo.method, "lower --pepo.temperature")
+    return f"token weights are nearly uniform (p20 {low:.3f}, p80 {high:.3f}), as in plain GRPO: {advice}"
 
 
 def truncation(records: Records, args) -> str | None:
@@ -67,11 +73,12 @@ FINDINGS: dict[str, Callable[[Records, object], str | None]] = {
 
 
 def _grows(records: Records, name: str, least: float = 0.05) -> bool:
-    """Whether a share has doubled from one window to the next, and lies above `least`."""
-    if len(records) < 2 * WINDOW:
+    """Whether a share is twice what it was in the lowest window before this one, and lies above `least`."""
+    earlier, now = records[:-WINDOW], _mean_share(records[-WINDOW:], name)
+    if not earlier:
         return False
-    before, now = (_mean_share(records[-2 * WINDOW : -WINDOW], name), _mean_share(records[-WINDOW:], name))
-    return now > least and now >= 2 * before
+    starts = range(max(1, len(earlier) - WINDOW + 1))
+    return now > least and now >= 2 * min(_mean_share(earlier[start : start + WINDOW], name) for start in starts)
 
 
 def _mean_share(records: Records, name: str) -> float:

@@ -25,6 +25,7 @@ _NAMES = {
     "timing/broadcast": "time_sync",
     "timing/step_total": "time_step",
 }
+_HISTORY = 21  # steps that advice is given on
 
 
 class RunLog:
@@ -70,6 +71,8 @@ class RunLog:
             beyond = [line for line in lines if _step_of(line) > global_step]
             if name == "evaluations":
                 self.evaluated_steps = {int(_step_of(line)) for line in kept}
+            else:
+                self._last_records = [json.loads(line) for line in kept[-_HISTORY:]]
             if not beyond:
                 continue
             with (self.run_dir / f"{name}_rolled_back.jsonl").open("a", encoding="utf-8") as file:
@@ -88,7 +91,7 @@ class RunLog:
         record |= {ours: status[theirs] for theirs, ours in _NAMES.items() if theirs in status}
         self._append("metrics.jsonl", record)
         print(self._step_line(record), flush=True)
-        self._last_records = [*self._last_records[-20:], record]
+        self._last_records = [*self._last_records, record][-_HISTORY:]
         findings = self.diagnose(self._last_records)
         for name in findings.keys() - self._findings.keys():
             print(f"advice after step {global_step}: {findings[name]}", flush=True)

@@ -83,5 +83,10 @@ def demonstration(row: CountingRow, count: int | None = None) -> str:
     return f"<think>{row.colour} squares {stated}</think><answer>{stated}</answer>"
 
 
+def random_answer(rng: random.Random) -> int:
+    """A count that a picture could have."""
+    return rng.randint(1, MAX_COUNT)
+
+
 if __name__ == "__main__":
     run_command(__doc__, generate)

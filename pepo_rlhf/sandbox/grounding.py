@@ -91,7 +91,7 @@ def _sample(rng: random.Random) -> GroundingRow:
     kinds = rng.sample([(colour, form) for colour in COLOURS for form in FORMS], rng.randint(MIN_SHAPES, MAX_SHAPES))
     shapes: list[Shape] = []
     while len(shapes) < len(kinds):
-        box = _sample_box(rng)
+        box = random_answer(rng)
         if any(_touch(box, shape.box) for shape in shapes):
             shapes = shapes if rng.random() < 0.9 else []  # a picture may have no room left
         else:
@@ -99,7 +99,8 @@ def _sample(rng: random.Random) -> GroundingRow:
     return GroundingRow(tuple(shapes))
 
 
-def _sample_box(rng: random.Random) -> PixelBox:
+def random_answer(rng: random.Random) -> PixelBox:
+    """A box that a shape could have."""
     side = rng.randint(MIN_STEPS, MAX_STEPS)
     left, top = (rng.randint(0, SIDE // STEP - side) for _ in range(2))
     return left * STEP, top * STEP, (left + side) * STEP, (top + side) * STEP

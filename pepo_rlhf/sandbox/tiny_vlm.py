@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import torch
 import transformers
 
 from pepo_rlhf import runtime
-from pepo_rlhf.sandbox.counting import demonstration, generate
+from pepo_rlhf.sandbox import counting
 from pepo_rlhf.sandbox.tokenizer import train_tokenizer
 
 # One visual token is 28 x 28 pixels (patches of 14, merged 2 x 2): an image makes 4 to 16 of them.
@@ -25,9 +26,12 @@ INITIALIZER_RANGE = 0.09
 VISION_HIDDEN, VISION_LAYERS, VISION_HEADS = 64, 2, 4
 
 
-def build_tiny_qwen2_5_vl(path: Path, seed: int = 0) -> Path:
-    """Write model, tokenizer and processor to the folder `path`, and return it; the weights depend on `seed` alone."""
-    processor = build_processor()
+def build_tiny_qwen2_5_vl(path: Path, seed: int = 0, task: ModuleType = counting) -> Path:
+    """Write model, tokenizer and processor to the folder `path`, and return it; the weights depend on `seed` alone.
+
+    The tokenizer knows the words of `task`, a module of the sandbox with `generate` and `demonstration`.
+    """
+    processor = build_processor(task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = transformers.Qwen2_5_VLForConditionalGeneration(build_config(processor.tokenizer))
@@ -35,8 +39,8 @@ def build_tiny_qwen2_5_vl(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def build_processor() -> transformers.Qwen2_5_VLProcessor:
-    tokenizer = train_tokenizer(_texts())
+def build_processor(task: ModuleType = counting) -> transformers.Qwen2_5_VLProcessor:
+    tokenizer = train_tokenizer(_texts(task))
     limits = {"min_pixels": MIN_PIXELS, "max_pixels": MAX_PIXELS}
     return transformers.Qwen2_5_VLProcessor(
         image_processor=transformers.Qwen2VLImageProcessor(**limits),
@@ -46,13 +50,13 @@ def build_processor() -> transformers.Qwen2_5_VLProcessor:
     )
 
 
-def _texts() -> Iterator[str]:
-    """Prompts and responses of the sandbox's task, so that each of their words becomes one token."""
+def _texts(task: ModuleType) -> Iterator[str]:
+    """Prompts and responses of a task, so that each of their words becomes one token."""
     yield from ("system", "user", "assistant")
-    for row in generate(500, seed=0):
+    for row in task.generate(500, seed=0):
         for message in row.messages:
             yield from (part["text"] for part in message["content"] if part["type"] == "text")
-        yield demonstration(row)
+        yield task.demonstration(row)
 
 
 def build_config(tokenizer: transformers.Qwen2Tokenizer) -> transformers.Qwen2_5_VLConfig:

@@ -1,7 +1,7 @@
 """A supervised start for the tiny model, from which reinforcement learning has something to gain.
 
-Phase one teaches the model to count, from correct demonstrations. Phase two takes its confidence away again, with
-demonstrations most of which carry a random count: the model still sees, but samples wrong counts often enough that
+Phase one teaches the model a task of the sandbox, from correct demonstrations. Phase two takes its confidence away again,
+with demonstrations most of which carry a random answer: the model still sees, but samples wrong answers often enough that
 crediting the right ones pays.
 """
 
@@ -11,18 +11,21 @@ import argparse
 import random
 import time
 from pathlib import Path
+from types import ModuleType
 
 import torch
 import transformers
 from torch.nn.functional import cross_entropy, pad
 
 from pepo_rlhf import runtime
-from pepo_rlhf.sandbox.counting import MAX_COUNT, CountingRow, demonstration, generate
+from pepo_rlhf.sandbox import counting, grounding
 from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl, save
 
+TASKS = {"counting": counting, "grounding": grounding}
 BATCH_SIZE = 32
 LEARNING_RATE, WARMUP_STEPS = 1.5e-3, 50
 NOISE = 0.65
+IGNORED = -100
 
 
 def train(
@@ -31,6 +34,7 @@ def train(
     steps: int = 460,
     noisy_steps: int = 60,
     seed: int = 0,
+    task: ModuleType = counting,
 ) -> None:
     """Train `model` in place: `steps` on correct demonstrations, then `noisy_steps` on mostly random ones.
 
@@ -38,14 +42,15 @@ def train(
     """
     rng = random.Random(seed)
     total = steps + noisy_steps
-    rows = generate(BATCH_SIZE * total, seed)
+    rows = task.generate(BATCH_SIZE * total, seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     started = time.monotonic()
     for step in range(1, total + 1):
         batch = rows[BATCH_SIZE * (step - 1) : BATCH_SIZE * step]
         noise = NOISE if step > steps else 0.0
-        counts = [rng.randint(1, MAX_COUNT) if rng.random() < noise else row.count for row in batch]
-        loss = response_loss(model, processor, batch, counts)
+        answers = [task.random_answer(rng) if rng.random() < noise else None for _ in batch]
+        responses = [task.demonstration(row, answer) for row, answer in zip(batch, answers, strict=True)]
+        loss = response_loss(model, processor, batch, responses)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1.0, step / WARMUP_STEPS)
         optimizer.zero_grad()
@@ -59,44 +64,48 @@ def train(
 def response_loss(
     model: transformers.Qwen2_5_VLForConditionalGeneration,
     processor: transformers.Qwen2_5_VLProcessor,
-    rows: list[CountingRow],
-    counts: list[int],
+    rows: list[counting.CountingRow] | list[grounding.GroundingRow],
+    responses: list[str],
 ) -> torch.Tensor:
-    """Mean cross-entropy of the tokens of demonstrations that state `counts`, the end of the turn included.
+    """Mean cross-entropy of the tokens of `responses`, the end of the turn included.
 
-    Every word of the task is one token, so all prompts have one length, all responses another: there is no padding.
+    Every word of a task is one token, so that all prompts have one length; responses are padded on the right.
     """
     tokenizer = processor.tokenizer
     prompts = [processor.apply_chat_template(row.messages, tokenize=False, add_generation_prompt=True) for row in rows]
     inputs = processor(text=prompts, images=[row.draw() for row in rows], return_tensors="pt")
-    responses = [demonstration(row, count) + tokenizer.eos_token for row, count in zip(rows, counts, strict=True)]
-    response_ids = tokenizer(responses, return_tensors="pt")["input_ids"]
-    length = response_ids.shape[1]
+    responses = [response + tokenizer.eos_token for response in responses]
+    response = tokenizer(responses, return_tensors="pt", padding=True, padding_side="right")
+    length = response["input_ids"].shape[1]
     logits = model(
-        input_ids=torch.cat([inputs["input_ids"], response_ids], dim=1),
+        input_ids=torch.cat([inputs["input_ids"], response["input_ids"]], dim=1),
+        attention_mask=torch.cat([inputs["attention_mask"], response["attention_mask"]], dim=1),
         mm_token_type_ids=pad(inputs["mm_token_type_ids"], (0, length)),
         pixel_values=inputs["pixel_values"],
         image_grid_thw=inputs["image_grid_thw"],
         logits_to_keep=length + 1,
     ).logits
     # The logits at a position predict the token after it; those at the last position predict nothing that is known.
-    return cross_entropy(logits[:, :-1].flatten(0, 1), response_ids.flatten())
+    targets = response["input_ids"].masked_fill(response["attention_mask"] == 0, IGNORED)
+    return cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
 
 
 def main() -> None:
     runtime.install()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the model to")
+    parser.add_argument("--task", choices=TASKS, default="counting", help="what to learn")
     # Seeds differ widely in how many steps they need; the default one learns to count within phase one.
     parser.add_argument("--seed", type=int, default=2, help="seed of the weights, the rows and the training")
     parser.add_argument("--steps", type=int, default=460, help="steps on correct demonstrations")
-    parser.add_argument("--noisy_steps", type=int, default=60, help="steps on demonstrations with mostly random counts")
+    parser.add_argument("--noisy_steps", type=int, default=60, help="steps on demonstrations with mostly random answers")
     arguments = parser.parse_args()
 
-    build_tiny_qwen2_5_vl(arguments.output, arguments.seed)
+    task = TASKS[arguments.task]
+    build_tiny_qwen2_5_vl(arguments.output, arguments.seed, task)
     processor = transformers.AutoProcessor.from_pretrained(arguments.output)
     model = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(arguments.output, dtype=torch.float32)
-    train(model, processor, arguments.steps, arguments.noisy_steps, arguments.seed)
+    train(model, processor, arguments.steps, arguments.noisy_steps, arguments.seed, task)
     save(arguments.output, model, processor)
     print(f"wrote {arguments.output}")
 

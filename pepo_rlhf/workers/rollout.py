@@ -19,7 +19,7 @@ from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, Wei
 from pepo_rlhf.data.images import decode_image, image_views
 from pepo_rlhf.data.pixel_limits import pixel_limits
 from pepo_rlhf.data.prompt import encode_prompt
-from pepo_rlhf.data.vision_tokens import vision_token_ids
+from pepo_rlhf.data.vision_tokens import collapse_images, vision_token_ids
 from pepo_rlhf.rewards import Grade, RewardService
 from pepo_rlhf.runtime import parent_death
 
@@ -57,7 +57,13 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         self.rewards = RewardService(**rewards)
         self.weights_version = 0  # number of weight syncs behind the weights it answers with
         parent_death.bind_children()
-        await super().__init__(**engine_kwargs, mm_pad_token_ids=vision_token_ids(self.processor))
+        await super().__init__(**engine_kwargs)
+
+    async def generate(self, prompt_token_ids: list[int], sampling_params, multi_modal_data: dict | None = None):
+        """As upstream, which collapses images in Qwen's prompts only."""
+        if multi_modal_data:
+            prompt_token_ids = collapse_images(prompt_token_ids, self.processor)
+        return await super().generate(prompt_token_ids, sampling_params, multi_modal_data)
 
     async def generate_responses(
         self, prompt: str, label: str, images: list, sampling_params, max_length: int, num_samples: int

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from pepo_rlhf.checks import blindness
-from pepo_rlhf.checks.blindness import check_blindness
+from pepo_rlhf.checks.blindness import check_blindness, check_gate
+from pepo_rlhf.pipeline import launch
+from pepo_rlhf.runtime import cluster
 
 
 @pytest.fixture
@@ -34,8 +37,37 @@ def test_a_model_whose_image_path_is_cut_is_an_error(cut_model, make_inputs, run
 
 def test_a_large_model_is_left_to_the_workers(make_inputs, run_check, monkeypatch):
     monkeypatch.setattr(blindness, "_MAX_PARAMETERS", 1e5)
-    assert "check --gate" in run_check(check_blindness, make_inputs())["ok"][0].message
+    assert "check --gate" in run_check(check_blindness, make_inputs())["warning"][0].message
 
 
 def test_the_flag_of_the_runs_gate_holds_here_too(make_inputs, run_check):
     assert run_check(check_blindness, make_inputs(pepo__blindness_check="false"))["warning"]
+
+
+@pytest.fixture
+def gate_of(monkeypatch, make_inputs, run_check):
+    """Findings of `check --gate`, where `pass_gate` stands for the start of the workers."""
+
+    def findings(pass_gate):
+        monkeypatch.setattr(cluster, "connect", lambda args: None)
+        monkeypatch.setattr(launch, "pass_gate", pass_gate)
+        return run_check(check_gate, make_inputs())
+
+    return findings
+
+
+def test_a_passed_gate_leaves_nothing_in_the_folder_of_the_run_that_is_to_come(gate_of):
+    seen = []
+
+    def pass_gate(args):
+        seen.append(args)
+        (Path(args.run.dir) / "blindness.json").write_text("{}")
+
+    assert gate_of(pass_gate)["ok"]
+    assert not seen[0].logger.wandb.enable and not seen[0].logger.trackio.enable
+    assert seen[0].logger.tensorboard_dir == seen[0].run.dir and not Path(seen[0].run.dir).exists()
+
+
+def test_a_gate_that_asked_nothing_is_not_passed(gate_of):
+    (finding,) = gate_of(lambda args: None)["warning"]
+    assert "--pepo.blindness_check" in finding.message

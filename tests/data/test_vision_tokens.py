@@ -1,0 +1,24 @@
+from types import SimpleNamespace
+
+import pytest
+
+from pepo_rlhf.data.vision_tokens import collapse_images
+
+START, IMAGE, END = 90, 91, 92
+QWEN = SimpleNamespace(image_token_id=IMAGE, video_token_id=95)
+INTERNVL = SimpleNamespace(image_token_id=IMAGE, video_token_id=95, start_image_token_id=START, end_image_token_id=END)
+TWO_IMAGES = [1, START, IMAGE, IMAGE, END, START, IMAGE, END, 2]
+
+
+@pytest.mark.parametrize(
+    ("processor", "expected"),
+    [(QWEN, [1, START, IMAGE, END, START, IMAGE, END, 2]), (INTERNVL, [1, IMAGE, IMAGE, 2])],
+)
+def test_an_image_is_one_token_and_what_the_engine_writes_around_it_is_left_to_the_engine(processor, expected):
+    assert collapse_images(TWO_IMAGES, processor) == expected
+
+
+def test_tokens_that_stand_around_no_image_stay():
+    tokens = [START, 1, END, START, IMAGE, END, END, START]
+    assert collapse_images(tokens, INTERNVL) == [START, 1, END, IMAGE, END, START]
+    assert collapse_images([], INTERNVL) == []
