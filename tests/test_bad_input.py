@@ -290,6 +290,8 @@ SETTINGS = [
     Case("a tab", settings("pepo:\n\talpha: 1\n"), NO_YAML + "is not valid YAML: .* line 2, column 1"),
     Case("an open bracket", settings("pepo: {alpha"), NO_YAML + "is not valid YAML"),
     Case("a Python object", settings("run: {dir: !!python/object/apply:os.getcwd []}"), NO_YAML + "is not valid YAML"),
+    Case("a section twice", settings("pepo: {alpha: 0.1}\nrun: {dir: x}\npepo: {temperature: 2}\n"),
+         NO_YAML + "is not valid YAML: run.yaml: line 3 has the key 'pepo' again; keep one"),
     Case("bytes", settings(b"\xff\xfe\x00pepo"), NO_YAML + "is not UTF-8 text"),
     Case("a section that is a number", settings("actor: 3\nrun: {dir: x}"), "section actor takes settings below it"),
     Case("a missing file", flags("--config", "absent.yaml"), "absent.yaml"),

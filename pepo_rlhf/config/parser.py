@@ -8,13 +8,16 @@ import sys
 from argparse import ArgumentError
 from collections.abc import Iterable, Sequence
 
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+import yaml
+from jsonargparse import ArgumentParser, Namespace, set_loader, set_parsing_settings
 
+from pepo_rlhf.config import unique_keys
 from pepo_rlhf.config.settings import Config
 from pepo_rlhf.config.upstream import DROPPED
 from pepo_rlhf.config.validate import ConfigError, validate
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
+set_loader("yaml", unique_keys.load, exceptions=(yaml.YAMLError,))
 
 # jsonargparse's words for an unknown flag, an unknown section of a file, and an unknown setting of a section.
 _UNKNOWN = re.compile(

@@ -173,6 +173,11 @@ def test_a_file_that_holds_no_settings_is_refused(capsys, tmp_path, text):
     assert "a configuration file" in error_line(capsys, "--config", write(tmp_path / "run.yaml", text))
 
 
+def test_a_section_that_stands_twice_is_refused_where_settings_are_printed_too(capsys, tmp_path):
+    file = write(tmp_path / "run.yaml", "pepo: {alpha: 0.1}\npepo: {temperature: 2}\n")
+    assert "run.yaml: line 2 has the key 'pepo' again" in error_line(capsys, "--config", file, "--print_config")
+
+
 @pytest.mark.parametrize(
     ("text", "section"), [("actor: 3\nrun: {dir: x}", "actor"), ("actor: {adam: null}", "actor.adam")]
 )
