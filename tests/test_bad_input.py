@@ -272,6 +272,8 @@ SETTINGS = [
     Case("no responses", flags("--rollout.n_samples_per_prompt", "0"), "--rollout.n_samples_per_prompt must be"),
     Case("not a number", flags("--actor.adam.lr", ".nan"), "--actor.adam.lr must be greater than 0, not nan"),
     Case("an infinite rate", flags("--actor.adam.lr", ".inf"), "--actor.adam.lr must be greater than 0, not inf"),
+    Case("a number of 400 digits", flags("--pepo.alpha", "1" * 400), "--pepo.alpha is too large a number: give a sm"),
+    Case("a seed of 400 digits", flags("--train.seed", "1" * 400), "--train.seed is too large a number: give a sm"),
     Case("limits the wrong way round", flags("--data.min_pixels", "9", "--data.max_pixels", "4"),
          "--data.min_pixels 9 is above --data.max_pixels 4: lower it"),
     Case("no room for a prompt", flags("--rollout.max_new_tokens", "2048"), "--rollout.max_new_tokens 2048 leaves no"),

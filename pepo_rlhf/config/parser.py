@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from argparse import ArgumentError
+import traceback
+from argparse import Action, ArgumentError
 from collections.abc import Iterable, Sequence
 
 import yaml
@@ -59,6 +60,9 @@ def parse_arguments(argv: Sequence[str] | None = None, *, validated: bool = True
     except UnicodeDecodeError as error:
         print(f"error: --config: a configuration file is not UTF-8 text: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except OverflowError as error:
+        print(f"error: --{_flag_being_read(error)} is too large a number: give a smaller one", file=sys.stderr)
+        raise SystemExit(2) from None
     except (ArgumentError, ConfigError) as error:
         print(f"error: {_explain(str(error), known=defaults.keys())}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -90,6 +94,12 @@ def _require_settings_in_sections(parsed: Namespace, defaults: Namespace) -> Non
     for name, value in parsed.items():
         if name not in known:
             raise ConfigError(f"section {name} takes settings below it, not {value!r}")
+
+
+def _flag_being_read(error: BaseException) -> str:
+    # jsonargparse names the flag of a wrong value itself, but lets the error of a whole number beyond floats through.
+    readers = (frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return [reader.dest for reader in readers if isinstance(reader, Action)][-1]
 
 
 def _explain(message: str, known: Iterable[str]) -> str:

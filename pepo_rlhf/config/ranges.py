@@ -99,6 +99,8 @@ def values_in_range(config: Config) -> str | None:
         for flag in flags:
             value = attrgetter(flag)(config)
             for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, int) and abs(number) >= 2**63:
+                    return f"--{flag} is too large a number: give a smaller one"
                 if number is not None and not (math.isfinite(number) and holds(number)):
                     return f"--{flag} must be {description}, not {value}"
     return None
