@@ -113,6 +113,8 @@ ROWS = [
          ROW + "the label inf is no number that a response could be; write the bare answer"),
     Case("an image that is a number", changed(images=[5]), ROW + "an image must be a path or bytes, not 5"),
     Case("an image that is a list", changed(images=[["a.png"]]), ROW + "an image must be a path or bytes"),
+    Case("images in two columns", changed(image="b.png"),
+         ROW + "both 'images' and 'image' name images; put all of them into one, in their order"),
     Case("an empty prompt", changed(problem=""), ROW + "the prompt is empty; write the problem's text"),
     Case("a prompt of an image alone", changed(problem="<image>\n\t"), ROW + "the prompt is empty"),
     Case("an empty label", changed(answer=" "), ROW + "the label is missing or empty"),

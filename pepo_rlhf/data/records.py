@@ -37,7 +37,10 @@ def row_from_record(record: Mapping[str, Any], folder: Path, source: str, dataso
             "or drop the row"
         )
     # Of two columns, as in data sets that were joined, one may be empty.
-    images: Any = next((column for column in columns if column != []), [])
+    filled = [column for column in columns if column != []]
+    if len(filled) == 2:
+        raise ValueError(f"{source}: both 'images' and 'image' name images; put all of them into one, in their order")
+    images: Any = filled[0] if filled else []
     images = images if isinstance(images, list) else [images]
     return Row(
         prompt=prompt,

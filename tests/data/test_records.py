@@ -98,6 +98,8 @@ def test_every_way_to_give_a_label(labels: dict, expected: str) -> None:
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "content as one text"),
         ({"problem": "x", "image": 7}, "an image must be a path or bytes, not 7"),
         ({"problem": "x", "images": [None]}, "an image must be a path or bytes, not None"),
+        ({"problem": "x", "images": ["a.png"], "image": "b.png"}, "both 'images' and 'image' name images; put all of"),
+        ({"problem": "x", "images": "a.png", "image": ["a.png"]}, "both 'images' and 'image' name images"),
         ({"problem": "x", "image": {"bytes": "not base64!"}}, "must be base64"),
         ({"problem": "x", "image": "data:image/png;base64,!"}, "must be base64"),
         ({"problem": "x", "image": {"bytes": None, "path": None}}, "an image must be a path or bytes, not {'bytes'"),
