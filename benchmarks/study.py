@@ -18,11 +18,11 @@ from pathlib import Path
 
 from pepo_rlhf import runtime
 from pepo_rlhf.config import Config, parse_arguments, to_arguments
-from pepo_rlhf.viewer.summary import read_jsonl
+from pepo_rlhf.viewer.summary import read_jsonl, verifier_of
 
 METHODS = ("grpo", "high_entropy", "pepo_g", "dapo", "pepo_d")
 EXAMPLES = Path(__file__).parents[1] / "examples"
-CURVES = ("reward", "accuracy", "entropy", "weight_p20", "weight_p80")
+CURVES = ("reward", "entropy", "weight_p20", "weight_p80")
 
 
 def settings(study: argparse.Namespace, method: str, seed: int, flags: list[str]) -> Config:
@@ -43,13 +43,15 @@ def run_name(study: argparse.Namespace, method: str, seed: int) -> str:
 def record(run_dir: Path, seconds: float) -> dict:
     """What is kept of a finished run: held-out results before and after, and a few curves over its steps."""
     steps, evaluations = read_jsonl(run_dir / "metrics.jsonl"), read_jsonl(run_dir / "evaluations.jsonl")
-    names = ("eval_accuracy", "eval_accuracy_low", "eval_accuracy_high", "eval_reward")
+    verifier = verifier_of(evaluations)
+    names = (*(f"eval_{verifier}{end}" for end in ("", "_low", "_high")), "eval_reward")
     return {
+        "verifier": verifier,
         "num_steps": len(steps),
         "seconds": round(seconds),
         "before": {name: evaluations[0][name] for name in names},
         "after": {name: evaluations[-1][name] for name in names},
-        "curves": {name: [round(step[name], 4) for step in steps if name in step] for name in CURVES},
+        "curves": {name: [round(step[name], 4) for step in steps if name in step] for name in (verifier, *CURVES)},
     }
 
 
@@ -82,7 +84,7 @@ def run_all(study: argparse.Namespace, missing: list[tuple[str, int]], flags: li
                 result |= record(run_dir, time.monotonic() - started)
                 path = study.results / f"{run_name(study, method, seed)}.json"
                 path.write_text(json.dumps(result) + "\n", encoding="utf-8")
-                print(f"{path}: {result['after']['eval_accuracy']:.3f} in {result['seconds']} s", flush=True)
+                print(f"{path}: {result['after']['eval_' + result['verifier']]:.3f} in {result['seconds']} s", flush=True)
     finally:
         ray.shutdown()
 

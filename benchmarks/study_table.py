@@ -29,11 +29,16 @@ class Runs(NamedTuple):
     by_seed: dict[int, dict]
 
     @property
+    def verifier(self) -> str:
+        return next(iter(self.by_seed.values()))["verifier"]
+
+    @property
     def title(self) -> str:
         return f"{self.method} {self.name}".strip()
 
-    def accuracy(self, seeds) -> list[float]:
-        return [self.by_seed[seed]["after"]["eval_accuracy"] for seed in seeds]
+    def scores(self, seeds) -> list[float]:
+        """Held-out scores after training."""
+        return [self.by_seed[seed]["after"][f"eval_{self.verifier}"] for seed in seeds]
 
     @property
     def spread(self) -> float:
@@ -49,17 +54,18 @@ def read_runs(folder: Path) -> dict[str, list[Runs]]:
     """Methods of each task.
 
     Raises:
-        ValueError: if runs of a task have begun from different warm starts.
+        ValueError: if runs of a task and a seed, which are compared, have begun from different warm starts. Those of
+            other seeds may: another machine's training of the warm start rounds differently.
     """
     tasks: dict[str, dict[tuple[str, str], dict[int, dict]]] = {}
-    models: dict[str, set[str]] = {}
+    models: dict[str, set[str]] = {}  # of each task and seed
     for path in sorted(folder.glob("*.json")):
         run = json.loads(path.read_text(encoding="utf-8"))
         tasks.setdefault(run["task"], {}).setdefault((run["method"], run["name"]), {})[run["seed"]] = run
-        models.setdefault(run["task"], set()).add(run["model"])
-    for task, found in models.items():
+        models.setdefault(f"{run['task']}, seed {run['seed']},", set()).add(run["model"])
+    for runs, found in models.items():
         if len(found) > 1:
-            raise ValueError(f"{folder}: runs of {task} began from different warm starts: {', '.join(sorted(found))}")
+            raise ValueError(f"{folder}: runs of {runs} began from different warm starts: {', '.join(sorted(found))}")
     return {
         task: [Runs(*key, dict(sorted(by_seed.items()))) for key, by_seed in methods.items()]
         for task, methods in tasks.items()
@@ -86,7 +92,7 @@ def comparison(runs: Runs, base: Runs | None) -> str:
     seeds = sorted(runs.by_seed.keys() & base.by_seed.keys()) if base is not None and base != runs else []
     if len(seeds) < 2:
         return ""
-    differences = [a - b for a, b in zip(runs.accuracy(seeds), base.accuracy(seeds), strict=True)]
+    differences = [a - b for a, b in zip(runs.scores(seeds), base.scores(seeds), strict=True)]
     value, half = mean_interval(differences)
     return f"{value:+.3f} ± {half:.3f}, p = {sign_flip(differences):.3f}"
 
@@ -95,14 +101,14 @@ def table(methods: list[Runs]) -> str:
     """Markdown, a line a method."""
     by_title = {runs.title: runs for runs in methods}
     lines = [
-        "| method | held-out accuracy, 95% interval | against its base | each seed | weights p80/p20 | steps |",
+        f"| method | held-out {methods[0].verifier}, 95% interval | against its base | each seed | weights p80/p20 | steps |",
         "|---|---|---|---|---|---|",
     ]
     for runs in methods:
-        accuracies = runs.accuracy(runs.by_seed)
-        value, half = mean_interval(accuracies)
+        scores = runs.scores(runs.by_seed)
+        value, half = mean_interval(scores)
         base = by_title.get(BASES.get(runs.method, "grpo"))
-        seeds = ", ".join(f"{seed}: {value:.3f}" for seed, value in zip(runs.by_seed, accuracies, strict=True))
+        seeds = ", ".join(f"{seed}: {value:.3f}" for seed, value in zip(runs.by_seed, scores, strict=True))
         steps = median(run["num_steps"] for run in runs.by_seed.values())
         cells = [f"{value:.3f} ± {half:.3f}", comparison(runs, base), seeds, f"{runs.spread:.3f}", f"{steps:.0f}"]
         lines.append(f"| {runs.title} | " + " | ".join(cells) + " |")
@@ -110,7 +116,7 @@ def table(methods: list[Runs]) -> str:
 
 
 def draw(methods: list[Runs], output: Path) -> None:
-    """Accuracy of training samples, each seed a thin line and their mean a thick one; held-out accuracy as points."""
+    """Score of training samples, each seed a thin line and their mean a thick one; held-out scores as points."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -118,20 +124,20 @@ def draw(methods: list[Runs], output: Path) -> None:
 
     figure, (curves, points) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for number, runs in enumerate(methods):
-        series = [smooth(run["curves"]["accuracy"]) for run in runs.by_seed.values()]
+        series = [smooth(run["curves"][runs.verifier]) for run in runs.by_seed.values()]
         length = min(map(len, series))
         (line,) = curves.plot(
             [mean(column) for column in zip(*(s[:length] for s in series), strict=True)], label=runs.title
         )
         for one in series:
             curves.plot(one, color=line.get_color(), alpha=0.25, linewidth=0.8)
-        accuracy = runs.accuracy(runs.by_seed)
-        value, half = mean_interval(accuracy)
-        points.plot([number] * len(accuracy), accuracy, "o", color=line.get_color(), alpha=0.4)
+        scores = runs.scores(runs.by_seed)
+        value, half = mean_interval(scores)
+        points.plot([number] * len(scores), scores, "o", color=line.get_color(), alpha=0.4)
         points.errorbar(number, value, half if math.isfinite(half) else None, fmt="_", color="black", capsize=4)
-    curves.set(title="accuracy of training samples", xlabel="step")
+    curves.set(title=f"{methods[0].verifier} of training samples", xlabel="step")
     curves.legend()
-    points.set(title="held-out accuracy after training, every seed")
+    points.set(title=f"held-out {methods[0].verifier} after training, every seed")
     points.set_xticks(range(len(methods)), [runs.title.replace(" ", "\n") for runs in methods])
     figure.savefig(output, dpi=120)
     pyplot.close(figure)
@@ -143,8 +149,8 @@ def main() -> None:
     arguments = parser.parse_args()
     for task, methods in read_runs(arguments.results).items():
         text = table(methods)
-        before = next(iter(methods[0].by_seed.values()))["before"]
-        start = f"Before training: {before['eval_accuracy']:.3f}"
+        before = [run["before"][f"eval_{runs.verifier}"] for runs in methods for run in runs.by_seed.values()]
+        start = f"Before training: {mean(before):.3f}, mean of all runs."
         (arguments.results / f"{task}.md").write_text(f"{start}\n\n{text}\n\n![]({task}.png)\n", encoding="utf-8")
         draw(methods, arguments.results / f"{task}.png")
         print(f"{task}. {start}\n{text}\n")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from pepo_rlhf.viewer.page import render
-from pepo_rlhf.viewer.runs import accuracy_differences, differing_settings, read_run
+from pepo_rlhf.viewer.runs import score_differences, differing_settings, read_run
 from pepo_rlhf.viewer.tokens import TokenPages, read_tokens
 
 
@@ -71,7 +71,7 @@ def comparison(run_dir_a: Path, run_dir_b: Path) -> tuple[str, str]:
     overview = {
         "runs": [a, b],
         "settings": differing_settings(a["settings"], b["settings"]),
-        "differences": accuracy_differences(a["evaluations"], b["evaluations"]),
+        "differences": score_differences(a["evaluations"], b["evaluations"]),
     }
     title = f"{a['name']} and {b['name']}"
     return render(title, overview, TokenPages()), f"{len(a['steps'])} and {len(b['steps'])} steps"

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from pepo_rlhf.data import LoadedRows, load_configured
+from pepo_rlhf.data.vision_tokens import vision_tokens
 from pepo_rlhf.workers.model_files import check_model
 
 
@@ -50,10 +51,13 @@ class Inputs:
 
     @cached_property
     def training_rows(self) -> LoadedRows:
-        return load_configured(self.args.data.prompt_dataset, self.args.data.prompt_split, self.args.data)
+        return self._load(self.args.data.prompt_dataset, self.args.data.prompt_split)
 
     @cached_property
     def evaluation_rows(self) -> LoadedRows:
         if not self.args.eval.dataset:
             return LoadedRows([], 0)
-        return load_configured(self.args.eval.dataset, self.args.eval.split, self.args.data)
+        return self._load(self.args.eval.dataset, self.args.eval.split)
+
+    def _load(self, path_or_id: str, split: str) -> LoadedRows:
+        return load_configured(path_or_id, split, self.args.data, vision_tokens(self.processor))

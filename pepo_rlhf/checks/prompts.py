@@ -86,6 +86,6 @@ def _measure(rows: list[Row], inputs: Inputs) -> list[Length]:
 def _encode(row: Row, processor: Any, limits: dict[str, int]) -> Length:
     try:
         total, visual = count_tokens(processor, row, [decode_image(image) for image in row.images], limits)
-    except (ValueError, IndexError) as problem:
+    except (ValueError, IndexError, StopIteration) as problem:
         raise ValueError(f"{row.source}: the model's processor cannot encode it: {problem}") from problem
     return Length(row, total, visual)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.runtime import cpu
 
 _BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 _STATE_BYTES = 12  # of a parameter: the optimiser's two moments and its own copy of the weight, in float32
@@ -37,10 +39,11 @@ def check_shared_memory(inputs: Inputs) -> Iterator[Finding]:
     """On the CPU each sync writes the weights there once an engine, beside the copy in Ray's object store."""
     if not _SHARED_MEMORY.is_dir():
         return
-    import torch
-
+    if os.environ.get("RAY_ADDRESS"):
+        yield ok("not looked at: the nodes of a cluster have their own; --manifest compares those of Kubernetes")
+        return
     free = shutil.disk_usage(_SHARED_MEMORY).free
-    needed = shared_memory_bytes(inputs, on_gpus=torch.cuda.is_available())
+    needed = shared_memory_bytes(inputs, on_gpus=cpu.machine_has_gpu())
     sizes = f"{_text(free)} free at {_SHARED_MEMORY}, {_text(needed)} needed"
     yield (
         warning(f"{sizes}: mount a larger one, or use a smaller model or fewer --vllm.num_engines")

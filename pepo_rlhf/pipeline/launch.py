@@ -20,7 +20,6 @@ from rich.console import Console
 from pepo_rlhf.pipeline.blindness import BlindnessError
 from pepo_rlhf.pipeline.progress import show_progress
 from pepo_rlhf.rewards.service import service_arguments
-from pepo_rlhf.runtime import cpu
 from pepo_rlhf.runtime.watchdog import Watchdog
 from pepo_rlhf.workers.policy import PolicyActor
 from pepo_rlhf.workers.reference import ReferenceActor
@@ -216,7 +215,6 @@ def _engine_arguments(args) -> dict:
         # Log-probs of the distribution that was sampled from (temperature, top-p), as the trainer computes them.
         "logprobs_mode": "processed_logprobs",
         "max_logprobs": 1,
-        **cpu.engine_arguments(),
     }
 
 

@@ -51,5 +51,5 @@ def last_record(path: Path) -> dict:
 
 
 def _describe(record: dict) -> str:
-    shown = ("reward", "accuracy", "time_step")
+    shown = ("reward", "accuracy", "iou50", "time_step")
     return "  ".join(f"{name} {record[name]:.2f}" for name in shown if name in record)

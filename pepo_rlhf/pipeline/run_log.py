@@ -101,10 +101,10 @@ class RunLog:
         """One evaluation."""
         self.evaluated_steps.add(global_step)
         self._append("evaluations.jsonl", {"global_step": global_step, **metrics})
-        if "eval_accuracy" in metrics:
+        for name in (name for name in metrics if f"{name}_low" in metrics):
             print(
-                f"evaluation after step {global_step}: accuracy {metrics['eval_accuracy']:.3f} (95% interval "
-                f"{metrics['eval_accuracy_low']:.3f} to {metrics['eval_accuracy_high']:.3f})",
+                f"evaluation after step {global_step}: {name.removeprefix('eval_')} {metrics[name]:.3f} (95% interval "
+                f"{metrics[f'{name}_low']:.3f} to {metrics[f'{name}_high']:.3f})",
                 flush=True,
             )
 
@@ -121,7 +121,7 @@ class RunLog:
 
     def _step_line(self, record: dict) -> str:
         step = record["global_step"]
-        shown = ("reward", "accuracy", "format", "entropy", "rollout_trainer_gap")
+        shown = ("reward", "accuracy", "iou50", "format", "entropy", "rollout_trainer_gap")
         parts = [f"{name} {record[name]:.3f}" for name in shown if name in record]
         parts.append(f"{record.get('time_step', 0.0):.1f} s")
         if not self.num_steps:

@@ -30,6 +30,10 @@ def install() -> None:
         return
     _installed = True
     parent_death.end_if_bound()
+    # In each process and not in the driver, which may run on a cluster's head that has no GPU.
+    if not cpu.machine_has_gpu():
+        for name, value in cpu.ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join([_SITE, *(path for path in paths if path not in ("", _SITE))])
     # torch's, at its import, of a package that OpenRLHF asks for.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 import ray
-import torch
 
 from pepo_rlhf.config.reservations import required_gpus, shortfall
+from pepo_rlhf.runtime import cpu
 from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
 
 _CONTROLLER_CPUS = 6  # trainer, and with --train.async_enable its two processes, two queues and a lock
@@ -16,8 +16,8 @@ _CONTROLLER_CPUS = 6  # trainer, and with --train.async_enable its two processes
 def connect(args) -> None:
     """Connects this process to Ray.
 
-    With RAY_ADDRESS set (as in every submitted job) that cluster is used. Otherwise a local one is started; without
-    CUDA it gets as many logical GPUs as the run reserves, which is all that upstream's placement asks for.
+    With RAY_ADDRESS set (as in every submitted job) that cluster is used. Otherwise a local one is started; without a
+    GPU it gets as many logical GPUs as the run reserves, which is all that upstream's placement asks for.
 
     Raises:
         ValueError: if the cluster is too small for the run. A placement group would wait for ever.
@@ -27,7 +27,7 @@ def connect(args) -> None:
     if not os.environ.get("RAY_ADDRESS"):
         options = {"address": "local", "num_cpus": required + _CONTROLLER_CPUS}
         options |= {"include_dashboard": False, "dashboard_host": "127.0.0.1"}  # who reaches it runs code here
-        if not torch.cuda.is_available():
+        if not cpu.machine_has_gpu():
             options["num_gpus"] = required
     ray.init(
         **options,
@@ -53,15 +53,9 @@ def worker_environment(args) -> dict[str, str]:
         "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of the calls that nobody waits for once the first has failed
         "VLLM_LOGGING_LEVEL": "WARNING",
     }
-    if not torch.cuda.is_available():
-        variables |= {
-            "DS_ACCELERATOR": "cpu",
-            # Policy, reference and engine mostly take turns; the ranks of one group work at the same time.
-            "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // args.actor.num_gpus_per_node)),
-            "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB an engine
-            "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait take the cores from those that work
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        }
+    if not (cpu.machine_has_gpu() or os.environ.get("RAY_ADDRESS")):
+        # Policy, reference and engine mostly take turns; the ranks of one group work at the same time.
+        variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // args.actor.num_gpus_per_node))
     variables = {name: os.environ.get(name, value) for name, value in variables.items()}
     # From the flag alone: a variable left over in the user's shell must not open the gate.
     return variables | {TRUST_REMOTE_CODE: "1" if args.run.trust_remote_code else "0"}

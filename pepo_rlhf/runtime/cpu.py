@@ -1,8 +1,23 @@
-"""OpenRLHF's hard-coded CUDA calls, pointed at the CPU where there is no CUDA device."""
+"""OpenRLHF's hard-coded CUDA calls, pointed at the CPU where there is no CUDA device; and what else a CPU needs."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from unittest import mock
+
+# Of every process on a machine without a GPU, where nothing else is set.
+ENVIRONMENT = {
+    "DS_ACCELERATOR": "cpu",
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB an engine
+    "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait take the cores from those that work
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+_DEVICE_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # of NVIDIA's driver; under Windows' Linux
+
+
+def machine_has_gpu() -> bool:
+    """Of this machine, and not of this process, which Ray may hide the GPUs from; it loads nothing."""
+    return any(path.exists() for path in _DEVICE_FILES)
 
 
 def _adapt_torch(torch) -> None:
@@ -73,10 +88,8 @@ def _adapt_patch_embedding(module) -> None:
 
 
 def engine_arguments() -> dict:
-    """vLLM's settings that only a machine without CUDA needs."""
-    import torch
-
-    if torch.cuda.is_available():
+    """vLLM's settings that only a machine without a GPU needs; to be asked where the engine runs."""
+    if machine_has_gpu():
         return {}
     # After part of a prompt vLLM 0.29 rewinds a seeded request's generator, which CPU generators cannot: it dies.
     return {"enable_chunked_prefill": False}

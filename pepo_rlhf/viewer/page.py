@@ -23,7 +23,7 @@ def render(title: str, overview: dict[str, Any], tokens: TokenPages) -> str:
     Args:
         title: of the window.
         overview: `runs`, one or two as `runs.read_run` gives them; for two also `settings` and `differences`, what
-            `runs.differing_settings` and `runs.accuracy_differences` give.
+            `runs.differing_settings` and `runs.score_differences` give.
         tokens: what the prompts' view shows; empty for a page without one.
 
     Data goes in through Jinja's `tojson`, which leaves no `<` in it, and into elements that are not run; the content

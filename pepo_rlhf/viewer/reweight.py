@@ -188,7 +188,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    size = (12, 1.6 + 0.35 * len(table))
+    size = (13, 2.2 + 0.35 * len(table))
     figure, (spread, credit, correlation) = pyplot.subplots(1, 3, figsize=size, sharey=True, layout="constrained")
     lines = range(len(table))
     # Colours by Okabe and Ito; shapes tell the same apart without them.
@@ -211,9 +211,9 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     spread.set_yticks(lines, labels)
     spread.invert_yaxis()
     spread.set_title("token weights")
-    credit.set_title("positive credit on the top 20% of tokens")
-    correlation.set_title("rank correlation of the weights with")
+    credit.set_title("positive credit on\nthe top 20% of tokens")
+    correlation.set_title("rank correlation\nof the weights with")
     for axis in (spread, credit, correlation):
-        axis.legend(fontsize="small")
+        axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.35 / size[1] * 3), ncols=3, frameon=False)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

@@ -10,11 +10,12 @@ from typing import Any
 import yaml
 
 from pepo_rlhf.viewer.rounding import rounded
-from pepo_rlhf.viewer.summary import read_jsonl
+from pepo_rlhf.viewer.summary import read_jsonl, verifier_of
 
 
 def read_run(run_dir: Path) -> dict[str, Any]:
-    """The run as plain data: `name`, `settings` (dotted name to text), and `steps` and `evaluations`, lists of records.
+    """The run as plain data: `name`, `settings` (dotted name to text), `steps` and `evaluations`, lists of records, and
+    `verifier`, the name of the score that it is judged by.
 
     Raises:
         ValueError: if the folder holds no metrics.
@@ -24,11 +25,13 @@ def read_run(run_dir: Path) -> dict[str, Any]:
         raise ValueError(f"{run_dir}: no metrics.jsonl with a step in it; give the folder of a run")
     config = run_dir / "config.yaml"
     settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else {}
+    evaluations = read_jsonl(run_dir / "evaluations.jsonl")
     return {
         "name": run_dir.resolve().name,
+        "verifier": verifier_of(evaluations),
         "settings": _flat(settings),
         "steps": [_rounded_record(step) for step in steps],
-        "evaluations": [_rounded_record(evaluation) for evaluation in read_jsonl(run_dir / "evaluations.jsonl")],
+        "evaluations": [_rounded_record(evaluation) for evaluation in evaluations],
     }
 
 
@@ -52,20 +55,21 @@ def differing_settings(a: dict[str, str], b: dict[str, str]) -> list[tuple[str, 
     return [(name, a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)]
 
 
-def accuracy_differences(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Held-out accuracy of run b minus that of run a, with a 95% interval, at every step that both evaluated after.
+def score_differences(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Held-out score of run b minus that of run a, with a 95% interval, at every step that both evaluated after.
 
     The interval is made of the two runs' own by MOVER (Zou and Donner 2008, Statistics in Medicine 27), which takes
     their errors as independent. Runs evaluated on the same prompts tend to err together: it is then too wide.
     """
-    evaluations = {record["global_step"]: record for record in b if "eval_accuracy" in record}
-    pairs = [(x, evaluations[x["global_step"]]) for x in a if "eval_accuracy" in x and x["global_step"] in evaluations]
-    return [_difference(x, y) for x, y in pairs]
+    name = f"eval_{verifier_of(a)}"
+    evaluations = {record["global_step"]: record for record in b if name in record}
+    pairs = [(x, evaluations[x["global_step"]]) for x in a if name in x and x["global_step"] in evaluations]
+    return [_difference(x, y, name) for x, y in pairs]
 
 
-def _difference(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    value_a, low_a, high_a = (a[f"eval_accuracy{end}"] for end in ("", "_low", "_high"))
-    value_b, low_b, high_b = (b[f"eval_accuracy{end}"] for end in ("", "_low", "_high"))
+def _difference(a: dict[str, Any], b: dict[str, Any], name: str) -> dict[str, Any]:
+    value_a, low_a, high_a = (a[f"{name}{end}"] for end in ("", "_low", "_high"))
+    value_b, low_b, high_b = (b[f"{name}{end}"] for end in ("", "_low", "_high"))
     difference = value_b - value_a
     return {
         "step": a["global_step"],

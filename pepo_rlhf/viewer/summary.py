@@ -23,6 +23,12 @@ def read_jsonl(path: Path) -> list[dict]:
     return records
 
 
+def verifier_of(evaluations: list[dict]) -> str:
+    """The verifier that a run is judged by: accuracy or IoU@50 where it has them, else its first."""
+    names = [name[len("eval_") : -len("_low")] for name in (evaluations or [{}])[0] if name.endswith("_low")]
+    return next((name for name in ("accuracy", "iou50", *names) if name in names), "accuracy")
+
+
 def quarters(values: list[float]) -> tuple[float, float]:
     """Means of the first and of the last quarter of `values`; at least one value each."""
     size = max(1, len(values) // 4)
@@ -38,44 +44,50 @@ def table(run_dir: Path) -> str:
     steps = read_jsonl(run_dir / "metrics.jsonl")
     if not steps:
         raise ValueError(f"{run_dir}: no metrics.jsonl with a step in it; give the folder of a run")
+    evaluations = read_jsonl(run_dir / "evaluations.jsonl")
+    verifier = verifier_of(evaluations)
     rows = [("", "first quarter", "last quarter")]
-    for name in ("reward", "accuracy", "format"):
+    for name in ("reward", verifier, "format"):
         if name in steps[0]:
             first, last = quarters([step[name] for step in steps])
             rows.append((f"{name}, training samples", f"{first:.3f}", f"{last:.3f}"))
-    if len(evaluations := read_jsonl(run_dir / "evaluations.jsonl")) > 1:
+    if len(evaluations) > 1:
         rows.append(("", "before", "after"))
-        rows.append(("accuracy, held-out", interval(evaluations[0]), interval(evaluations[-1])))
+        before, after = (interval(evaluation, verifier) for evaluation in (evaluations[0], evaluations[-1]))
+        rows.append((f"{verifier}, held-out", before, after))
     lines = [f"{label:26}{before:>24}{after:>24}" for label, before, after in rows]
     seconds = sum(step["time_step"] for step in steps)
     lines.append(f"{len(steps)} steps in {seconds / 60:.1f} minutes; run folder {run_dir}")
     return "\n".join(lines)
 
 
-def interval(evaluation: dict) -> str:
-    low, high = evaluation["eval_accuracy_low"], evaluation["eval_accuracy_high"]
-    return f"{evaluation['eval_accuracy']:.3f} [{low:.3f}, {high:.3f}]"
+def interval(evaluation: dict, verifier: str) -> str:
+    """Its mean and 95% interval."""
+    value, low, high = (evaluation[f"eval_{verifier}{end}"] for end in ("", "_low", "_high"))
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def draw_learning_curve(run_dirs: list[Path], output: Path) -> None:
-    """Reward and accuracy a step, one line a run, with held-out accuracy and its 95% interval as points."""
+    """Reward and verifier's score a step, one line a run, with the held-out score and its 95% interval as points."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (reward, accuracy) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    verifier = verifier_of(read_jsonl(run_dirs[0] / "evaluations.jsonl"))
+    figure, (reward, score) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     for run_dir in run_dirs:
         steps = read_jsonl(run_dir / "metrics.jsonl")
         numbers = [step["global_step"] for step in steps]
         (line,) = reward.plot(numbers, smooth([step["reward"] for step in steps]), label=run_dir.name)
-        accuracy.plot(numbers, smooth([step["accuracy"] for step in steps]), color=line.get_color())
+        if all(verifier in step for step in steps):
+            score.plot(numbers, smooth([step[verifier] for step in steps]), color=line.get_color())
         for evaluation in read_jsonl(run_dir / "evaluations.jsonl"):
-            value = evaluation["eval_accuracy"]
-            spread = [[value - evaluation["eval_accuracy_low"]], [evaluation["eval_accuracy_high"] - value]]
-            accuracy.errorbar(evaluation["global_step"], value, spread, fmt="o", color=line.get_color(), capsize=3)
+            value, low, high = (evaluation[f"eval_{verifier}{end}"] for end in ("", "_low", "_high"))
+            spread = [[value - low], [high - value]]
+            score.errorbar(evaluation["global_step"], value, spread, fmt="o", color=line.get_color(), capsize=3)
     reward.set(title="reward of training samples", xlabel="step")
-    accuracy.set(title="accuracy: samples (line), held-out (points)", xlabel="step")
+    score.set(title=f"{verifier}: samples (line), held-out (points)", xlabel="step")
     reward.legend()
     figure.savefig(output, dpi=120)
     pyplot.close(figure)

@@ -21,7 +21,7 @@ from pepo_rlhf.data.pixel_limits import pixel_limits
 from pepo_rlhf.data.prompt import encode_prompt
 from pepo_rlhf.data.vision_tokens import collapse_images, vision_token_ids
 from pepo_rlhf.rewards import Grade, RewardService
-from pepo_rlhf.runtime import parent_death
+from pepo_rlhf.runtime import cpu, parent_death
 
 logger = init_logger(__name__)
 
@@ -57,7 +57,7 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         self.rewards = RewardService(**rewards)
         self.weights_version = 0  # number of weight syncs behind the weights it answers with
         parent_death.bind_children()
-        await super().__init__(**engine_kwargs)
+        await super().__init__(**engine_kwargs, **cpu.engine_arguments())
 
     async def generate(self, prompt_token_ids: list[int], sampling_params, multi_modal_data: dict | None = None):
         """As upstream, which collapses images in Qwen's prompts only."""

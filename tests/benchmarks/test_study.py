@@ -18,15 +18,15 @@ def test_a_run_is_the_quick_start_with_a_methods_settings():
 
 
 def test_a_finished_run_is_kept_in_a_few_numbers(tmp_path):
-    steps = [{"global_step": step, **dict.fromkeys(study.CURVES, step / 3)} for step in (1, 2)]
+    steps = [{"global_step": step, **dict.fromkeys((*study.CURVES, "iou50"), step / 3)} for step in (1, 2)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
-    names = ("eval_accuracy", "eval_accuracy_low", "eval_accuracy_high", "eval_reward")
+    names = ("eval_iou", "eval_iou_low", "eval_iou_high", "eval_iou50", "eval_iou50_low", "eval_iou50_high", "eval_reward")
     evaluations = [{"global_step": step, **dict.fromkeys(names, value)} for step, value in ((0, 0.2), (2, 0.6))]
     (tmp_path / "evaluations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in evaluations))
     kept = study.record(tmp_path, 61.7)
     assert (kept["num_steps"], kept["seconds"]) == (2, 62)
-    assert (kept["before"]["eval_accuracy"], kept["after"]["eval_accuracy"]) == (0.2, 0.6)
-    assert kept["curves"]["reward"] == [0.3333, 0.6667]
+    assert (kept["verifier"], kept["before"]["eval_iou50"], kept["after"]["eval_iou50"]) == ("iou50", 0.2, 0.6)
+    assert kept["curves"]["reward"] == kept["curves"]["iou50"] == [0.3333, 0.6667]
 
 
 def test_only_runs_without_a_result_are_made(tmp_path, monkeypatch, capsys):

@@ -9,7 +9,7 @@ from benchmarks.study_table import comparison, main, mean_interval, read_runs, s
 def write(folder, method, seed, accuracy, name="", model="a", spread=(0.9, 1.08)):
     low, high = spread
     evaluation = {"eval_accuracy": accuracy}
-    run = {"task": "counting", "method": method, "name": name, "seed": seed, "model": model, "num_steps": 2}
+    run = {"task": "counting", "verifier": "accuracy", "method": method, "name": name, "seed": seed, "model": model, "num_steps": 2}
     run |= {"before": {"eval_accuracy": 0.2}, "after": evaluation}
     run |= {"curves": {"accuracy": [0.1, 0.2], "weight_p20": [low] * 2, "weight_p80": [high] * 2}}
     (folder / f"{method}{name}{seed}.json").write_text(json.dumps(run))
@@ -53,8 +53,15 @@ def test_methods_are_compared_by_seed_with_their_base(tmp_path):
 def test_runs_of_different_warm_starts_are_no_pairs(tmp_path):
     write(tmp_path, "grpo", 1, 0.1)
     write(tmp_path, "pepo_g", 1, 0.1, model="b")
-    with pytest.raises(ValueError, match="counting began from different warm starts: a, b"):
+    with pytest.raises(ValueError, match="counting, seed 1, began from different warm starts: a, b"):
         read_runs(tmp_path)
+
+
+def test_another_machine_adds_seeds_from_its_own_warm_start(tmp_path):
+    write(tmp_path, "grpo", 1, 0.1)
+    write(tmp_path, "grpo", 2, 0.2, model="b")
+    (grpo,) = read_runs(tmp_path)["counting"]
+    assert list(grpo.by_seed) == [1, 2]
 
 
 def test_a_table_and_a_picture_are_written(tmp_path, monkeypatch, capsys):
@@ -64,4 +71,4 @@ def test_a_table_and_a_picture_are_written(tmp_path, monkeypatch, capsys):
     main()
     assert "| high_entropy | 0.300 ± inf |" in (tmp_path / "counting.md").read_text()
     assert (tmp_path / "counting.png").stat().st_size > 10_000
-    assert "Before training: 0.200" in capsys.readouterr().out
+    assert "Before training: 0.200, mean of all runs" in capsys.readouterr().out

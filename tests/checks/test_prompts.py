@@ -46,3 +46,9 @@ def test_fewer_rows_than_a_batch_are_an_error(make_inputs):
 def test_steps_of_an_episode(make_inputs, run_check):
     message = run_check(check_rows, make_inputs(rollout__batch_size=5, train__batch_size=10))["ok"][0].message
     assert "12 rows; an episode takes 10, 2 steps of 5 prompts" in message
+
+
+def test_a_row_that_spells_the_image_placeholder_is_found_before_any_worker_starts(make_inputs, write_problems):
+    rows = write_problems({3: {"problem": "What is <|image_pad|>?"}})
+    with pytest.raises(ValueError, match=r"image_pad"):
+        list(check_rows(make_inputs(data__prompt_dataset=rows)))

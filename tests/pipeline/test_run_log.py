@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from pepo_rlhf.pipeline.run_log import RunLog
 
 
@@ -27,10 +29,22 @@ def test_one_object_a_step_under_the_documented_names(tmp_path, capsys):
     assert lines[1].endswith("0 min 00 s left")
 
 
-def test_evaluations_go_to_a_file_of_their_own(tmp_path):
+@pytest.mark.parametrize("verifier", ["accuracy", "iou50"])
+def test_evaluations_go_to_a_file_of_their_own_and_say_the_verifiers_score(verifier, tmp_path, capsys):
     log = RunLog(str(tmp_path))
-    log.write_evaluation(0, {"eval_accuracy": 0.25, "eval_accuracy_low": 0.2, "eval_accuracy_high": 0.3})
-    assert read(tmp_path / "evaluations.jsonl")[0]["eval_accuracy"] == 0.25
+    log.write_evaluation(0, {f"eval_{verifier}{end}": value for end, value in (("", 0.25), ("_low", 0.2), ("_high", 0.3))})
+    assert read(tmp_path / "evaluations.jsonl")[0][f"eval_{verifier}"] == 0.25
+    assert f"step 0: {verifier} 0.250 (95% interval 0.200 to 0.300)" in capsys.readouterr().out
+
+
+def test_advice_after_a_resume_knows_the_steps_before_it(tmp_path):
+    seen = []
+    for resumed_at, steps in ((0, (1, 2, 3)), (2, (3,))):
+        log = RunLog(str(tmp_path), diagnose=lambda records: seen.append([r["global_step"] for r in records]) or {})
+        log.roll_back(resumed_at)
+        for step in steps:
+            log.write_step(step, {})
+    assert seen[-1] == [1, 2, 3]
 
 
 def test_advice_is_given_when_a_finding_starts_to_hold(tmp_path, capsys):

@@ -44,3 +44,27 @@ def test_a_submitted_job_takes_the_cluster_as_it_is(monkeypatch):
     monkeypatch.setattr(cluster.ray, "init", init)
     with pytest.raises(Started):
         cluster.connect(to_arguments(Config()))
+
+
+def test_a_driver_without_a_gpu_makes_no_cpu_workers_of_a_clusters_nodes(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setattr(cluster.cpu, "machine_has_gpu", lambda: False)
+    variables = cluster.worker_environment(to_arguments(Config()))
+    assert not {*cluster.cpu.ENVIRONMENT, "OMP_NUM_THREADS"} & variables.keys()
+
+
+@pytest.mark.parametrize(("has_gpu", "num_gpus"), [(True, None), (False, 2)])
+def test_gpus_are_made_up_only_where_there_are_none(monkeypatch, has_gpu, num_gpus):
+    class Started(Exception):
+        pass
+
+    def init(**options):
+        assert options.get("num_gpus") == num_gpus
+        raise Started
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(cluster.cpu, "machine_has_gpu", lambda: has_gpu)
+    monkeypatch.setattr(cluster, "required_gpus", lambda args: 2)
+    monkeypatch.setattr(cluster.ray, "init", init)
+    with pytest.raises(Started):
+        cluster.connect(to_arguments(Config()))

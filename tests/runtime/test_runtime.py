@@ -23,6 +23,22 @@ def test_install_loads_none_of_the_heavy_libraries():
     assert result.stdout.strip() == "[]", result.stderr
 
 
+@pytest.mark.parametrize(
+    ("has_gpu", "own", "expected"), [(False, {}, "cpu"), (True, {}, "None"), (False, {"DS_ACCELERATOR": "xpu"}, "xpu")]
+)
+def test_each_process_is_told_of_the_cpu_on_a_machine_without_a_gpu(has_gpu, own, expected):
+    clean = {name: value for name, value in os.environ.items() if name not in ("DS_ACCELERATOR", "PYTHONPATH")}
+    code = f"""
+import os
+from pepo_rlhf import runtime
+runtime.cpu.machine_has_gpu = lambda: {has_gpu}
+runtime.install()
+print(os.environ.get("DS_ACCELERATOR"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean | own)
+    assert done.stdout.strip() == expected, done.stderr
+
+
 def test_a_spawned_interpreter_is_prepared_before_its_first_import():
     """As vLLM's engine core: nothing of this project is imported by hand, PYTHONPATH alone must do."""
     result = run("import torchvision, flash_attn, torch; print(torch.cuda.current_device())")

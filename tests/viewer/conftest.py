@@ -19,6 +19,7 @@ SETTINGS = {
     "similarity": "cosine",
     "top_fraction": 0.2,
     "no_image": "uniform",
+    "overlong_filtering": False,
     "num_samples": 4,
 }
 

@@ -219,6 +219,7 @@ def test_theme_follows_the_system_until_it_is_chosen(prompts):
 def test_hostile_text_is_shown_as_it_is(show, tmp_path, metrics_writer, record):
     metrics_writer(tmp_path, settings={"method": HOSTILE})
     hostile = dict.fromkeys(("prompt", "label", "response", "task", "group"), HOSTILE)
+    hostile["label"] += "\u202e"  # turns what follows it round, unless it is kept in
     tokens = [HOSTILE[:9], HOSTILE[9:], "\n", HOSTILE]
     record(tmp_path, {"tokens": tokens, **hostile, "reward_parts": {HOSTILE: 1.0}}, {"tokens": ["b"], "group": "b"})
     page = show(report(tmp_path)[0])
@@ -246,13 +247,14 @@ def test_what_gets_in_all_the_same_cannot_run_or_call_out(browser, tmp_path, rec
     page.close()
 
 
-def test_only_what_is_in_sight_is_built(show, tmp_path, metrics_writer, record):
+def test_of_five_thousand_responses_only_what_is_in_sight_is_built(show, tmp_path, metrics_writer, record):
     metrics_writer(tmp_path)
-    record(tmp_path, *({"tokens": ["a"] * 40, "group": str(place), "label": f"label {place}"} for place in range(1000)))
+    rows = [{"tokens": ["a"] * 40, "group": str(place), "label": f"label {place}"} for place in range(1000)]
+    record(tmp_path, *(row | {"sample": sample} for row in rows for sample in range(5)))
     page = show(report(tmp_path)[0])
     page.keyboard.press("p")
     assert found(page).startswith("1000 of 1000") and page.locator("tr.prompt-row").count() < 60
-    assert page.locator(".token").count() == 40
+    assert page.locator(".token").count() == 5 * 40
     page.eval_on_selector("#rows", "node => node.scrollTop = node.scrollHeight")
     page.wait_for_selector("tr.prompt-row >> text=label 999")
     assert page.locator("tr.prompt-row").count() < 60

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pepo_rlhf.viewer.summary import draw_learning_curve, quarters, smooth, table
+from pepo_rlhf.viewer.summary import draw_learning_curve, quarters, smooth, table, verifier_of
 
 
 @pytest.fixture
@@ -49,3 +49,27 @@ def test_folder_without_a_run_is_named(tmp_path):
 def test_picture_is_a_png(run_dir, tmp_path):
     draw_learning_curve([run_dir], tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("names", "verifier"),
+    [
+        (("eval_format", "eval_accuracy", "eval_accuracy_low"), "accuracy"),
+        (("eval_iou_low", "eval_iou50_low"), "iou50"),
+        (("eval_reward", "eval_choice_low"), "choice"),
+        ((), "accuracy"),
+    ],
+)
+def test_a_run_is_judged_by_its_verifier(names, verifier):
+    assert verifier_of([dict.fromkeys(names, 0.5)] if names else []) == verifier
+
+
+def test_a_run_of_boxes_has_its_table_and_curve(tmp_path):
+    step = {"global_step": 1, "reward": 0.4, "iou50": 0.25, "time_step": 60.0}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(step) + "\n")
+    evaluation = {"eval_iou50": 0.5, "eval_iou50_low": 0.4, "eval_iou50_high": 0.6}
+    lines = [json.dumps({"global_step": step} | evaluation) + "\n" for step in (0, 1)]
+    (tmp_path / "evaluations.jsonl").write_text("".join(lines))
+    text = table(tmp_path)
+    assert "iou50, training samples" in text and "0.500 [0.400, 0.600]" in text
+    draw_learning_curve([tmp_path], tmp_path / "curve.png")

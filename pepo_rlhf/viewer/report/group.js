@@ -32,13 +32,13 @@ class GroupView {
   heading(group) {
     const batchSize = this.page.batch_sizes[group.step];
     const recorded = this.page.groups.filter((one) => one.step === group.step).flatMap((one) => one.responses).length;
-    const facts = [`step ${group.step}`, `progress ${number(group.progress)}`, group.task && `task ${group.task}`];
+    const facts = [`step ${group.step}`, `progress ${number(group.progress)}`, group.task && ["task ", element("bdi", {}, group.task)]];
     if (recorded < batchSize) facts.push(`${recorded} of the step's ${batchSize} responses recorded`);
     return element(
       "header",
       {},
       element("h2", {}, group.excerpt),
-      element("p", { class: "label" }, "Label ", element("b", {}, group.label), ...facts.filter(Boolean).map((fact) => ` · ${fact}`)),
+      element("p", { class: "label" }, "Label ", element("b", {}, group.label), ...facts.filter(Boolean).flatMap((fact) => [" · ", fact].flat())),
       element("details", {}, element("summary", {}, "whole prompt"), element("pre", {}, group.prompt)),
     );
   }
@@ -148,13 +148,12 @@ class Card {
     Object.assign(this, { response, vocabulary, tokens: null });
     this.profile = element("div", { class: "profile-holder" });
     this.text = element("div", { class: "tokens" });
-    const parts = Object.entries(response.parts).map(([name, value]) => `${name} ${number(value)}`);
-    const facts = [...parts, `${length} tokens`].join(" · ");
+    const parts = Object.entries(response.parts).flatMap(([name, value]) => [element("bdi", {}, name), ` ${number(value)} · `]);
     const header = element(
       "header",
       {},
       element("span", {}, "reward ", element("b", { class: "reward" }, number(reward))),
-      element("span", {}, facts, response.truncated ? element("em", {}, " truncated") : ""),
+      element("span", {}, ...parts, `${length} tokens`, response.truncated ? element("em", {}, " truncated") : ""),
       element("span", { class: "sample" }, `#${response.sample}`),
     );
     const label = `Response ${response.sample}, reward ${number(reward)}; left and right arrow keys read tokens`;

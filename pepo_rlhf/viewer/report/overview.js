@@ -3,7 +3,7 @@
 // Curves from metrics.jsonl (docs/metrics.md). With two runs a chart shows the first field of each.
 const CURVES = [
   { title: "Reward", fields: { reward: "mean" } },
-  { title: "Accuracy", fields: { accuracy: "samples" }, heldOut: true },
+  { verifier: "samples" }, // of each run, with its held-out score
   { title: "Response length", unit: "tokens", fields: { response_length: "mean" } },
   { title: "Entropy", unit: "nats", fields: { entropy: "mean" } },
   { title: "KL to the reference", unit: "nats", fields: { kl: "mean" } },
@@ -47,7 +47,7 @@ function showOverview(node, overview, hasTokens) {
     node.append(
       pairSummary(runs),
       training,
-      section("Held-out accuracy, B minus A", differences(overview, cursor)),
+      section(`Held-out ${overview.runs[0].verifier}, B minus A`, differences(overview, cursor)),
       ...runs.map((run, index) => section(`Evaluations of ${LETTERS[index]}`, evaluations(run, index))),
       settingsSection("Settings that differ", ["", ...LETTERS], overview.settings, true),
     );
@@ -85,25 +85,31 @@ function pairSummary(runs) {
   return element("ul", { class: "legend runs" }, ...items);
 }
 
+// A verifier as a title.
+function named(verifier) {
+  return verifier[0].toUpperCase() + verifier.slice(1);
+}
+
 function points(records, ...fields) {
   const there = records.filter((record) => fields[0] in record);
   return there.map((record) => [record.global_step, ...fields.map((field) => record[field] ?? null)]);
 }
 
-function chartParts({ title, unit, fields, band, heldOut, reference }, runs) {
-  const chart = { title, unit, reference: reference ?? null, lines: [], bands: [], marks: [] };
+function chartParts({ title, unit, fields, band, verifier, reference }, runs) {
+  const chart = { title: verifier ? named(runs[0].verifier) : title, unit, reference: reference ?? null, lines: [], bands: [], marks: [] };
   const several = runs.length > 1;
   runs.forEach((run, index) => {
     const labelled = (text) => (several ? `${LETTERS[index]} ${text}` : text);
-    Object.entries(fields).forEach(([field, label], place) => {
+    Object.entries(verifier ? { [run.verifier]: verifier } : fields).forEach(([field, label], place) => {
       if (several && place > 0) return;
       const colour = several ? index + 1 : place + 1;
       chart.lines.push({ label: labelled(label), colour, points: points(run.steps, field) });
     });
     const colour = index + 1;
     if (band) chart.bands.push({ label: labelled(band[2]), colour, points: points(run.steps, band[0], band[1]) });
-    if (heldOut) {
-      const marked = points(run.evaluations, "eval_accuracy", "eval_accuracy_low", "eval_accuracy_high");
+    if (verifier) {
+      const score = `eval_${run.verifier}`;
+      const marked = points(run.evaluations, score, `${score}_low`, `${score}_high`);
       const shift = several ? 6 * index - 3 : 0;
       chart.marks.push({ label: labelled("held-out"), colour: several ? colour : 2, points: marked, shift });
     }
@@ -136,13 +142,14 @@ function anyMetric(runs, cursor) {
 }
 
 function evaluations(run, index) {
-  const rows = run.evaluations.filter((record) => "eval_reward" in record || "eval_accuracy" in record);
+  const score = `eval_${run.verifier}`;
+  const rows = run.evaluations.filter((record) => "eval_reward" in record || score in record);
   if (!rows.length) return element("p", { class: "empty" }, "None: --eval.dataset names held-out data.");
   const columns = {
     "after step": (record) => record.global_step,
-    accuracy: (record) => number(record.eval_accuracy),
-    "95% interval": (record) => interval(record.eval_accuracy_low, record.eval_accuracy_high),
-    "": (record) => intervalBar(record.eval_accuracy, record.eval_accuracy_low, record.eval_accuracy_high, 0, 1, index + 1),
+    [run.verifier]: (record) => number(record[score]),
+    "95% interval": (record) => interval(record[`${score}_low`], record[`${score}_high`]),
+    "": (record) => intervalBar(record[score], record[`${score}_low`], record[`${score}_high`], 0, 1, index + 1),
     reward: (record) => number(record.eval_reward),
     format: (record) => number(record.eval_format),
     "length, tokens": (record) => number(record.eval_response_length_mean),
@@ -177,7 +184,7 @@ function intervalBar(value, low, high, from, to, colour) {
 function differences({ differences: rows }, cursor) {
   if (!rows.length) return element("p", { class: "empty" }, "The runs have no evaluation after the same step.");
   const marks = [{ label: "B minus A", colour: 3, points: rows.map((row) => [row.step, row.difference, row.low, row.high]) }];
-  const chart = new Chart({ title: "Difference of held-out accuracy", marks, reference: 0 }, cursor);
+  const chart = new Chart({ title: "Difference of held-out scores", marks, reference: 0 }, cursor);
   const extent = Math.max(...rows.flatMap((row) => [Math.abs(row.low), Math.abs(row.high)]), 0.01);
   const heads = ["after step", ...LETTERS, "difference", "95% interval", ""];
   const cells = rows.map((row) => [
