@@ -12,7 +12,18 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pepo_rlhf import runtime
-from pepo_rlhf.checks import blindness, manifest, model, placement, prompts, rewards, settings, storage, versions
+from pepo_rlhf.checks import (
+    blindness,
+    manifest,
+    model,
+    placement,
+    prompts,
+    rewards,
+    run_folder,
+    settings,
+    storage,
+    versions,
+)
 from pepo_rlhf.checks.finding import Finding, error
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.config import Config, parse_arguments, to_arguments
@@ -20,8 +31,10 @@ from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
 
 Check = Callable[[Inputs], Iterable[Finding]]
 
+_RUN_FOLDER: tuple[str, Check] = ("run.dir", run_folder.check_run_folder)
 # What a run does for itself before it starts Ray.
 CHEAP: tuple[tuple[str, Check], ...] = (
+    _RUN_FOLDER,
     ("model", model.check_model),
     ("data", prompts.check_rows),
     ("rewards", rewards.check_functions),
@@ -81,6 +94,7 @@ def find_all(config: Config, options: argparse.Namespace) -> Iterator[tuple[str,
     if options.cluster:
         checks.append(("cluster", lambda inputs: placement.check_cluster(inputs.args, options.cluster)))
     if options.manifest:
+        checks.remove(_RUN_FOLDER)  # it is on a volume of the pods
         checks.append(("manifest", lambda inputs: manifest.check_manifest(inputs, config, options.manifest)))
     if options.gate:
         checks.append(("gate", blindness.check_gate))

@@ -285,6 +285,8 @@ SETTINGS = [
     Case("sleep without sharing", flags("--vllm.enable_sleep"), "--vllm.enable_sleep frees memory on shared GPUs only"),
     Case("adapters in a pickle", flags("--ds.lora.rank", "8", "--ds.zero_stage", "3"),
          "--ds.lora.rank 8 .* adapter as a pickle: set --ds.zero_stage 2"),
+    Case("a run folder of no name", flags("--run.dir="), "--run.dir is empty: name a folder"),
+    Case("a null byte in the run folder", flags("--run.dir", "a\0b"), r"--run.dir 'a.x00b' holds a null byte"),
     Case("no rewards", settings("reward: {functions: []}"), "--reward.functions is empty: name a built-in verifier"),
     Case("a weight of nothing", flags("--reward.weights", "{brevity: 1}"), "--reward.weights names 'brevity'"),
     Case("a list", settings("- pepo\n"), NO_YAML),

@@ -23,7 +23,7 @@ def check_disk(inputs: Inputs) -> Iterator[Finding]:
     """The trained model must fit; checkpoints should."""
     args, model = inputs.args, model_bytes(inputs)
     folder = Path(args.run.dir)
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     free = shutil.disk_usage(existing).free
     checkpoints = checkpoint_bytes(inputs)
     sizes = f"{_text(free)} free at {existing}, model of {_text(model)}, checkpoints of up to {_text(checkpoints)}"

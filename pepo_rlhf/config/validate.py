@@ -41,6 +41,14 @@ def dataset_given(config: Config) -> str | None:
     return "--data.prompt_dataset is missing: give a Hugging Face name or a path"
 
 
+def run_folder_is_a_path(config: Config) -> str | None:
+    if not config.run.dir.strip():
+        return "--run.dir is empty: name a folder"
+    if "\0" in config.run.dir:
+        return f"--run.dir {config.run.dir!r} holds a null byte, which no path does: name another folder"
+    return None
+
+
 def reward_given(config: Config) -> str | None:
     if config.reward.functions:
         return None
@@ -203,6 +211,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     values_in_range,
     model_given,
     dataset_given,
+    run_folder_is_a_path,
     reward_given,
     components_have_names_of_their_own,
     weights_name_components,

@@ -51,6 +51,8 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("pixel_limits_are_a_range", {"data.min_pixels": 3137, "data.max_pixels": 3136}, "--data.min_pixels 3137"),
     ("model_given", {"actor.model_name_or_path": None}, "--actor.model_name_or_path"),
     ("dataset_given", {"data.prompt_dataset": None}, "--data.prompt_dataset"),
+    ("run_folder_is_a_path", {"run.dir": ""}, "--run.dir is empty: name a folder"),
+    ("run_folder_is_a_path", {"run.dir": "a\0b"}, r"--run.dir 'a\x00b' holds a null byte"),
     ("reward_given", {"reward.functions": []}, "--reward.functions"),
     (
         "components_have_names_of_their_own",

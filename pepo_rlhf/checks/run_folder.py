@@ -1,0 +1,25 @@
+"""Can the run folder be made and written to?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pepo_rlhf.checks.finding import Finding, error, ok
+from pepo_rlhf.checks.inputs import Inputs
+
+
+def check_run_folder(inputs: Inputs) -> Iterator[Finding]:
+    """The folder, or the nearest one above it that is there."""
+    folder = Path(inputs.args.run.dir)
+    # os.path.exists, as Path.exists raises an error below a folder that may not be entered.
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if not existing.is_dir():
+        yield error(f"--run.dir {folder}: {existing} is a file; name a folder, or move the file away")
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        yield error(
+            f"--run.dir {folder}: {existing} cannot be written to; name another folder, or change its permissions"
+        )
+    else:
+        yield ok(f"{existing} can be written to")
