@@ -16,7 +16,7 @@ import yaml
 
 from pepo_rlhf import runtime
 from pepo_rlhf.config import Config, parse_arguments, to_arguments
-from pepo_rlhf.runtime import checkpoints
+from pepo_rlhf.runtime import checkpoints, run_lock
 from pepo_rlhf.runtime.checkpoint_ownership import require_own
 from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
 
@@ -30,8 +30,7 @@ def main() -> None:
     os.environ[TRUST_REMOTE_CODE] = "1" if args.run.trust_remote_code else "0"
     try:
         check_inputs(args)
-        args.ckpt.resume_from = checkpoint_to_resume(args)
-        write_config(config, Path(args.run.dir))
+        open_run_folder(config, args)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -79,6 +78,22 @@ def check_inputs(args) -> None:
             raise ValueError(finding.message)
         if finding.level == "warning":
             print(f"warning: {name}: {finding.message}", file=sys.stderr)
+
+
+def open_run_folder(config: Config, args) -> None:
+    """Makes the run folder this process's own, writes config.yaml, and looks for the checkpoint to go on from.
+
+    Raises:
+        ValueError: if the folder cannot be used, or as `run_lock.hold` and `checkpoint_to_resume` do.
+    """
+    run_dir = Path(args.run.dir)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        run_lock.hold(run_dir)
+        args.ckpt.resume_from = checkpoint_to_resume(args)
+        write_config(config, run_dir)
+    except OSError as error:
+        raise ValueError(f"--run.dir {run_dir} cannot be used ({error}): mend that, or name another folder") from error
 
 
 def checkpoint_to_resume(args) -> str | None:

@@ -1,10 +1,14 @@
 """What the train command does before Ray starts. The run itself is tested in tests/e2e."""
 
+import errno
+import os
+
 import pytest
 
+from pepo_rlhf import train
 from pepo_rlhf.config import parse_arguments, to_arguments
 from pepo_rlhf.runtime import checkpoints
-from pepo_rlhf.train import check_inputs, checkpoint_to_resume, write_config
+from pepo_rlhf.train import check_inputs, checkpoint_to_resume, open_run_folder, write_config
 
 REQUIRED = ["--actor.model_name_or_path", "model", "--data.prompt_dataset", "data"]
 
@@ -65,3 +69,43 @@ def test_a_model_that_is_not_there_is_one_line(tmp_path):
     args = to_arguments(parse_arguments(["--actor.model_name_or_path", str(tmp_path), "--data.prompt_dataset", "x"]))
     with pytest.raises(ValueError, match="^--actor.model_name_or_path .*[^\n]*$"):
         check_inputs(args)
+
+
+def open_folder(run_dir):
+    config = parse_arguments([*REQUIRED, "--run.dir", str(run_dir)])
+    args = to_arguments(config)
+    open_run_folder(config, args)
+    return args
+
+
+def test_a_run_folder_is_made_with_its_settings(tmp_path):
+    args = open_folder(tmp_path / "runs" / "first")
+    assert args.ckpt.resume_from is None
+    assert (tmp_path / "runs" / "first" / "config.yaml").exists()
+
+
+def test_a_second_command_in_a_run_folder_is_refused_and_leaves_its_settings(tmp_path):
+    open_folder(tmp_path)
+    (tmp_path / "config.yaml").write_text("of the first")
+    with pytest.raises(ValueError, match="^--run.dir .* is in use by another train command"):
+        open_folder(tmp_path)
+    assert (tmp_path / "config.yaml").read_text() == "of the first"
+
+
+def full_disk(*args):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("file/run", "Not a directory"), ("file", "File exists"), ("a" * 300, "File name too long")]
+)
+def test_a_run_folder_that_cannot_be_made_is_one_line(tmp_path, name, reason):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=f"^--run.dir .* cannot be used .*{reason}.*: mend that, or name another"):
+        open_folder(tmp_path / name)
+
+
+def test_a_full_disk_is_one_line_before_ray_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "write_config", full_disk)
+    with pytest.raises(ValueError, match="^--run.dir .* cannot be used .*No space left on device"):
+        open_folder(tmp_path)
