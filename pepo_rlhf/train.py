@@ -55,7 +55,7 @@ def main() -> None:
         print(f"stopped by SIGTERM; the same command goes on from the checkpoint in {args.ckpt.path}", flush=True)
         raise SystemExit(_SIGTERM_EXIT) from None
     except Exception as error:
-        if (explanation := explain(error)) is None:
+        if (explanation := explain(error, args.run.dir)) is None:
             raise
         print(f"error: {explanation}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None

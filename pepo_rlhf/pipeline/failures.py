@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from ray.exceptions import RayTaskError
+import errno
+import os
+import shutil
+import tempfile
+
+from ray.exceptions import OutOfDiskError, RayTaskError
 
 from pepo_rlhf.pipeline.blindness import BlindnessError
 from pepo_rlhf.pipeline.engine_recovery import DEATHS, EngineLost
 from pepo_rlhf.runtime.checkpoints import CheckpointError
 from pepo_rlhf.runtime.watchdog import Stalled
 
+# The system's words: libraries that are not written in Python put them into exceptions of their own.
+_FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 
-def explain(error: BaseException) -> str | None:
-    """What has happened; None where only the traceback tells."""
+
+def explain(error: BaseException, run_dir: str) -> str | None:
+    """What has happened, to the run of this folder; None where only the traceback tells."""
     while isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
         error = error.cause  # from the process where it happened
     if isinstance(error, SystemError) and error.__cause__ is not None:
@@ -21,4 +29,15 @@ def explain(error: BaseException) -> str | None:
         return f"a process of the run has died, and the run ends with it: {text}"
     if isinstance(error, (BlindnessError, CheckpointError, EngineLost, Stalled)):
         return text
+    if isinstance(error, OutOfDiskError) or any(words in text for words in _FULL):
+        return (
+            f"a disk is full, and the run ends ({text}). Free here: {_free_space(run_dir)}. Make room, and start the "
+            "same command again: it goes on from the newest checkpoint"
+        )
     return None
+
+
+def _free_space(run_dir: str) -> str:
+    """Of the places that a run writes to; the error of a write names none."""
+    places = filter(os.path.isdir, (run_dir, tempfile.gettempdir(), "/dev/shm"))
+    return ", ".join(f"{shutil.disk_usage(place).free / 1e9:.1f} GB in {place}" for place in places)
