@@ -13,7 +13,10 @@ from pepo_rlhf.checks.versions import pins
 EXCLUDES = (".git", ".venv", "runs", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "*.safetensors")
 # Heavy ones (torch, ray, vllm, deepspeed, ...) belong into the image: installing them takes longer than many a run.
 LIGHT_PACKAGES = ("datasets", "jsonargparse", "math-verify")
-_SECRET = re.compile(r"TOKEN|KEY|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+# Whole parts of a name, such as DB_PASS and PGPASSWORD have; TOKENIZERS_PARALLELISM has none.
+_SECRET = re.compile(
+    r"(?<![^_])(?:API|AUTH|PG)?(?:TOKEN|KEY|SECRETS?|PASS(?:WORD|WD|PHRASE)?|PWD|CREDENTIALS?)(?![^_])", re.IGNORECASE
+)
 
 
 def runtime_env(working_dir: Path, variables: Mapping[str, str], install: bool = False) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import aiohttp
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from pepo_rlhf.config import parse_arguments
 from ray_jobs.runtime_env import runtime_env
 
 _POLL_SECONDS = 1.0
@@ -27,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options, flags = _parse_options(argv)
     try:
         entrypoint = train_command(options.config, options.working_dir, flags)
+        # Ray stores and shows the entrypoint: what train refuses, as it does secrets, must not get there. The rules
+        # between settings are left to train, as they look at the machine that it runs on.
+        parse_arguments(["--config", str(options.config), *flags], validated=False)
         environment = runtime_env(options.working_dir, dict(options.env), options.install)
         client = JobSubmissionClient(options.address)
         job = client.submit_job(entrypoint=entrypoint, runtime_env=environment)

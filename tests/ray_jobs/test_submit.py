@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ray.job_submission import JobStatus, JobSubmissionClient
@@ -40,7 +41,8 @@ def wait_for(client, job, *statuses):
     return status
 
 
-def test_a_job_that_succeeds_is_followed_to_its_end(run_submit):
+def test_a_job_that_succeeds_is_followed_to_its_end(run_submit, monkeypatch):
+    monkeypatch.setattr(submit, "parse_arguments", lambda *arguments, **options: None)  # prints, and ends the command
     status, job, output = run_submit("--follow", *RUN, "--print_config")
     assert status == 0, output
     assert "method: pepo" in output  # the log of the job
@@ -88,6 +90,65 @@ def test_a_mistake_is_one_line_and_submits_nothing(monkeypatch, working_dir, cap
     assert submit.main(["--address", "http://127.0.0.1:1", *CONFIG, *flags]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and "abc" not in error
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--logger.wandb.key", "s3cret"], "--logger.wandb.key is not offered here: a secret: set the environment"),
+        (["--logger.wandb.key=s3cret"], "--logger.wandb.key is not offered here: a secret"),
+        (["--hub.token", "s3cret"], "--hub.token is not a setting"),
+        (["--pepo.alpha", "high"], "--pepo.alpha: Expected a float"),
+    ],
+)
+def test_a_flag_that_train_refuses_is_not_submitted(monkeypatch, working_dir, capsys, flags, message):
+    monkeypatch.chdir(working_dir)
+    monkeypatch.setattr(submit, "JobSubmissionClient", None)
+    with pytest.raises(SystemExit) as exit_info:
+        submit.main([*CONFIG, *flags])
+    error = capsys.readouterr().err
+    assert exit_info.value.code == 2
+    assert error.startswith(f"error: {message}") and error.count("\n") == 1 and "s3cret" not in error
+
+
+def test_flags_that_only_the_cluster_can_judge_are_submitted(monkeypatch, working_dir, capsys):
+    """The key of wandb is in the environment there; the model may lie there."""
+    submitted = []
+    client = SimpleNamespace(submit_job=lambda entrypoint, runtime_env: submitted.append(entrypoint))
+    monkeypatch.setattr(submit, "JobSubmissionClient", lambda address: client)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.chdir(working_dir)
+    assert submit.main([*CONFIG, *RUN, "--logger.wandb.enable"]) == 0
+    words = [*CONFIG, *RUN, "--logger.wandb.enable"]
+    assert submitted == [f"python -m pepo_rlhf.train {' '.join(words)}"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HF_TOKEN", "WANDB_API_KEY", "AWS_ACCESS_KEY_ID", "CLIENT_SECRET", "GOOGLE_APPLICATION_CREDENTIALS"),
+        *(
+            "DB_PASS",
+            "DB_PASSWORD",
+            "PGPASSWORD",
+            "MYSQL_PWD",
+            "SSH_PASSPHRASE",
+            "NGROK_AUTHTOKEN",
+            "APIKEY",
+            "db_pass",
+        ),
+    ],
+)
+def test_a_variable_that_looks_like_a_secret_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=f"^--env {name} looks like a secret"):
+        runtime_env(tmp_path, {name: "abc"})
+
+
+@pytest.mark.parametrize(
+    "name", ["TOKENIZERS_PARALLELISM", "MAX_TOKENS", "KEYBOARD", "MONKEY", "VLLM_BYPASS", "PASSTHROUGH", "SECRETARY"]
+)
+def test_a_variable_that_only_holds_the_letters_is_not(tmp_path, name):
+    assert runtime_env(tmp_path, {name: "1"})["env_vars"][name] == "1"
 
 
 def test_runtime_environment(tmp_path):
