@@ -52,6 +52,13 @@ def submission_mode_is_known(resource: Resource) -> str | None:
     return None
 
 
+def jobs_have_a_cluster(resource: Resource) -> str | None:
+    spec = resource["spec"]
+    if resource["kind"] == "RayJob" and not (spec.get("rayClusterSpec") or spec.get("clusterSelector")):
+        return "spec needs a rayClusterSpec, or the clusterSelector of a cluster that is there"
+    return None
+
+
 def finished_jobs_shut_down(resource: Resource) -> str | None:
     spec = resource["spec"]
     if resource["kind"] != "RayJob" or spec.get("shutdownAfterJobFinishes"):
@@ -154,6 +161,7 @@ def _name(group: Resource) -> str:
 RULES: tuple[Callable[[Resource], str | None], ...] = (
     name_is_a_short_dns_label,
     submission_mode_is_known,
+    jobs_have_a_cluster,
     finished_jobs_shut_down,
     replicas_have_bounds,
     resources_are_said_once,

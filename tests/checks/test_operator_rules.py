@@ -42,6 +42,7 @@ BROKEN = [
     ("name_is_a_short_dns_label", [{"metadata": {"name": "1train"}}], "begin with a letter"),
     ("name_is_a_short_dns_label", [{"metadata": {"name": "My_Job"}}], "a-z"),
     ("submission_mode_is_known", [{"spec": {"submissionMode": "K8JobMode"}}], "K8sJobMode"),
+    ("jobs_have_a_cluster", [NO_KUEUE, {"spec": {"rayClusterSpec": {}}}], "clusterSelector"),
     ("finished_jobs_shut_down", [NO_KUEUE, {"spec": {"shutdownAfterJobFinishes": False}}], "ttlSecondsAfterFinished"),
     (
         "finished_jobs_shut_down",

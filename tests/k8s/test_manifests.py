@@ -11,7 +11,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 
-from pepo_rlhf.checks import manifest, operator_rules, versions
+from pepo_rlhf.checks import manifest, manifest_nodes, operator_rules, versions
 from pepo_rlhf.config import parse_arguments, to_arguments
 
 REPOSITORY = Path(__file__).parents[2]
@@ -81,7 +81,7 @@ def test_manifest_and_training_file_agree(overlay):
         inputs.num_parameters = 10**6
     findings = list(manifest.check_manifest(inputs, config, overlay))
     assert [finding for finding in findings if finding.level != "ok"] == []
-    assert findings[-1].message == "the ConfigMap holds the configuration that is checked"
+    assert findings[-1].message.endswith(": entrypoint and ConfigMap start the settings that are checked")
 
 
 def test_pods_are_confined(resources):
@@ -100,7 +100,7 @@ def test_pods_are_confined(resources):
 def test_gpus_are_on_workers_alone_and_tolerated(resources):
     (cluster,) = clusters(resources)
     head, *workers = operator_rules.groups(cluster)
-    assert manifest.node_of(head) == {"GPU": 0, "CPU": 0}
+    assert manifest_nodes.node_of(head) == {"GPU": 0, "CPU": 0}
     for group in workers:
         tolerations = group["template"]["spec"]["tolerations"]
         assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in tolerations

@@ -1,0 +1,103 @@
+"""The run that a manifest starts: its entrypoint's flags, with the files that ConfigMaps put into the head's pod."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import shlex
+import tempfile
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pepo_rlhf.checks.finding import Finding, ok, warning
+from pepo_rlhf.checks.manifest_nodes import container_of
+from pepo_rlhf.checks.manifest_volumes import find, volumes_of
+from pepo_rlhf.checks.operator_rules import Resource, cluster_spec
+from pepo_rlhf.config import Config, parse_arguments
+
+_COMMAND = "python -m pepo_rlhf.train --config FILE"
+
+
+def started_configs(cluster: Resource, resources: list[Resource]) -> Iterator[Config]:
+    """Settings of the run that a RayJob starts; for a cluster that waits for jobs, of each file that it offers.
+
+    Raises:
+        ValueError: if no run would start, in one line that says how to mend it.
+    """
+    files = mounted_files(cluster_spec(cluster)["headGroupSpec"], resources)
+    spec = cluster["spec"]
+    if cluster["kind"] == "RayJob" and spec.get("submissionMode") != "InteractiveMode":
+        yield _parse(entrypoint_flags(spec.get("entrypoint", "")), files, "spec.entrypoint")
+        return
+    for path in files:
+        if path.endswith((".yaml", ".yml")):
+            yield _parse(["--config", path], files, f"the configuration at {path}")
+
+
+def entrypoint_flags(entrypoint: str) -> list[str]:
+    """Flags that an entrypoint gives to pepo_rlhf.train, --config and its file as two words."""
+    try:
+        words = shlex.split(entrypoint)
+    except ValueError as problem:
+        raise ValueError(f"spec.entrypoint {entrypoint!r} is no command ({problem}): write {_COMMAND}") from problem
+    for index in range(1, len(words) - 1):
+        if words[index : index + 2] == ["-m", "pepo_rlhf.train"]:
+            flags = [word.split("=", 1) if word.startswith("--config=") else [word] for word in words[index + 2 :]]
+            return sum(flags, [])
+    raise ValueError(f"spec.entrypoint {entrypoint!r} does not start pepo_rlhf.train: write {_COMMAND}")
+
+
+def mounted_files(group: Resource, resources: list[Resource]) -> dict[str, str]:
+    """Texts of the ConfigMaps that the Ray container mounts, by the path of each file."""
+    maps, volumes = find(resources, "ConfigMap"), volumes_of(group)
+    files: dict[str, str] = {}
+    for mount in container_of(group).get("volumeMounts", []):
+        source = volumes.get(mount["name"], {}).get("configMap", {})
+        texts = maps.get(source.get("name"), {}).get("data", {})
+        if items := source.get("items"):
+            texts = {item["path"]: texts[item["key"]] for item in items if item["key"] in texts}
+        if only := mount.get("subPath"):
+            texts = {"": texts[only]} if only in texts else {}
+        files |= {str(PurePosixPath(mount["mountPath"], path)): text for path, text in texts.items()}
+    return files
+
+
+def _parse(flags: list[str], files: dict[str, str], source: str) -> Config:
+    """Settings that flags give, with the mounted files behind --config."""
+    with tempfile.TemporaryDirectory() as folder, redirect_stderr(io.StringIO()) as said:
+        local = list(flags)
+        for index, path in enumerate(flags[1:], start=1):
+            if flags[index - 1] != "--config":
+                continue
+            if path not in files:
+                raise ValueError(
+                    f"{source}: --config {path} is not among the files that ConfigMaps put into the head's pod "
+                    f"({', '.join(files) or 'none'}): mend the path, the mount or the ConfigMap"
+                )
+            local[index] = str(Path(folder, PurePosixPath(path).name))
+            Path(local[index]).write_text(files[path], encoding="utf-8")
+        try:
+            return parse_arguments(local)
+        except SystemExit:
+            reason = said.getvalue().strip().removeprefix("error: ").replace(f"{folder}/", "")
+            raise ValueError(f"{source} starts no run: {reason}") from None
+
+
+def compare(config: Config, started: Config) -> Finding:
+    """Whether the run that is started is the one that is checked."""
+    ours, theirs = (_flatten(dataclasses.asdict(settings)) for settings in (config, started))
+    different = [f"--{flag}" for flag in sorted(ours.keys() | theirs.keys()) if ours.get(flag) != theirs.get(flag)]
+    if different:
+        return warning(
+            f"what entrypoint and ConfigMap start differs from the settings checked in {', '.join(different)}"
+        )
+    return ok("entrypoint and ConfigMap start the settings that are checked")
+
+
+def _flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
