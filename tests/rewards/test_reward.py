@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pepo_rlhf.rewards import RewardError, load_rewards
+from pepo_rlhf.rewards.answer import number_label
+from pepo_rlhf.rewards.box import box_label
+from pepo_rlhf.rewards.choice import choice_label
+from pepo_rlhf.rewards.label_match import class_label
+from pepo_rlhf.rewards.reward import BUILT_IN as COMPONENTS
 
 BUILT_IN = "accuracy, answer, choice, format, iou, iou50, label_match"
 GOOD = "<think>30 + 50</think><answer>80</answer>"
@@ -103,3 +111,42 @@ def test_importing_loads_nothing_heavy() -> None:
         "print([m for m in ('torch', 'ray', 'vllm', 'openrlhf', 'sympy', 'datasets') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+CHOICE = choice_label("B", ["red", r"\frac{1}{2}", "no"])
+LABELS = {
+    "accuracy": ["80", r"\frac{1}{2}", "x"],
+    "answer": [
+        "80",
+        CHOICE,
+        choice_label("C", None),
+        choice_label("A", ["1", "2"], closest=True),
+        number_label("1.2", 1),
+    ],
+    "choice": [CHOICE, choice_label("C", None), choice_label("C", None, closest=True)],
+    "format": ["80"],
+    "iou": [box_label([10, 20, 50, 60], (112, 112))],
+    "iou50": [box_label([10, 20, 50, 60], (112, 112))],
+    "label_match": [class_label(["737-700", "Boeing 737-700"])],
+}
+PIECES = (
+    *("<think>", "</think>", "<answer>", "</answer>", "{", "}", "[", "]", "(", ")", ",", "-", ".", "/", "^", "$", "**"),
+    *("\\boxed{", "\\frac{1}{2}", "\\sqrt", "B", "the answer is ", "red", "737-700", "[10, 20, 50, 60]", "10", "0"),
+    *("1e999", "nan", "inf", "9" * 400, "1e-400", "\0", "\ud835", "\u202e", "\n"),
+)
+TEXT = st.text(st.characters()) | st.lists(st.sampled_from(PIECES) | st.text(st.characters(), max_size=3)).map("".join)
+NUMBERS = st.lists(st.floats() | st.integers(), max_size=6).map(str)
+RESPONSE = TEXT | (TEXT | NUMBERS).map(lambda answer: f"<think></think><answer>{answer}</answer>")
+
+
+def test_every_built_in_component_has_labels_here() -> None:
+    assert LABELS.keys() == COMPONENTS.keys()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", COMPONENTS)
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(response=RESPONSE, data=st.data())
+def test_any_response_scores_from_0_to_1(name: str, response: str, data: st.DataObject) -> None:
+    score = COMPONENTS[name](response, data.draw(st.sampled_from(LABELS[name])))
+    assert type(score) is float and math.isfinite(score) and 0.0 <= score <= 1.0
