@@ -1,10 +1,12 @@
 """Methods and seeds from one warm start, on workers that are started once for all of them.
 
-    python -m benchmarks.study --model FOLDER --data FOLDER [--methods NAME ...] [--seeds N ...] [--flag VALUE]
+    python -m benchmarks.study --task counting|grounding [--methods NAME ...] [--seeds N ...] [--flag VALUE]
 
-A method is a file of examples/methods; flags that are not the study's own go to every run, and `--name` sets its
-results apart. Every finished run is a small JSON file of `--results`: one that has its file is not made again, so that
-an interrupted study goes on, and machines can share the seeds. All methods of a seed come before the next seed.
+The warm start and the rows are those of examples/warm_start.sh, the settings the quick start's, with
+examples/TASK_cpu.yaml where that is there. A method is a file of examples/methods; flags that are not the study's own
+go to every run, and `--name` sets its results apart. Every finished run is a small JSON file of `--results`: one that
+has its file is not made again, so that an interrupted study goes on, and machines can share the seeds. All methods of
+a seed come before the next seed.
 """
 
 from __future__ import annotations
@@ -26,18 +28,30 @@ CURVES = ("reward", "entropy", "weight_p20", "weight_p80")
 
 
 def settings(study: argparse.Namespace, method: str, seed: int, flags: list[str]) -> Config:
-    """The quick start's, with a method's."""
+    """The quick start's, with a task's and a method's."""
+    files = [EXAMPLES / "quickstart.yaml", EXAMPLES / f"{study.task}_cpu.yaml", EXAMPLES / "methods" / f"{method}.yaml"]
+    rows = study.runs / study.task
     return parse_arguments(
-        ["--config", str(EXAMPLES / "quickstart.yaml"), "--config", str(EXAMPLES / "methods" / f"{method}.yaml")]
-        + ["--actor.model_name_or_path", str(study.model), "--run.dir", str(study.runs / run_name(study, method, seed))]
-        + ["--data.prompt_dataset", str(study.data / "train.jsonl"), "--eval.dataset", str(study.data / "test.jsonl")]
+        [word for file in files if file.exists() for word in ("--config", str(file))]
+        + ["--actor.model_name_or_path", str(warm_start(study)), "--data.prompt_dataset", str(rows / "train.jsonl")]
+        + [
+            "--eval.dataset",
+            str(rows / "test.jsonl"),
+            "--run.dir",
+            str(study.runs / "study" / run_name(study, method, seed)),
+        ]
         + ["--data.max_samples", str(study.num_rows), "--train.seed", str(seed), *flags]
     )
 
 
+def warm_start(study: argparse.Namespace) -> Path:
+    """The model that all runs begin with."""
+    return study.runs / f"warm_start_{study.task}"
+
+
 def run_name(study: argparse.Namespace, method: str, seed: int) -> str:
     """Of a run folder and of a file of results."""
-    return "_".join(part for part in (study.data.name, method, study.name, f"seed{seed}") if part)
+    return "_".join(part for part in (study.task, method, study.name, f"seed{seed}") if part)
 
 
 def record(run_dir: Path, seconds: float) -> dict:
@@ -67,7 +81,7 @@ def run_all(study: argparse.Namespace, missing: list[tuple[str, int]], flags: li
     first = to_arguments(settings(study, *missing[0], flags))
     check_inputs(first)
     cluster.connect(first)
-    model = hashlib.sha256((study.model / "model.safetensors").read_bytes()).hexdigest()[:16]
+    model = hashlib.sha256((warm_start(study) / "model.safetensors").read_bytes()).hexdigest()[:16]
     try:
         with launch.start_workers(first) as workers:
             for method, seed in missing:
@@ -80,25 +94,26 @@ def run_all(study: argparse.Namespace, missing: list[tuple[str, int]], flags: li
                 ray.get(workers.policy.async_run_method(method_name="broadcast_to_vllm"))  # the last run's are there
                 launch.train(args, workers, trainer)
                 ray.kill(trainer)
-                result = {"task": study.data.name, "method": method, "name": study.name, "seed": seed, "model": model}
+                result = {"task": study.task, "method": method, "name": study.name, "seed": seed, "model": model}
                 result |= record(run_dir, time.monotonic() - started)
                 path = study.results / f"{run_name(study, method, seed)}.json"
                 path.write_text(json.dumps(result) + "\n", encoding="utf-8")
-                print(f"{path}: {result['after']['eval_' + result['verifier']]:.3f} in {result['seconds']} s", flush=True)
+                print(
+                    f"{path}: {result['after']['eval_' + result['verifier']]:.3f} in {result['seconds']} s", flush=True
+                )
     finally:
         ray.shutdown()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="the warm start")
-    parser.add_argument("--data", type=Path, required=True, help="folder with train.jsonl and test.jsonl")
+    parser.add_argument("--task", choices=("counting", "grounding"), required=True)
     parser.add_argument("--methods", nargs="+", default=METHODS, help="files of examples/methods")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--name", default="", help="of a setting that flags change, for the names of its results")
     parser.add_argument("--num_rows", type=int, default=512, help="rows to train on, 16 a step")
     parser.add_argument("--results", type=Path, default=Path("docs/results"))
-    parser.add_argument("--runs", type=Path, default=Path("runs/study"), help="where run folders go")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of warm starts, rows and runs")
     study, flags = parser.parse_known_args()
     if flags and not study.name:
         parser.error(f"{' '.join(flags)}: results with flags of their own need a --name")

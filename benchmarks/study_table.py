@@ -100,8 +100,9 @@ def comparison(runs: Runs, base: Runs | None) -> str:
 def table(methods: list[Runs]) -> str:
     """Markdown, a line a method."""
     by_title = {runs.title: runs for runs in methods}
+    verifier = methods[0].verifier
     lines = [
-        f"| method | held-out {methods[0].verifier}, 95% interval | against its base | each seed | weights p80/p20 | steps |",
+        f"| method | held-out {verifier}, 95% interval | against its base | each seed | weights p80/p20 | steps |",
         "|---|---|---|---|---|---|",
     ]
     for runs in methods:

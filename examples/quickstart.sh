@@ -15,7 +15,7 @@ echo "== 2 of 4: a tiny VLM that has learnt to count, and lost its confidence (3
 bash examples/warm_start.sh
 echo "== 3 of 4: PEPO, 48 steps; Ray, vLLM and DeepSpeed start first (1 to 3 minutes), then a line a step"
 .venv/bin/python -W ignore -m pepo_rlhf.train --config examples/quickstart.yaml \
-  --actor.model_name_or_path runs/warm_start --data.prompt_dataset runs/counting/train.jsonl \
+  --actor.model_name_or_path runs/warm_start_counting --data.prompt_dataset runs/counting/train.jsonl \
   --eval.dataset runs/counting/test.jsonl --train.seed "$seed" --run.dir "$run_dir" "$@"
 echo "== 4 of 4: the result"
 .venv/bin/python -W ignore -m pepo_rlhf.viewer.summary "$run_dir"

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# A tiny VLM that has learnt to count, and lost its confidence, in runs/warm_start (3 to 4 minutes, once), and rows to count
-# in runs/counting. For quickstart.sh and study_cpu.sh, after requirements/install.sh.
+# bash examples/warm_start.sh [counting|grounding]
+# A tiny VLM that has learnt a task and lost its confidence, in runs/warm_start_TASK (3 to 6 minutes, once), and rows of the
+# task in runs/TASK. For quickstart.sh and study_cpu.sh, after requirements/install.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-if [ ! -f runs/warm_start/model.safetensors ]; then
-  rm -rf runs/warm_start.part
-  .venv/bin/python -W ignore -m pepo_rlhf.sandbox.warm_start --output runs/warm_start.part
-  mv runs/warm_start.part runs/warm_start
+task=${1:-counting}
+if [ ! -f "runs/warm_start_$task/model.safetensors" ]; then
+  rm -rf "runs/warm_start_$task.part"
+  .venv/bin/python -W ignore -m pepo_rlhf.sandbox.warm_start --task "$task" --output "runs/warm_start_$task.part"
+  mv "runs/warm_start_$task.part" "runs/warm_start_$task"
 fi
-[ -f runs/counting/test.jsonl ] || .venv/bin/python -W ignore -m pepo_rlhf.sandbox.counting --output runs/counting
+[ -f "runs/$task/test.jsonl" ] || .venv/bin/python -W ignore -m "pepo_rlhf.sandbox.$task" --output "runs/$task"

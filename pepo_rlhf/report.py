@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from pepo_rlhf.viewer.page import render
-from pepo_rlhf.viewer.runs import score_differences, differing_settings, read_run
+from pepo_rlhf.viewer.runs import differing_settings, read_run, score_differences
 from pepo_rlhf.viewer.tokens import TokenPages, read_tokens
 
 

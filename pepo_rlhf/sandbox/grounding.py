@@ -1,8 +1,9 @@
 """A generated grounding task: where is the red circle?
 
 A picture is 112 x 112 pixels, which a Qwen2.5-VL processor does not resize, so that pixels of the picture are pixels of
-the resized image. Two to four shapes of different colour or form lie side by side on a lattice of 14 pixels, the side
-of a vision patch: a coordinate is one of nine numbers.
+the resized image. Two or three shapes of different colours lie side by side on a lattice of 28 pixels, a visual token's
+side: a coordinate is one of five numbers. Like the squares of a map, each cell bears its column and row: a tiny model
+is too shallow to find out where a token lies.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from pepo_rlhf.tasks.grounding import grounding_prompt
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220)}
 FORMS = ("square", "circle", "triangle")
-SIDE, STEP = 112, 14
-MIN_STEPS, MAX_STEPS = 2, 4  # sides of a shape
-MIN_SHAPES, MAX_SHAPES = 2, 4
+SIDE, STEP = 112, 28
+MAX_STEPS = 2  # sides of a shape
+MIN_SHAPES = 2
+DOT = 4  # pixels
 
 PixelBox = tuple[int, int, int, int]
 
@@ -79,7 +81,19 @@ class GroundingRow:
                 pen.ellipse(corners, fill=fill)
             else:
                 pen.polygon([(left, bottom - 1), (right - 1, bottom - 1), ((left + right) // 2, top)], fill=fill)
+        for row in range(SIDE // STEP):
+            for column in range(SIDE // STEP):
+                _mark(pen, column, row)
         return image
+
+
+def _mark(pen: ImageDraw.ImageDraw, column: int, row: int) -> None:
+    """Two bits of the column and two of the row, in the middle of the cell."""
+    bits = (column & 1, column & 2, row & 1, row & 2)
+    for place, bit in enumerate(bits):
+        if bit:
+            left, top = column * STEP + STEP // 2 + DOT * (place - 2), row * STEP + (STEP - DOT) // 2
+            pen.rectangle((left, top, left + DOT - 1, top + DOT - 1), fill="black")
 
 
 def generate(num_rows: int, seed: int, split: Split = "train") -> list[GroundingRow]:
@@ -88,7 +102,8 @@ def generate(num_rows: int, seed: int, split: Split = "train") -> list[Grounding
 
 
 def _sample(rng: random.Random) -> GroundingRow:
-    kinds = rng.sample([(colour, form) for colour in COLOURS for form in FORMS], rng.randint(MIN_SHAPES, MAX_SHAPES))
+    colours = rng.sample(list(COLOURS), rng.randint(MIN_SHAPES, len(COLOURS)))
+    kinds = [(colour, rng.choice(FORMS)) for colour in colours]
     shapes: list[Shape] = []
     while len(shapes) < len(kinds):
         box = random_answer(rng)
@@ -101,7 +116,7 @@ def _sample(rng: random.Random) -> GroundingRow:
 
 def random_answer(rng: random.Random) -> PixelBox:
     """A box that a shape could have."""
-    side = rng.randint(MIN_STEPS, MAX_STEPS)
+    side = rng.randint(1, MAX_STEPS)
     left, top = (rng.randint(0, SIDE // STEP - side) for _ in range(2))
     return left * STEP, top * STEP, (left + side) * STEP, (top + side) * STEP
 

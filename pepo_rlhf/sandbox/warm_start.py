@@ -1,8 +1,8 @@
 """A supervised start for the tiny model, from which reinforcement learning has something to gain.
 
-Phase one teaches the model a task of the sandbox, from correct demonstrations. Phase two takes its confidence away again,
-with demonstrations most of which carry a random answer: the model still sees, but samples wrong answers often enough that
-crediting the right ones pays.
+Phase one teaches the model a task of the sandbox, from correct demonstrations. Phase two takes its confidence away
+again, with demonstrations most of which carry a random answer: the model still sees, but samples wrong answers often
+enough that crediting the right ones pays.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def main() -> None:
     # Seeds differ widely in how many steps they need; the default one learns to count within phase one.
     parser.add_argument("--seed", type=int, default=2, help="seed of the weights, the rows and the training")
     parser.add_argument("--steps", type=int, default=460, help="steps on correct demonstrations")
-    parser.add_argument("--noisy_steps", type=int, default=60, help="steps on demonstrations with mostly random answers")
+    parser.add_argument(
+        "--noisy_steps", type=int, default=60, help="steps on demonstrations with mostly random answers"
+    )
     arguments = parser.parse_args()
 
     task = TASKS[arguments.task]

@@ -9,7 +9,15 @@ from benchmarks.study_table import comparison, main, mean_interval, read_runs, s
 def write(folder, method, seed, accuracy, name="", model="a", spread=(0.9, 1.08)):
     low, high = spread
     evaluation = {"eval_accuracy": accuracy}
-    run = {"task": "counting", "verifier": "accuracy", "method": method, "name": name, "seed": seed, "model": model, "num_steps": 2}
+    run = {
+        "task": "counting",
+        "verifier": "accuracy",
+        "method": method,
+        "name": name,
+        "seed": seed,
+        "model": model,
+        "num_steps": 2,
+    }
     run |= {"before": {"eval_accuracy": 0.2}, "after": evaluation}
     run |= {"curves": {"accuracy": [0.1, 0.2], "weight_p20": [low] * 2, "weight_p80": [high] * 2}}
     (folder / f"{method}{name}{seed}.json").write_text(json.dumps(run))

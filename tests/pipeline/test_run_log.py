@@ -32,7 +32,9 @@ def test_one_object_a_step_under_the_documented_names(tmp_path, capsys):
 @pytest.mark.parametrize("verifier", ["accuracy", "iou50"])
 def test_evaluations_go_to_a_file_of_their_own_and_say_the_verifiers_score(verifier, tmp_path, capsys):
     log = RunLog(str(tmp_path))
-    log.write_evaluation(0, {f"eval_{verifier}{end}": value for end, value in (("", 0.25), ("_low", 0.2), ("_high", 0.3))})
+    log.write_evaluation(
+        0, {f"eval_{verifier}{end}": value for end, value in (("", 0.25), ("_low", 0.2), ("_high", 0.3))}
+    )
     assert read(tmp_path / "evaluations.jsonl")[0][f"eval_{verifier}"] == 0.25
     assert f"step 0: {verifier} 0.250 (95% interval 0.200 to 0.300)" in capsys.readouterr().out
 

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from pepo_rlhf.viewer.rounding import rounded, rounded_list
-from pepo_rlhf.viewer.runs import score_differences, differing_settings, read_run
+from pepo_rlhf.viewer.runs import differing_settings, read_run, score_differences
 
 
 def test_four_significant_digits_and_null_for_what_json_cannot_hold():
@@ -45,6 +45,4 @@ def test_accuracy_difference_and_its_interval_by_hand():
     a = [evaluation(0, 0.2, 0.1, 0.3), evaluation(10, 0.4, 0.36, 0.43)]
     b = [evaluation(10, 0.5, 0.46, 0.53), evaluation(20, 0.6, 0.5, 0.7)]
     # below: hypot(0.5 - 0.46, 0.43 - 0.4) = 0.05; above: hypot(0.53 - 0.5, 0.4 - 0.36) = 0.05
-    assert score_differences(a, b) == [
-        {"step": 10, "a": 0.4, "b": 0.5, "difference": 0.1, "low": 0.05, "high": 0.15}
-    ]
+    assert score_differences(a, b) == [{"step": 10, "a": 0.4, "b": 0.5, "difference": 0.1, "low": 0.05, "high": 0.15}]
