@@ -11,7 +11,8 @@ from pepo_rlhf.checks.manifest_nodes import GPU
 from pepo_rlhf.checks.manifest_shape import quantity
 from pepo_rlhf.checks.operator_rules import Resource, cluster_spec, groups
 
-_SECRET = re.compile("TOKEN|KEY|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+# Whole parts of a name: TOKENIZERS_PARALLELISM and MAX_TOKENS are no secrets.
+_SECRET = re.compile(r"(?<![^_])(?:API)?(?:TOKEN|KEY|SECRET|PASSWORD|CREDENTIALS?)(?![^_])", re.IGNORECASE)
 
 
 def pods_of(cluster: Resource) -> dict[str, Resource]:

@@ -159,6 +159,7 @@ def test_what_does_not_go_together_is_found(check, flags, texts, expected):
         [(" replicas: 1\n", " suspend: false\n")],  # absent replicas are minReplicas
         [(r"requests:\n.*\n.*\n +nvidia.com/gpu: '8'", "requests: {}")],  # then the limits are the requests
         [(ENTRYPOINT, ENTRYPOINT.replace("--config ", "--config="))],
+        [("name: HF_HOME", "name: TOKENIZERS_PARALLELISM\n              value: 'no'\n            - name: HF_HOME")],
         [(r"(configMap:\n +name: pepo-rlhf-config)", r"\1\n            items: []")],
     ],
 )
