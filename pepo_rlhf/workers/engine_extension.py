@@ -5,8 +5,6 @@ from __future__ import annotations
 from openrlhf.trainer.ray.vllm_worker_wrap import WorkerWrap
 from safetensors import safe_open
 
-HEAD = "lm_head.weight"
-
 
 class WeightSyncExtension(WorkerWrap):
     """Upstream's worker extension, which also reloads from a file on the CPU and reports what it received."""
@@ -16,10 +14,6 @@ class WeightSyncExtension(WorkerWrap):
 
     def received_weights(self) -> list[str]:
         return self._received_weights
-
-    def has_own_head(self) -> bool:
-        """Whether the output head is a weight of its own; that of a model with tied embeddings is the embedding."""
-        return any(name.endswith(HEAD) for name, _ in self.get_model().named_parameters())
 
     def update_weight(self, name: str, *args, **kwargs) -> None:
         super().update_weight(name, *args, **kwargs)

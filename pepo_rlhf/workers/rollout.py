@@ -22,7 +22,6 @@ from pepo_rlhf.data.prompt import encode_prompt
 from pepo_rlhf.data.vision_tokens import collapse_images, vision_token_ids
 from pepo_rlhf.rewards import Grade, RewardService
 from pepo_rlhf.runtime import cpu, parent_death
-from pepo_rlhf.workers.engine_extension import HEAD
 
 logger = init_logger(__name__)
 
@@ -209,8 +208,6 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
     async def finish_weight_update(self, weights_version: int) -> list[str]:
         """Drops what was computed with old weights, resumes, and returns the names that every worker received.
 
-        Raises ValueError if no weight has reached the engine's output head.
-
         Three caches hold such values: the prefix (KV) cache, the multimodal cache and the encoder cache with the
         image embeddings.
         """
@@ -221,14 +218,7 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         await self.llm.reset_encoder_cache()
         if self._paused:
             await self.llm.resume_generation()
-        names = sorted(set.intersection(*map(set, received)) | self._packed_names)
-        if not any(name.endswith(HEAD) for name in names) and any(await self.llm.collective_rpc("has_own_head")):
-            raise ValueError(
-                "the policy ties its output head to the embedding and the rollout engine does not, so that the engine's "
-                "head would keep its first weights: set tie_word_embeddings in the model's config.json to the same value "
-                "at the top level and in text_config"
-            )
-        return names
+        return sorted(set.intersection(*map(set, received)) | self._packed_names)
 
     @fails_with_engine
     async def init_packed_transfer(self, init_info: dict) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import product
 
 import pytest
 from PIL import Image, ImageChops
@@ -28,14 +29,28 @@ def test_the_box_is_the_smallest_around_the_shape() -> None:
             else:
                 assert found == shape.box
             colours = {colour for colour in image.crop(shape.box).get_flattened_data()}
-            assert colours <= {(255, 255, 255), COLOURS[shape.colour]}, "no other shape reaches into the box"
+            black, white = (0, 0, 0), (255, 255, 255)
+            assert colours <= {black, white, COLOURS[shape.colour]}, "no other shape reaches into the box"
 
 
 def test_shapes_differ_and_coordinates_lie_on_the_lattice() -> None:
     for row in ROWS:
-        assert 2 <= len(row.shapes) <= 4
-        assert len({shape.name for shape in row.shapes}) == len(row.shapes)
-        assert all(value % 14 == 0 and 0 <= value <= 112 for shape in row.shapes for value in shape.box)
+        assert 2 <= len(row.shapes) <= 3
+        assert len({shape.colour for shape in row.shapes}) == len(row.shapes)
+        assert all(value % 28 == 0 and 0 <= value <= 112 for shape in row.shapes for value in shape.box)
+
+
+def test_each_cell_bears_a_mark_of_its_own() -> None:
+    marks: dict[tuple[int, int], set[bytes]] = {}
+    for row in ROWS:
+        covered = Image.new("1", (112, 112))
+        for shape in row.shapes:
+            covered.paste(1, shape.box)
+        for x, y in product(range(0, 112, 28), repeat=2):
+            if not covered.getpixel((x, y)):
+                marks.setdefault((x, y), set()).add(row.draw().crop((x, y, x + 28, y + 28)).tobytes())
+    assert len(marks) == 16 and all(len(found) == 1 for found in marks.values())
+    assert len(set.union(*marks.values())) == 16
 
 
 def test_colours_and_forms_are_balanced() -> None:

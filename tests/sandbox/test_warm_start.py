@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from pepo_rlhf.sandbox import grounding
 from pepo_rlhf.sandbox.counting import demonstration, generate
 from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl
 from pepo_rlhf.sandbox.warm_start import response_loss, train
@@ -42,13 +43,27 @@ def test_loss_is_the_mean_over_the_response_and_its_end_token(folder):
     length = len(processor.tokenizer(response)["input_ids"])
     positions = range(len(ids) - length, len(ids))
     expected = -sum(log_probs[position - 1, ids[position]] for position in positions) / length
-    torch.testing.assert_close(response_loss(model, processor, [row], [2]), expected)
+    torch.testing.assert_close(response_loss(model, processor, [row], [demonstration(row, 2)]), expected)
+
+
+def test_responses_of_other_lengths_are_padded_and_the_padding_is_not_learnt(tmp_path):
+    model, processor = load(build_tiny_qwen2_5_vl(tmp_path / "tiny", task=grounding))
+    rows = grounding.generate(2, seed=0)
+    responses = [
+        grounding.demonstration(rows[0], (0, 0, 28, 28)),
+        grounding.demonstration(rows[1], (84, 84, 112, 112)),
+    ]
+    short, long = (len(processor.tokenizer(response + "<|im_end|>")["input_ids"]) for response in responses)
+    assert short < long
+    first, second = (response_loss(model, processor, [rows[i]], [responses[i]]) for i in range(2))
+    expected = (first * short + second * long) / (short + long)
+    torch.testing.assert_close(response_loss(model, processor, rows, responses), expected)
 
 
 def test_an_untrained_model_knows_nothing(folder):
     model, processor = load(folder)
     rows = generate(4, seed=1)
-    loss = response_loss(model, processor, rows, [row.count for row in rows])
+    loss = response_loss(model, processor, rows, [demonstration(row) for row in rows])
     # Guessing evenly costs log(vocabulary); the random logits, of variance about one, add about half a nat.
     assert abs(loss.item() - math.log(len(processor.tokenizer)) - 0.5) < 0.5
 
@@ -60,6 +75,6 @@ def test_training_lowers_the_loss_reports_progress_and_repeats(folder, capsys):
         train(model, processor, steps=3, noisy_steps=1, seed=3)
         assert capsys.readouterr().out.startswith("step 4 of 4: loss ")
         rows = generate(8, seed=4)
-        losses.append(response_loss(model, processor, rows, [row.count for row in rows]).item())
+        losses.append(response_loss(model, processor, rows, [demonstration(row) for row in rows]).item())
     assert losses[0] == losses[1]
     assert losses[0] < 5.5  # from log(vocabulary), about 5.9
