@@ -22,6 +22,7 @@ from pepo_rlhf.sandbox import counting, grounding
 from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl, save
 
 TASKS = {"counting": counting, "grounding": grounding}
+STEPS = {"counting": 460, "grounding": 900}  # on correct demonstrations, until a model answers most questions
 BATCH_SIZE = 32
 LEARNING_RATE, WARMUP_STEPS = 1.5e-3, 50
 NOISE = 0.65
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--task", choices=TASKS, default="counting", help="what to learn")
     # Seeds differ widely in how many steps they need; the default one learns to count within phase one.
     parser.add_argument("--seed", type=int, default=2, help="seed of the weights, the rows and the training")
-    parser.add_argument("--steps", type=int, default=460, help="steps on correct demonstrations")
+    parser.add_argument("--steps", type=int, help="steps on correct demonstrations; by default 460, or 900 of grounding")
     parser.add_argument(
         "--noisy_steps", type=int, default=60, help="steps on demonstrations with mostly random answers"
     )
@@ -107,7 +108,8 @@ def main() -> None:
     build_tiny_qwen2_5_vl(arguments.output, arguments.seed, task)
     processor = transformers.AutoProcessor.from_pretrained(arguments.output)
     model = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(arguments.output, dtype=torch.float32)
-    train(model, processor, arguments.steps, arguments.noisy_steps, arguments.seed, task)
+    steps = arguments.steps or STEPS[arguments.task]
+    train(model, processor, steps, arguments.noisy_steps, arguments.seed, task)
     save(arguments.output, model, processor)
     print(f"wrote {arguments.output}")
 

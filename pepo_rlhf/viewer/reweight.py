@@ -215,7 +215,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     correlation.set_title("rank correlation\nof the weights with")
     for axis in (spread, credit, correlation):
         axis.legend(
-            fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.35 / size[1] * 3), ncols=3, frameon=False
+            fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.4 / (size[1] - 1)), ncols=3, frameon=False
         )
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

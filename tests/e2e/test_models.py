@@ -44,6 +44,8 @@ def build_qwen3_vl(path):
     config = transformers.Qwen3VLConfig(
         text_config=TEXT
         | {
+            # vLLM 0.29 asks for it on a CPU, where the configuration of a published model has none.
+            "architectures": ["Qwen3ForCausalLM"],
             "vocab_size": len(tokenizer),
             "head_dim": 32,
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 4, 4]},
