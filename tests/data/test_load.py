@@ -70,7 +70,7 @@ def test_max_samples_limits_each_source_before_it_is_checked(tmp_path: Path) -> 
         ({"answer": " "}, "the label is missing or empty"),
         ({"answer": "<answer></answer>"}, "the label is missing or empty"),
         ({"problem": "<image><image>Find x."}, "2 <image> in the prompt for 1 images; write one for each image"),
-        ({"images": ["a.png", "a.png"]}, "1 <image> in the prompt for 2 images"),
+        ({"image": None, "images": ["a.png", "a.png"]}, "1 <image> in the prompt for 2 images"),
     ],
 )
 def test_a_bad_row_stops_the_load_and_is_named(tmp_path: Path, change: dict, message: str) -> None:
@@ -109,7 +109,10 @@ def test_an_empty_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ({"problem": "<image>Find \ud835."}, "half of a surrogate pair in its text"),
         ({"answer": "\ud835"}, "half of a surrogate pair in its text"),
         ({"problem": "<|image_pad|>Find x."}, r"<\|image_pad\|> in its text belongs to the model; write <image>"),
-        ({"problem": "Same?", "images": ["a.png", "a.png"]}, "2 images, where --data.max_images_per_prompt allows 1"),
+        (
+            {"problem": "Same?", "image": None, "images": ["a.png", "a.png"]},
+            "2 images, where --data.max_images_per_prompt allows 1",
+        ),
         ({"image": "https://example.org/a.png"}, "https://example.org/a.png is not fetched; set --data.fetch_urls"),
         ({"image": "narrow.png"}, "an image of 1 x 201 pixels is too narrow"),
     ],
