@@ -12,7 +12,8 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait take the cores from those that work
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
-_DEVICE_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # of NVIDIA's driver; under Windows' Linux
+# Of NVIDIA's driver, of AMD's, and of either under Windows.
+_DEVICE_FILES = (Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/dxg"))
 
 
 def machine_has_gpu() -> bool:
