@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--task", choices=TASKS, default="counting", help="what to learn")
     # Seeds differ widely in how many steps they need; the default one learns to count within phase one.
     parser.add_argument("--seed", type=int, default=2, help="seed of the weights, the rows and the training")
-    parser.add_argument("--steps", type=int, help="steps on correct demonstrations; by default 460, or 900 of grounding")
+    parser.add_argument("--steps", type=int, help="steps on correct demonstrations; by default the task's")
     parser.add_argument(
         "--noisy_steps", type=int, default=60, help="steps on demonstrations with mostly random answers"
     )
