@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray.exceptions import RayActorError
 
 from pepo_rlhf.pipeline.engine_recovery import EngineLost, EngineRecovery, SyncInterrupted
 
@@ -110,8 +111,11 @@ def test_a_sync_in_which_an_engine_dies_is_made_again(tmp_path):
         if len(attempts) == 1:
             ray.kill(made.engines[1], no_restart=False)
             raise SyncInterrupted
-        ray.get([engine.take.remote(8) for engine in made.engines])
+        try:
+            ray.get([engine.take.remote(8) for engine in made.engines])
+        except RayActorError as death:  # Ray may tell of the kill only now
+            raise SyncInterrupted from death
 
     made.send_weights(broadcast)
-    assert (len(attempts), made.num_restarts) == (2, 1)
+    assert len(attempts) >= 2 and made.num_restarts == 1
     assert answers(made) == [(prompt, 8) for prompt in range(6)]
