@@ -17,6 +17,7 @@ from openrlhf.utils.utils import get_tokenizer
 from pepo_rlhf.pipeline import launch, prompts, wiring
 from pepo_rlhf.rewards.accuracy import accuracy_reward
 from pepo_rlhf.rewards.format import format_reward
+from pepo_rlhf.runtime import cpu
 from pepo_rlhf.workers.policy import vision_token_ids
 from pepo_rlhf.workers.policy_trainer import PolicyTrainer
 from pepo_rlhf.workers.rollout import RolloutWorker
@@ -64,6 +65,7 @@ class StockRollout(RolloutRayActor.__ray_metadata__.modified_class):
     async def __init__(self, rewards, min_pixels, max_pixels, **engine_kwargs) -> None:  # type: ignore[misc]
         processor = get_tokenizer(engine_kwargs["model"], None)
         self.forbidden = {token: -100.0 for token in vision_token_ids(processor)}
+        engine_kwargs |= cpu.engine_arguments()
         await super().__init__(**engine_kwargs, mm_pad_token_ids=vision_token_ids(processor), remote_rm_url=__file__)
 
     async def generate(self, prompt_token_ids, sampling_params, multi_modal_data=None):
