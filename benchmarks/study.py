@@ -31,17 +31,17 @@ def settings(study: argparse.Namespace, method: str, seed: int, flags: list[str]
     """The quick start's, with a task's and a method's."""
     files = [EXAMPLES / "quickstart.yaml", EXAMPLES / f"{study.task}_cpu.yaml", EXAMPLES / "methods" / f"{method}.yaml"]
     rows = study.runs / study.task
-    return parse_arguments(
-        [word for file in files if file.exists() for word in ("--config", str(file))]
-        + ["--actor.model_name_or_path", str(warm_start(study)), "--data.prompt_dataset", str(rows / "train.jsonl")]
-        + [
-            "--eval.dataset",
-            str(rows / "test.jsonl"),
-            "--run.dir",
-            str(study.runs / "study" / run_name(study, method, seed)),
-        ]
-        + ["--data.max_samples", str(study.num_rows), "--train.seed", str(seed), *flags]
-    )
+    own = {
+        "actor.model_name_or_path": warm_start(study),
+        "data.prompt_dataset": rows / "train.jsonl",
+        "data.max_samples": study.num_rows,
+        "eval.dataset": rows / "test.jsonl",
+        "run.dir": study.runs / "study" / run_name(study, method, seed),
+        "train.seed": seed,
+    }
+    words = [word for file in files if file.exists() for word in ("--config", str(file))]
+    words += [word for name, value in own.items() for word in (f"--{name}", str(value))]
+    return parse_arguments([*words, *flags])
 
 
 def warm_start(study: argparse.Namespace) -> Path:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pepo_rlhf.checks.secret_names import looks_secret
 from pepo_rlhf.checks.versions import pins
 
 # Ray takes 512 MiB at most, and sends what is not excluded to every node. In the style of .gitignore.
 EXCLUDES = (".git", ".venv", "runs", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "*.safetensors")
 # Heavy ones (torch, ray, vllm, deepspeed, ...) belong into the image: installing them takes longer than many a run.
 LIGHT_PACKAGES = ("datasets", "jsonargparse", "math-verify")
-# Whole parts of a name, such as DB_PASS and PGPASSWORD have; TOKENIZERS_PARALLELISM has none.
-_SECRET = re.compile(
-    r"(?<![^_])(?:API|AUTH|PG)?(?:TOKEN|KEY|SECRETS?|PASS(?:WORD|WD|PHRASE)?|PWD|CREDENTIALS?)(?![^_])", re.IGNORECASE
-)
 
 
 def runtime_env(working_dir: Path, variables: Mapping[str, str], install: bool = False) -> dict[str, Any]:
@@ -32,7 +28,7 @@ def runtime_env(working_dir: Path, variables: Mapping[str, str], install: bool =
             dashboard, and logs them.
     """
     for name in variables:
-        if _SECRET.search(name):
+        if looks_secret(name):
             raise ValueError(f"--env {name} looks like a secret: set it where the cluster's pods or nodes are started")
     environment: dict[str, Any] = {
         "working_dir": str(working_dir),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from pepo_rlhf.checks import versions
@@ -10,9 +9,7 @@ from pepo_rlhf.checks.finding import Finding, error
 from pepo_rlhf.checks.manifest_nodes import GPU
 from pepo_rlhf.checks.manifest_shape import quantity
 from pepo_rlhf.checks.operator_rules import Resource, cluster_spec, groups
-
-# Whole parts of a name: TOKENIZERS_PARALLELISM and MAX_TOKENS are no secrets.
-_SECRET = re.compile(r"(?<![^_])(?:API)?(?:TOKEN|KEY|SECRET|PASSWORD|CREDENTIALS?)(?![^_])", re.IGNORECASE)
+from pepo_rlhf.checks.secret_names import looks_secret
 
 
 def pods_of(cluster: Resource) -> dict[str, Resource]:
@@ -61,5 +58,5 @@ def _check_gpu_request(where: str, resources: Resource) -> Iterator[Finding]:
 
 def _check_secrets(where: str, env: list[Resource]) -> Iterator[Finding]:
     for variable in env:
-        if _SECRET.search(variable["name"]) and variable.get("value"):
+        if looks_secret(variable["name"]) and variable.get("value"):
             yield error(f"{where} has the value of {variable['name']} in it: take it from a secretKeyRef")

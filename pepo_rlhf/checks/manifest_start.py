@@ -9,13 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import redirect_stderr
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from pepo_rlhf.checks.finding import Finding, ok, warning
 from pepo_rlhf.checks.manifest_nodes import container_of
 from pepo_rlhf.checks.manifest_volumes import find, volumes_of
 from pepo_rlhf.checks.operator_rules import Resource, cluster_spec
 from pepo_rlhf.config import Config, parse_arguments
+from pepo_rlhf.viewer.runs import differing_settings, flat_settings
 
 _COMMAND = "python -m pepo_rlhf.train --config FILE"
 
@@ -87,17 +87,10 @@ def _parse(flags: list[str], files: dict[str, str], source: str) -> Config:
 
 def compare(config: Config, started: Config) -> Finding:
     """Whether the run that is started is the one that is checked."""
-    ours, theirs = (_flatten(dataclasses.asdict(settings)) for settings in (config, started))
-    different = [f"--{flag}" for flag in sorted(ours.keys() | theirs.keys()) if ours.get(flag) != theirs.get(flag)]
+    ours, theirs = (flat_settings(dataclasses.asdict(settings)) for settings in (config, started))
+    different = sorted(f"--{flag}" for flag, *_ in differing_settings(ours, theirs))
     if different:
         return warning(
             f"what entrypoint and ConfigMap start differs from the settings checked in {', '.join(different)}"
         )
     return ok("entrypoint and ConfigMap start the settings that are checked")
-
-
-def _flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pepo_rlhf.checks.finding import Finding, error, ok
 from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.checks.storage import nearest_existing
 
 
 def check_run_folder(inputs: Inputs) -> Iterator[Finding]:
     """The folder, or the nearest one above it that is there."""
     folder = Path(inputs.args.run.dir)
-    # os.path.exists, as Path.exists raises an error below a folder that may not be entered.
-    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    existing = nearest_existing(folder)
     if not existing.is_dir():
         yield error(f"--run.dir {folder}: {existing} is a file; name a folder, or move the file away")
     elif not os.access(existing, os.W_OK | os.X_OK):

@@ -22,8 +22,7 @@ _LEAST_SHARED_MEMORY = 1 * _GIB
 def check_disk(inputs: Inputs) -> Iterator[Finding]:
     """The trained model must fit; checkpoints should."""
     args, model = inputs.args, model_bytes(inputs)
-    folder = Path(args.run.dir)
-    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    existing = nearest_existing(Path(args.run.dir))
     free = shutil.disk_usage(existing).free
     checkpoints = checkpoint_bytes(inputs)
     sizes = f"{_text(free)} free at {existing}, model of {_text(model)}, checkpoints of up to {_text(checkpoints)}"
@@ -50,6 +49,12 @@ def check_shared_memory(inputs: Inputs) -> Iterator[Finding]:
         if (free < needed)
         else ok(sizes)
     )
+
+
+def nearest_existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    # os.path.exists, as Path.exists raises an error below a folder that may not be entered.
+    return next(place for place in (path, *path.parents) if os.path.exists(place))
 
 
 def model_bytes(inputs: Inputs) -> int:

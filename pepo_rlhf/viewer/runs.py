@@ -29,17 +29,18 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     return {
         "name": run_dir.resolve().name,
         "verifier": verifier_of(evaluations),
-        "settings": _flat(settings),
+        "settings": flat_settings(settings),
         "steps": [_rounded_record(step) for step in steps],
         "evaluations": [_rounded_record(evaluation) for evaluation in evaluations],
     }
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
+def flat_settings(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted name to text of each setting."""
     flat: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
+            flat |= flat_settings(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value if isinstance(value, str) else json.dumps(value)
     return flat
