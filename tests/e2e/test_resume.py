@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -37,21 +38,24 @@ def start(model, problems, folder, *flags):
     return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=folder)
 
 
-def kill_all(process):
-    """SIGKILL to the command and to everything that it has started."""
-    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-    for member in family:
-        member.kill()
-    psutil.wait_procs(family, timeout=30)
-    process.wait(timeout=30)
-
-
 def wait_for(condition, process, seconds=400):
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, "the run has ended early"
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def kill_when(condition, process, folder):
+    """SIGKILL to the command and to everything that it has started, as soon as the condition holds."""
+    wait_for(lambda: steps(folder), process)  # all have been started, and who they are is known when the moment comes
+    family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    wait_for(condition, process)
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(family, timeout=30)
+    process.wait(timeout=30)
 
 
 def steps(folder, name="global_step"):
@@ -108,8 +112,7 @@ def same_bits(left, right):
 def test_a_run_killed_in_a_checkpoint_goes_on_from_the_one_before_and_stops_when_asked(tiny_model, problems, tmp_path):
     flags = ["--ckpt.save_steps", "1", "--train.num_episodes", "100"]
     process = start(tiny_model, problems, tmp_path, *flags)
-    wait_for(lambda: half_written(tmp_path, 2), process)
-    kill_all(process)
+    kill_when(lambda: half_written(tmp_path, 2), process, tmp_path)
     assert not checkpoint(tmp_path, 2).exists(), "killed too late to test anything"
     assert steps(tmp_path) == [1, 2]
 
@@ -144,10 +147,9 @@ def run_to_the_end(model, problems, folder):
 def kill_at(moment, model, problems, folder):
     process = start(model, problems, folder, *EPISODES)
     if moment.startswith("after step"):
-        wait_for(lambda: len(steps(folder)) == int(moment[-1]), process)
+        kill_when(lambda: len(steps(folder)) == int(moment[-1]), process, folder)
     else:
-        wait_for(lambda: half_written(folder, 4), process)
-    kill_all(process)
+        kill_when(lambda: half_written(folder, 4), process, folder)
     found = max(step for step in (2, 4, 6) if checkpoint(folder, step).exists())
     assert found == MOMENTS[moment], "killed too late"
     take_records(folder)
@@ -201,8 +203,7 @@ def test_two_ranks_go_on(tiny_model, problems, tmp_path):
     flags = ["--actor.num_gpus_per_node", "2", "--ref.num_gpus_per_node", "2", "--train.micro_batch_size", "2"]
     flags += ["--ckpt.save_steps", "1"]
     process = start(tiny_model, problems, tmp_path, *flags)
-    wait_for(lambda: len(steps(tmp_path)) == 3, process)
-    kill_all(process)
+    kill_when(lambda: len(steps(tmp_path)) == 3, process, tmp_path)
     assert (checkpoint(tmp_path, 2) / "random_1.pt").exists()
     process = start(tiny_model, problems, tmp_path, *flags, "--ckpt.resume", "must")
     assert process.wait(timeout=400) == 0, (tmp_path / "log.txt").read_text()[-4000:]
