@@ -12,6 +12,7 @@ import random
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import torch
 import transformers
@@ -21,39 +22,53 @@ from pepo_rlhf import runtime
 from pepo_rlhf.sandbox import counting, grounding
 from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl, save
 
-TASKS = {"counting": counting, "grounding": grounding}
-STEPS = {"counting": 460, "grounding": 900}  # on correct demonstrations, until a model answers most questions
 BATCH_SIZE = 32
 LEARNING_RATE, WARMUP_STEPS = 1.5e-3, 50
-NOISE = 0.65
 IGNORED = -100
+
+
+class Course(NamedTuple):
+    """How a task is taught."""
+
+    task: ModuleType
+    steps: int  # on correct demonstrations, until a model answers most questions
+    noisy_steps: int = 60
+    noise: float = 0.65  # share of random answers in the noisy steps
+    noisy_learning_rate: float = LEARNING_RATE
+
+
+COURSES = {
+    "counting": Course(counting, steps=460),
+    # Boxes are forgotten sooner than counts.
+    "grounding": Course(grounding, steps=900, noise=0.5, noisy_learning_rate=5e-4),
+}
 
 
 def train(
     model: transformers.Qwen2_5_VLForConditionalGeneration,
     processor: transformers.Qwen2_5_VLProcessor,
-    steps: int = 460,
-    noisy_steps: int = 60,
+    course: Course,
     seed: int = 0,
-    task: ModuleType = counting,
 ) -> None:
-    """Train `model` in place: `steps` on correct demonstrations, then `noisy_steps` on mostly random ones.
+    """Train `model` in place: on correct demonstrations, then on ones of which many are random.
 
     No picture is shown twice. The training is deterministic for a seed and a number of threads.
     """
     rng = random.Random(seed)
-    total = steps + noisy_steps
+    task, total = course.task, course.steps + course.noisy_steps
     rows = task.generate(BATCH_SIZE * total, seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     started = time.monotonic()
     for step in range(1, total + 1):
         batch = rows[BATCH_SIZE * (step - 1) : BATCH_SIZE * step]
-        noise = NOISE if step > steps else 0.0
+        noise, learning_rate = 0.0, LEARNING_RATE * min(1.0, step / WARMUP_STEPS)
+        if step > course.steps:
+            noise, learning_rate = course.noise, course.noisy_learning_rate
         answers = [task.random_answer(rng) if rng.random() < noise else None for _ in batch]
         responses = [task.demonstration(row, answer) for row, answer in zip(batch, answers, strict=True)]
         loss = response_loss(model, processor, batch, responses)
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, step / WARMUP_STEPS)
+            group["lr"] = learning_rate
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -95,21 +110,20 @@ def main() -> None:
     runtime.install()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the model to")
-    parser.add_argument("--task", choices=TASKS, default="counting", help="what to learn")
+    parser.add_argument("--task", choices=COURSES, default="counting", help="what to learn")
     # Seeds differ widely in how many steps they need; the default one learns to count within phase one.
     parser.add_argument("--seed", type=int, default=2, help="seed of the weights, the rows and the training")
     parser.add_argument("--steps", type=int, help="steps on correct demonstrations; by default the task's")
-    parser.add_argument(
-        "--noisy_steps", type=int, default=60, help="steps on demonstrations with mostly random answers"
-    )
+    parser.add_argument("--noisy_steps", type=int, help="steps with random answers; by default the task's")
     arguments = parser.parse_args()
 
-    task = TASKS[arguments.task]
-    build_tiny_qwen2_5_vl(arguments.output, arguments.seed, task)
+    course = COURSES[arguments.task]
+    given = {name: getattr(arguments, name) for name in ("steps", "noisy_steps")}
+    course = course._replace(**{name: value for name, value in given.items() if value is not None})
+    build_tiny_qwen2_5_vl(arguments.output, arguments.seed, course.task)
     processor = transformers.AutoProcessor.from_pretrained(arguments.output)
     model = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(arguments.output, dtype=torch.float32)
-    steps = arguments.steps or STEPS[arguments.task]
-    train(model, processor, steps, arguments.noisy_steps, arguments.seed, task)
+    train(model, processor, course, arguments.seed)
     save(arguments.output, model, processor)
     print(f"wrote {arguments.output}")
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from pepo_rlhf.sandbox import grounding
+from pepo_rlhf.sandbox import counting, grounding
 from pepo_rlhf.sandbox.counting import demonstration, generate
 from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl
-from pepo_rlhf.sandbox.warm_start import response_loss, train
+from pepo_rlhf.sandbox.warm_start import Course, response_loss, train
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_training_lowers_the_loss_reports_progress_and_repeats(folder, capsys):
     losses = []
     for _ in range(2):
         model, processor = load(folder)
-        train(model, processor, steps=3, noisy_steps=1, seed=3)
+        train(model, processor, Course(counting, steps=3, noisy_steps=1), seed=3)
         assert capsys.readouterr().out.startswith("step 4 of 4: loss ")
         rows = generate(8, seed=4)
         losses.append(response_loss(model, processor, rows, [demonstration(row) for row in rows]).item())
