@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # bash examples/warm_start.sh [counting|grounding]
-# A tiny VLM that has learnt a task and lost its confidence, in runs/warm_start_TASK (3 to 6 minutes, once), and rows of the
-# task in runs/TASK. For quickstart.sh and study_cpu.sh, after requirements/install.sh.
+# A tiny VLM that has learnt a task and lost its confidence, in runs/warm_start_TASK, and rows of the task in runs/TASK.
+# It takes 3 to 6 minutes for counting and twice as long for grounding, once. For quickstart.sh and study_cpu.sh, after
+# requirements/install.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 task=${1:-counting}
