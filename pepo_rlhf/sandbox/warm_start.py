@@ -1,7 +1,7 @@
 """A supervised start for the tiny model, from which reinforcement learning has something to gain.
 
 Phase one teaches the model a task of the sandbox, from correct demonstrations. Phase two takes its confidence away
-again, with demonstrations most of which carry a random answer: the model still sees, but samples wrong answers often
+again, with demonstrations many of which carry a random answer: the model still sees, but samples wrong answers often
 enough that crediting the right ones pays.
 """
 
@@ -61,14 +61,13 @@ def train(
     started = time.monotonic()
     for step in range(1, total + 1):
         batch = rows[BATCH_SIZE * (step - 1) : BATCH_SIZE * step]
-        noise, learning_rate = 0.0, LEARNING_RATE * min(1.0, step / WARMUP_STEPS)
-        if step > course.steps:
-            noise, learning_rate = course.noise, course.noisy_learning_rate
+        noisy = (course.noise, course.noisy_learning_rate)
+        noise, learning_rate = noisy if step > course.steps else (0.0, LEARNING_RATE)
         answers = [task.random_answer(rng) if rng.random() < noise else None for _ in batch]
         responses = [task.demonstration(row, answer) for row, answer in zip(batch, answers, strict=True)]
         loss = response_loss(model, processor, batch, responses)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * min(1.0, step / WARMUP_STEPS)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
