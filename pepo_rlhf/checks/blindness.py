@@ -80,8 +80,10 @@ def check_gate(inputs: Inputs) -> Iterator[Finding]:
 
 def _load(inputs: Inputs):
     # Imported late: OpenRLHF and vLLM come with it.
+    from pepo_rlhf.pipeline import wiring
     from pepo_rlhf.workers.model import VisionLanguageActor
 
+    wiring.apply()
     args = inputs.args
     actor = VisionLanguageActor(
         args.actor.model_name_or_path,

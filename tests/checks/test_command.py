@@ -28,9 +28,11 @@ def run(words, monkeypatch, capsys):
     return run
 
 
-def test_a_sound_run_passes_in_less_than_a_minute(words, tmp_path):
+@pytest.mark.parametrize("param_dtype", ["bf16", "fp32"])
+def test_a_sound_run_passes_in_less_than_a_minute(words, tmp_path, param_dtype):
     start = time.monotonic()
     command = [sys.executable, "-W", "ignore", "-m", "pepo_rlhf.check", *words, "--run.dir", str(tmp_path / "run")]
+    command += ["--ds.param_dtype", param_dtype]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     names = [line.split()[1] for line in done.stdout.splitlines()[:-1] if line.startswith("ok")]
