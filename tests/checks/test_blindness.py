@@ -12,6 +12,12 @@ from pepo_rlhf.pipeline import launch, wiring
 from pepo_rlhf.runtime import cluster
 
 
+@pytest.fixture(autouse=True)
+def bindings_of_this_process_stay(monkeypatch):
+    """They would hold in all tests that follow; test_command.py has the command in a process of its own."""
+    monkeypatch.setattr(wiring, "apply", lambda: None)
+
+
 @pytest.fixture
 def cut_model(tiny_model, tmp_path):
     """The tiny model, its projector's last layer set to zero: every image looks the same."""
@@ -49,7 +55,6 @@ def gate_of(monkeypatch, make_inputs, run_check):
     """Findings of `check --gate`, where `pass_gate` stands for the start of the workers."""
 
     def findings(pass_gate):
-        monkeypatch.setattr(wiring, "apply", lambda: None)  # it would hold in the tests that follow
         monkeypatch.setattr(cluster, "connect", lambda args: None)
         monkeypatch.setattr(launch, "pass_gate", pass_gate)
         return run_check(check_gate, make_inputs())
