@@ -22,6 +22,7 @@ from pepo_rlhf import runtime
 from pepo_rlhf.config import Config, parse_arguments, to_arguments
 from pepo_rlhf.viewer.summary import read_jsonl, verifier_of
 
+NUM_ROWS = {"counting": 512, "grounding": 320}  # steps of 16, as many as four minutes of two cores hold
 METHODS = ("grpo", "high_entropy", "pepo_g", "dapo", "pepo_d")
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CURVES = ("reward", "entropy", "weight_p20", "weight_p80")
@@ -111,10 +112,11 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=METHODS, help="files of examples/methods")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--name", default="", help="of a setting that flags change, for the names of its results")
-    parser.add_argument("--num_rows", type=int, default=512, help="rows to train on, 16 a step")
+    parser.add_argument("--num_rows", type=int, help="rows to train on, 16 a step; else as many as four minutes hold")
     parser.add_argument("--results", type=Path, default=Path("docs/results"))
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of warm starts, rows and runs")
     study, flags = parser.parse_known_args()
+    study.num_rows = study.num_rows or NUM_ROWS[study.task]
     if flags and not study.name:
         parser.error(f"{' '.join(flags)}: results with flags of their own need a --name")
     runtime.install()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # bash examples/study_cpu.sh [--methods NAME ...] [--seeds N ...]
-# Five methods x five seeds of counting and of grounding, each from its own warm start, on a CPU: 4 to 6 minutes a run. A run that
-# has a file in docs/results is not made again, so that the study can be stopped and started at will.
+# Five methods x five seeds of counting and of grounding, each from its own warm start, on a CPU: about four
+# minutes a run. One that has a file in docs/results is not made again, so that the study can be stopped and started.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unset PYTHONDONTWRITEBYTECODE # as in quickstart.sh

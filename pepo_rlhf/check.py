@@ -64,7 +64,7 @@ def main() -> int:
         print(f"{finding.level:8} {name:10} {finding.message}", flush=True)
         if finding.flags and finding.level != "ok":
             print(f"{'':19} change: {', '.join(finding.flags)}")
-    print(f"{num_errors} errors" if num_errors else "no errors")
+    print(f"{num_errors or 'no'} {'error' if num_errors == 1 else 'errors'}")
     return int(num_errors > 0)
 
 

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pepo_rlhf.data import LoadedRows, load_configured
 from pepo_rlhf.data.vision_tokens import vision_tokens
 from pepo_rlhf.workers.model_files import check_model
+
+
+def loaded_once(load: Callable[[Inputs], Any]) -> property:
+    """A property that remembers a ValueError too: a hub that cannot be reached takes most of a minute to say so."""
+    outcomes: WeakKeyDictionary[Inputs, Any] = WeakKeyDictionary()
+
+    def get(inputs: Inputs) -> Any:
+        if inputs not in outcomes:
+            try:
+                outcomes[inputs] = load(inputs)
+            except ValueError as problem:
+                outcomes[inputs] = problem
+        if isinstance(outcomes[inputs], ValueError):
+            raise outcomes[inputs]
+        return outcomes[inputs]
+
+    return property(get)
 
 
 class Inputs:
@@ -22,7 +40,7 @@ class Inputs:
     def __init__(self, args) -> None:
         self.args = args
 
-    @cached_property
+    @loaded_once
     def _model_files(self) -> tuple[Any, Any]:
         return check_model(self.args.actor.model_name_or_path)
 
@@ -34,7 +52,7 @@ class Inputs:
     def processor(self) -> Any:
         return self._model_files[1]
 
-    @cached_property
+    @loaded_once
     def num_parameters(self) -> int:
         """Counted on the class that the configuration names, without any weights."""
         import torch
@@ -49,11 +67,11 @@ class Inputs:
             raise ValueError(f"--actor.model_name_or_path {name}: {reason}") from problem
         return model.num_parameters()
 
-    @cached_property
+    @loaded_once
     def training_rows(self) -> LoadedRows:
         return self._load(self.args.data.prompt_dataset, self.args.data.prompt_split)
 
-    @cached_property
+    @loaded_once
     def evaluation_rows(self) -> LoadedRows:
         if not self.args.eval.dataset:
             return LoadedRows([], 0)
