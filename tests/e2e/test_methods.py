@@ -19,18 +19,18 @@ FEWER_LAYERS = {"first_layers"}  # takes ten hidden states, and the tiny model h
 def runs(tmp_path_factory):
     """Folder of the runs, by method. The model has learnt to end its responses: DAPO masks those that do not end."""
     folder = tmp_path_factory.mktemp("methods")
-    start = ["--output", str(folder / "model"), "--steps", "60", "--noisy_steps", "1"]
+    runs = folder / "runs"
+    start = ["--output", str(runs / "warm_start_counting"), "--steps", "60", "--noisy_steps", "1"]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # two that spin take minutes on a busy machine
     subprocess.run([sys.executable, "-m", "pepo_rlhf.sandbox.warm_start", *start], check=True, env=one_thread)
-    rows = ["--output", str(folder / "counting"), "--num_train", "64", "--num_test", "4"]
+    rows = ["--output", str(runs / "counting"), "--num_train", "64", "--num_test", "4"]
     subprocess.run([sys.executable, "-m", "pepo_rlhf.sandbox.counting", *rows], check=True)
     reward = folder / "noise.py"  # so that groups have a spread
     reward.write_text(
         "import zlib\n\ndef noise(response, label):\n    return zlib.crc32(response.encode()) % 100 / 100\n"
     )
-    command = [sys.executable, "-m", "benchmarks.study", "--model", str(folder / "model"), "--seeds", "1"]
-    command += ["--data", str(folder / "counting"), "--num_rows", "48", "--name", "test"]
-    command += ["--results", str(folder / "results"), "--runs", str(folder / "runs")]
+    command = [sys.executable, "-m", "benchmarks.study", "--task", "counting", "--seeds", "1", "--name", "test"]
+    command += ["--num_rows", "48", "--results", str(folder / "results"), "--runs", str(runs)]
     command += ["--reward.functions", f"[format, accuracy, '{reward}:noise']", "--rollout.n_samples_per_prompt", "4"]
     command += ["--train.batch_size", "64"]
     others = [method for method in METHODS if method not in FEWER_LAYERS]
@@ -38,7 +38,7 @@ def runs(tmp_path_factory):
         done = subprocess.run([*command, *rest], capture_output=True, text=True, cwd=REPOSITORY, timeout=1200)
         assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert len(list((folder / "results").glob("*.json"))) == len(METHODS)
-    return {method: folder / "runs" / f"counting_{method}_test_seed1" for method in METHODS}
+    return {method: runs / "study" / f"counting_{method}_test_seed1" for method in METHODS}
 
 
 @pytest.mark.full
