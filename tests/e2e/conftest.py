@@ -34,13 +34,19 @@ def problems(tmp_path_factory):
 
 @pytest.fixture
 def no_process_left(monkeypatch):
-    """Fails the test if a process that it has started outlives it. Known by a variable in their environment."""
+    """Fails the test if a process that it has started outlives it, and ends it: it would slow the tests that follow.
+
+    Known by a variable in their environment.
+    """
     mark = uuid.uuid4().hex
     monkeypatch.setenv("PEPO_RLHF_TEST", mark)
     yield
     left = [process for process in psutil.process_iter() if is_marked(process, mark)]
     _, alive = psutil.wait_procs(left, timeout=20)
-    assert not alive, [" ".join(process.cmdline()) for process in alive]
+    commands = [" ".join(process.cmdline()) for process in alive]
+    for process in alive:
+        process.kill()
+    assert not alive, commands
 
 
 def is_marked(process, mark):

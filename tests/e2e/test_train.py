@@ -50,9 +50,16 @@ def start(model, problems, run_dir, *flags):
     command = [sys.executable, "-m", "pepo_rlhf.train", "--config", str(CONFIG)]
     command += ["--actor.model_name_or_path", str(model), "--data.prompt_dataset", str(problems)]
     command += ["--run.dir", str(run_dir), *flags]
-    # A session of its own, as a terminal gives it: Ctrl-C reaches every process of the group.
+    # A session of its own and SIGINT not ignored, as a terminal gives them: Ctrl-C reaches every process of the group.
+    # A job that a script has put in the background ignores SIGINT, and so would what it starts.
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, cwd=run_dir.parent
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        cwd=run_dir.parent,
     )
 
 
