@@ -18,6 +18,7 @@ import torch  # noqa: E402  (prepared first)
 BENCHMARKS = {
     "similarity": "similarity:run",
     "weights": "weights:run",
+    "head": "head:run",
     "forward": "forward:run",
     "image_memory": "image_memory:run",
     "weight_sync": "weight_sync:run",

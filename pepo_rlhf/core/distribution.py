@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import torch
 
-# Most tokens and vocabulary entries of a tile: on a CPU one that its caches hold, on a GPU one that keeps it busy.
-TILE = {"cpu": (1024, 1024), "cuda": (4096, 4096)}
+# Most tokens and vocabulary entries of a tile: on a CPU one that its caches hold, on a GPU one that takes longer than
+# to launch its kernels (`python -m benchmarks head`).
+TILE = {"cpu": (1024, 1024), "cuda": (4096, 16384)}
 _LOWEST = -1e30  # below every logit; finite, as differences of two infinities are not numbers
 
 
@@ -62,7 +63,7 @@ class _LogProbsAndEntropy(torch.autograd.Function):
                 gradient = (log_probs + entropy[chunk, None]).mul_(of_entropy[:, None]).add_(of_log_prob[:, None])
                 gradient *= log_probs.exp_().neg_()
                 inside, column = _within(tokens[chunk], block)
-                gradient[inside, column] += of_log_prob[inside]
+                gradient.scatter_add_(1, column[:, None], torch.where(inside, of_log_prob, 0)[:, None])
                 gradient = (gradient / ctx.temperature).to(weight.dtype)
                 hidden_gradient[chunk] += gradient @ weight[block]
                 if weight_gradient is not None:
@@ -77,7 +78,7 @@ def _reduce(hidden_states, weight, tokens, temperature) -> tuple[torch.Tensor, t
     for block in _slices(len(weight), TILE[weight.device.type][1]):
         logits = _logits(hidden_states, weight[block], temperature)
         inside, column = _within(tokens, block)
-        chosen[inside] = logits[inside, column]
+        chosen = torch.where(inside, logits.gather(1, column[:, None])[:, 0], chosen)
         previous, maximum = maximum, torch.maximum(maximum, logits.amax(dim=-1))
         logits -= maximum[:, None]
         tile = logits.exp()
@@ -95,9 +96,12 @@ def _logits(hidden_states: torch.Tensor, weight: torch.Tensor, temperature: floa
 
 
 def _within(tokens: torch.Tensor, block: slice) -> tuple[torch.Tensor, torch.Tensor]:
-    """Positions of the tokens that lie in a block of the vocabulary, and their columns there."""
-    (inside,) = ((tokens >= block.start) & (tokens < block.stop)).nonzero(as_tuple=True)
-    return inside, tokens[inside] - block.start
+    """[n] bool, True at tokens that lie in a block of the vocabulary, and their columns there; any column elsewhere.
+
+    Of fixed shape: a GPU would have to be waited for to know how many lie inside.
+    """
+    inside = (tokens >= block.start) & (tokens < block.stop)
+    return inside, torch.where(inside, tokens - block.start, 0)
 
 
 def _slices(length: int, size: int) -> Iterator[slice]:

@@ -1,0 +1,51 @@
+"""Log-probs and entropy of response tokens from tiles of logits, against float32 logits of every position.
+
+At the shapes of Qwen2.5-VL-3B: 2 sequences of 1500 tokens, 1000 of them responses. OpenRLHF's head makes all logits;
+Liger's fused cross-entropy, where it is installed, gives log-probs without entropy.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+
+from benchmarks.measure import DEVICE, add_memory, compare, peak_memory
+from pepo_rlhf.core.distribution import log_probs_and_entropy
+
+POSITIONS, RESPONSE, HIDDEN, VOCABULARY = 3000, 2000, 2048, 151_936
+
+
+def run(rounds: int) -> list[dict]:
+    torch.manual_seed(0)
+    dtype = torch.bfloat16 if DEVICE == "cuda" else torch.float32
+    weight = (torch.randn(VOCABULARY, HIDDEN, device=DEVICE, dtype=dtype) * 0.02).requires_grad_()
+    states = torch.randn(POSITIONS, HIDDEN, device=DEVICE, dtype=dtype, requires_grad=True)
+    tokens = torch.randint(0, VOCABULARY, (POSITIONS,), device=DEVICE)
+
+    def stock() -> torch.Tensor:
+        logits = (states @ weight.T).float()
+        return (logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1))[:RESPONSE]
+
+    def ours() -> torch.Tensor:
+        return log_probs_and_entropy(states[:RESPONSE], weight, tokens[:RESPONSE])[0]
+
+    log_probs = {"stock, every position": stock, "ours, with entropy": ours}
+    torch.testing.assert_close(ours(), stock(), rtol=1e-4, atol=1e-4 if DEVICE == "cpu" else 0.05)
+    if DEVICE == "cuda" and importlib.util.find_spec("liger_kernel"):
+        from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
+
+        liger = LigerFusedLinearCrossEntropyLoss(reduction="sum")
+        log_probs["Liger, without entropy"] = lambda: -liger(weight, states[:RESPONSE], tokens[:RESPONSE])
+    rows = []
+    for title, call in (("experience", torch.no_grad()(lambda function: function())), ("update", _with_gradients)):
+        for tensor in (states, weight):
+            tensor.grad = torch.zeros_like(tensor)  # there before memory is measured
+        variants = {name: lambda function=function, call=call: call(function) for name, function in log_probs.items()}
+        peaks = peak_memory(variants)
+        rows += add_memory(compare(f"head, {title}", variants, rounds), peaks, base="stock, every position")
+    return rows
+
+
+def _with_gradients(log_probs) -> None:
+    log_probs().sum().backward()
