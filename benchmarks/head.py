@@ -1,19 +1,22 @@
 """Log-probs and entropy of response tokens from tiles of logits, against float32 logits of every position.
 
-At the shapes of Qwen2.5-VL-3B: 2 sequences of 1500 tokens, 1000 of them responses. OpenRLHF's head makes all logits;
-Liger's fused cross-entropy, where it is installed, gives log-probs without entropy.
+On a GPU at the shapes of Qwen2.5-VL-3B in bfloat16: 2 sequences of 1500 tokens, 1000 of them responses; on a CPU at
+those of `forward` in float32. OpenRLHF's head makes all logits; Liger's fused cross-entropy, where it is installed on a
+machine with a GPU, gives log-probs without entropy.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 
 import torch
 
 from benchmarks.measure import DEVICE, add_memory, compare, peak_memory
 from pepo_rlhf.core.distribution import log_probs_and_entropy
 
-POSITIONS, RESPONSE, HIDDEN, VOCABULARY = 3000, 2000, 2048, 151_936
+POSITIONS, RESPONSE, HIDDEN = (3000, 2000, 2048) if DEVICE == "cuda" else (2000, 800, 512)
+VOCABULARY = 151_936
 
 
 def run(rounds: int) -> list[dict]:
@@ -37,14 +40,19 @@ def run(rounds: int) -> list[dict]:
 
         liger = LigerFusedLinearCrossEntropyLoss(reduction="sum")
         log_probs["Liger, without entropy"] = lambda: -liger(weight, states[:RESPONSE], tokens[:RESPONSE])
+    for tensor in (states, weight):
+        tensor.grad = torch.zeros_like(tensor)  # there before memory is measured
     rows = []
-    for title, call in (("experience", torch.no_grad()(lambda function: function())), ("update", _with_gradients)):
-        for tensor in (states, weight):
-            tensor.grad = torch.zeros_like(tensor)  # there before memory is measured
-        variants = {name: lambda function=function, call=call: call(function) for name, function in log_probs.items()}
+    for title, call in (("experience", _without_gradients), ("update", _with_gradients)):
+        variants = {name: partial(call, function) for name, function in log_probs.items()}
         peaks = peak_memory(variants)
         rows += add_memory(compare(f"head, {title}", variants, rounds), peaks, base="stock, every position")
     return rows
+
+
+@torch.no_grad()
+def _without_gradients(log_probs) -> None:
+    log_probs()
 
 
 def _with_gradients(log_probs) -> None:

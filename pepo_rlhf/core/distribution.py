@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import torch
 
-# Most tokens and vocabulary entries of a tile: on a CPU one that its caches hold, on a GPU one that takes longer than
-# to launch its kernels (`python -m benchmarks head`).
+# Most tokens and vocabulary entries of a tile: on a CPU one that its caches hold, on a GPU one whose kernels take
+# longer than their launch (`python -m benchmarks head`).
 TILE = {"cpu": (1024, 1024), "cuda": (4096, 16384)}
 _LOWEST = -1e30  # below every logit; finite, as differences of two infinities are not numbers
 

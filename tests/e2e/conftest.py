@@ -3,6 +3,7 @@
 import json
 import random
 import uuid
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -45,7 +46,8 @@ def no_process_left(monkeypatch):
     _, alive = psutil.wait_procs(left, timeout=20)
     commands = [" ".join(process.cmdline()) for process in alive]
     for process in alive:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # the end of one ends others
+            process.kill()
     assert not alive, commands
 
 
