@@ -21,14 +21,29 @@ def share_image_tensors(responses: list[dict]) -> None:
         response["mm_train_inputs"] = reference
 
 
-def merge_image_tensors(samples: list, device) -> dict[str, torch.Tensor]:
-    """One micro-batch's image tensors on `device`. samples: a reference, a dict of tensors or None each."""
-    references = list(dict.fromkeys(sample for sample in samples if isinstance(sample, ray.ObjectRef)))
-    # Shared memory is read-only and a tensor of it must not be written to: here it is copied, once a prompt.
-    shared = {
-        reference: {name: torch.tensor(array) for name, array in arrays.items()}
-        for reference, arrays in zip(references, ray.get(references), strict=True)
-    }
-    return merge_tensors(
-        [shared.get(sample) if isinstance(sample, ray.ObjectRef) else sample for sample in samples], device
-    )
+def merge_image_tensors(samples: list, device) -> dict[str, torch.Tensor | list[int]]:
+    """The images of a micro-batch, each of them once however many of its samples share it.
+
+    Args:
+        samples: for each sample a reference to tensors, the tensors, or None without an image.
+
+    Returns:
+        The processor's tensors on `device`, and `image_index`, for each image of each sample in turn its number among
+        them, as `workers.image_encoder` takes it. Empty without an image.
+    """
+    samples = [sample for sample in samples if sample is not None]
+    if not samples:
+        return {}
+    keys = [sample if isinstance(sample, ray.ObjectRef) else id(sample) for sample in samples]
+    distinct = dict(zip(keys, samples, strict=True))
+    references = [key for key in distinct if isinstance(key, ray.ObjectRef)]
+    for reference, arrays in zip(references, ray.get(references) if references else [], strict=True):
+        # Shared memory is read-only and a tensor of it must not be written to: here it is copied, once a prompt.
+        distinct[reference] = {name: torch.tensor(array) for name, array in arrays.items()}
+    numbers, num_seen = {}, 0
+    for key, tensors in distinct.items():
+        # Qwen's pixels are patches, with a row of the grid an image; those of others are images, or tiles of them.
+        num_images = len(tensors["image_grid_thw" if "image_grid_thw" in tensors else "pixel_values"])
+        numbers[key] = range(num_seen, num_seen := num_seen + num_images)
+    image_index = [number for key in keys for number in numbers[key]]
+    return merge_tensors(list(distinct.values()), device) | {"image_index": image_index}

@@ -11,6 +11,7 @@ from openrlhf.utils.logging_utils import init_logger
 
 from pepo_rlhf.core import VisualSimilarity
 from pepo_rlhf.workers.hidden_states import stream_hidden_states
+from pepo_rlhf.workers.image_encoder import shared_images
 from pepo_rlhf.workers.response_head import response_head
 
 logger = init_logger(__name__)
@@ -57,7 +58,8 @@ class VisionLanguageActor(Actor):
         model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
         next_tokens = sequences.roll(-1, dims=1)
         mask = torch.nn.functional.pad(action_mask.bool(), (0, 1))  # the last position predicts nothing
-        with response_head(model, next_tokens, mask, self.sampling_temperature):
+        head = response_head(model, next_tokens, mask, self.sampling_temperature)
+        with head, shared_images(model, inputs) as inputs:
             output = super().forward(sequences, attention_mask=attention_mask, return_output=True, **inputs)
         action_log_probs, entropy = output["logits"][:, :-1].unbind(dim=-1)
         if not return_output:
@@ -74,7 +76,7 @@ class VisionLanguageActor(Actor):
         attention_mask: torch.Tensor,
         similarity: VisualSimilarity,
         num_layers: int | None = None,
-        **mm_inputs: torch.Tensor,
+        **mm_inputs: torch.Tensor | list[int],
     ) -> PolicyScores:
         """Log-probs, visual similarity and entropy of one batch from one forward pass.
 
@@ -84,7 +86,8 @@ class VisionLanguageActor(Actor):
             attention_mask: [B, S].
             similarity: accumulates over the layers; made for this batch's vision mask.
             num_layers: hidden states that it sees, as --pepo.num_layers.
-            mm_inputs: the processor's image tensors (pixel_values, image_grid_thw, ...).
+            mm_inputs: the processor's image tensors (pixel_values, image_grid_thw, ...), with `merge_image_tensors`'
+                `image_index` where samples share images.
         """
         model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
         with stream_hidden_states(model, similarity.add, num_layers):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -48,13 +49,14 @@ def wait_until(condition, process, log, seconds=400):
         time.sleep(0.2)
 
 
-def part(process, name):
-    """The process of a run whose command line holds `name`. Ray rewrites its processes' command lines all the time."""
+def part(pid, name):
+    """The descendant of `pid` whose command line holds `name`. Ray rewrites command lines all the time."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            if name in " ".join(child.cmdline()):
-                return child
+        for child in psutil.Process(pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if name in " ".join(child.cmdline()):
+                    return child
     raise AssertionError(f"no process is called {name}")
 
 
@@ -66,7 +68,7 @@ def assert_each_prompt_once(steps):
 def test_a_killed_engine_is_restarted_with_the_current_weights(tiny_model, problems, tmp_path):
     process = start(tiny_model, problems, tmp_path)
     wait_for_step(tmp_path, 2, process)
-    part(process, "EngineCore").kill()
+    part(process.pid, "EngineCore").kill()
     wait_for_step(tmp_path, 5, process)
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=120)
@@ -88,7 +90,7 @@ def test_an_engine_that_dies_in_a_weight_sync_is_given_the_weights_again(tiny_mo
     record = tmp_path / "run" / "tokens" / f"step_{len(metrics(tmp_path)) + 1:06d}.parquet"
     # Written before the update, after which the weights go to the engine.
     wait_until(record.exists, process, tmp_path / "log.txt")
-    engine = part(process, "EngineCore")
+    engine = part(process.pid, "EngineCore")
     engine.suspend()
     num_steps = len(metrics(tmp_path))
     time.sleep(30)
@@ -121,7 +123,7 @@ DIED = "error: a process of the run has died, and the run ends with it: "
 def test_the_death_of_any_other_process_ends_the_job_with_a_message(tiny_model, problems, tmp_path, victim, message):
     process = start(tiny_model, problems, tmp_path)
     wait_for_step(tmp_path, 2, process)
-    part(process, victim).kill()
+    part(process.pid, victim).kill()
     process.wait(timeout=150)
     log = (tmp_path / "log.txt").read_text()
     assert process.returncode not in (0, 143), log[-4000:]
@@ -143,7 +145,7 @@ def cluster():
 
 def node_of(cluster, actor):
     """The node whose raylet has started an actor's process."""
-    worker = next(child for child in psutil.Process().children(recursive=True) if actor in " ".join(child.cmdline()))
+    worker = part(os.getpid(), actor)
     raylets = {process.process.pid: node for node in cluster.list_all_nodes() for process in raylet(node)}
     return next(raylets[parent.pid] for parent in worker.parents() if parent.pid in raylets)
 
@@ -192,7 +194,7 @@ def test_a_run_whose_policys_node_vanishes_ends_and_goes_on_elsewhere(cluster, t
 def test_a_process_that_stands_still_is_told_by_phase(tiny_model, problems, tmp_path):
     process = start(tiny_model, problems, tmp_path, "--run.stall_timeout", "150")
     wait_for_step(tmp_path, 2, process)
-    part(process, "ray::PolicyWorker").suspend()
+    part(process.pid, "ray::PolicyWorker").suspend()
     process.wait(timeout=330)
     log = (tmp_path / "log.txt").read_text()
     assert process.returncode == 1, log[-4000:]

@@ -9,6 +9,8 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
 )
 
 TEXT = {
@@ -47,6 +49,29 @@ def qwen2_5_vl():
     return Qwen2_5_VLForConditionalGeneration(config), images
 
 
+def qwen3_vl():
+    """Features of its first vision layer are added to those of its first decoder layer (deepstack)."""
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
+    config = Qwen3VLConfig(
+        text_config=TEXT | {"head_dim": 8, "rope_parameters": rope},
+        vision_config={
+            "depth": 2,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_heads": 2,
+            "out_hidden_size": 32,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0],
+        },
+        image_token_id=IMAGE,
+        video_token_id=61,
+        vision_start_token_id=62,
+        vision_end_token_id=63,
+    )
+    images = {"pixel_values": torch.randn(32, 1536), "image_grid_thw": torch.tensor([[1, 4, 4], [1, 4, 4]])}
+    return Qwen3VLForConditionalGeneration(config), images
+
+
 def internvl():
     config = InternVLConfig(
         text_config=TEXT | {"model_type": "qwen2"},
@@ -65,7 +90,15 @@ def internvl():
     return InternVLForConditionalGeneration(config), {"pixel_values": torch.randn(2, 3, 8, 8)}
 
 
-@pytest.fixture(params=[qwen2, qwen2_5_vl, internvl], ids=lambda build: build.__name__)
+@pytest.fixture(params=[qwen2_5_vl, qwen3_vl, internvl], ids=lambda build: build.__name__)
+def vision_case(request):
+    """(model, tensors of two images)."""
+    torch.manual_seed(0)
+    model, images = request.param()
+    return model.eval(), images
+
+
+@pytest.fixture(params=[qwen2, qwen2_5_vl, qwen3_vl, internvl], ids=lambda build: build.__name__)
 def case(request):
     """(model, inputs of [2, 12] tokens, vision mask)."""
     torch.manual_seed(0)

@@ -1,0 +1,62 @@
+"""The vision encoder runs once an image of a micro-batch, not once for each of the samples that share the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@contextmanager
+def shared_images(model: PreTrainedModel, inputs: dict) -> Iterator[dict]:
+    """Inside the context one forward of `model`, given what is yielded, takes pixels of distinct images only.
+
+    Their features are placed as `image_index` says, and the gradients of an image's places add up.
+
+    Args:
+        model: a Hugging Face vision-language model whose forward calls `get_image_features`: Qwen2.5-VL, Qwen3-VL,
+            InternVL in Hugging Face format.
+        inputs: from `merge_image_tensors`. Without `image_index` nothing is changed.
+
+    Raises:
+        ValueError: if the model has no `get_image_features`.
+    """
+    if "image_index" not in inputs:
+        yield inputs
+        return
+    image_index, inputs = inputs["image_index"], {key: inputs[key] for key in inputs if key != "image_index"}
+    grids: tuple[torch.Tensor, ...] = ()
+    if "image_grid_thw" in inputs:  # the forward computes positions from the rows of all images
+        grids = (inputs["image_grid_thw"],)
+        inputs["image_grid_thw"] = inputs["image_grid_thw"][image_index]
+    owners = [module for module in model.modules() if hasattr(module, "get_image_features")]
+    if not owners:
+        raise ValueError(f"{type(model).__name__} has no get_image_features, by which images are encoded")
+    owner = owners[-1]  # the innermost; those around it, an adapter's too, pass the call on
+    encode = owner.get_image_features
+
+    def get_image_features(pixel_values, all_grids=None, **kwargs):
+        output = encode(pixel_values, *grids, **kwargs)
+        features = output.pooler_output  # [tokens, D] an image
+        if (deepstack := getattr(output, "deepstack_features", None)) is not None:  # Qwen3-VL's, [all tokens, D]
+            sizes = [len(image) for image in features]
+            output.deepstack_features = [torch.cat(_select(layer.split(sizes), image_index)) for layer in deepstack]
+        output.pooler_output = _select(features, image_index)
+        return output
+
+    owner.get_image_features = get_image_features
+    try:
+        yield inputs
+    finally:
+        del owner.get_image_features  # the instance's; the class's shows again
+
+
+def _select(features: torch.Tensor | tuple[torch.Tensor, ...], image_index: list[int]):
+    if isinstance(features, torch.Tensor):
+        return features[image_index]
+    return tuple(features[image] for image in image_index)
