@@ -2,7 +2,7 @@
 # bash examples/recipe.sh TASK MODEL METHOD [--section.key value ...]
 # Trains one cell of the paper's tables on 8 GPUs: TASK, MODEL and METHOD name files below examples/tasks,
 # examples/models and examples/methods. Prepares the data first if runs/data/TASK is not there; PREPARE holds more flags for
-# that, such as PREPARE="--source my_refcoco --shots 4". DRY_RUN=1 prints the settings and does neither.
+# that, such as PREPARE="--source my_refcoco" or PREPARE="--shots 1". DRY_RUN=1 prints the settings and does neither.
 # Resolved and checked on a CPU; not yet run on GPUs.
 set -euo pipefail
 if [ $# -lt 3 ]; then
@@ -21,11 +21,12 @@ fi
 if [ ! -d "runs/data/$task" ]; then
   split=train frame=pixels
   case $task in algopuzzlevqa) split=data ;; esac
+  case $task in fgvc_aircraft | flowers102) few=(--shots 4) ;; *) few=() ;; esac
   case $model in internvl*) frame=thousandths ;; esac
   name=$(sed -n 's/^  model_name_or_path: //p' "examples/models/$model.yaml")
   length=$(sed -n 's/^  max_len: //p' examples/gpu.yaml "examples/models/$model.yaml" | tail -1)
   # shellcheck disable=SC2086  # PREPARE holds several flags
   "$python" -m pepo_rlhf.prepare "$task" --split "$split" --model "$name" --max_len "$length" --frame "$frame" \
-    --output "runs/data/$task" ${PREPARE:-}
+    --output "runs/data/$task" "${few[@]}" ${PREPARE:-}
 fi
 exec "$python" -m pepo_rlhf.train "${settings[@]}"

@@ -95,7 +95,11 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     benchmarks = [load_benchmark(spec, args, measure) for spec in args.benchmark]
     settings = {name: getattr(args, name) for name in GENERATION_FLAGS}
     engine: Any = None
-    results: dict[str, Any] = {"settings": settings, "benchmarks": {}}
+    file = args.output / "results.json"
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    # Benchmarks that were asked before, with the same settings, keep their scores.
+    earlier = known["benchmarks"] if known.get("settings") == settings else {}
+    results: dict[str, Any] = {"settings": settings, "benchmarks": earlier}
     for benchmark in benchmarks:
         store = GenerationStore(args.output / benchmark.name.replace(":", "-"), settings | {"source": benchmark.source})
         batches = missing_prompts(benchmark, store, args.batch_size)
@@ -103,7 +107,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
             engine = engine or _start_engine(args, measure, benchmarks)
             generate_and_grade(benchmark, batches, engine, store)
         results["benchmarks"][benchmark.name] = summarise_benchmark(benchmark, store.read())
-        (args.output / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
+        file.write_text(json.dumps(results, indent=2), encoding="utf-8")
     return results
 
 

@@ -105,6 +105,13 @@ def test_an_interrupted_evaluation_asks_for_what_is_missing_only(arguments, monk
     assert Oracle.asked == []
 
 
+def test_a_benchmark_that_was_asked_before_keeps_its_scores(arguments, problems: Path) -> None:
+    first = evaluate.evaluate(arguments)["benchmarks"]
+    arguments.benchmark = [f"grounding:val={problems}"]
+    both = evaluate.evaluate(arguments)["benchmarks"]
+    assert list(both) == ["grounding", "grounding:val"] and both["grounding"] == first["grounding"]
+
+
 def test_an_output_of_other_settings_is_refused(arguments, problems: Path) -> None:
     evaluate.evaluate(arguments)
     arguments.temperature = 0.5

@@ -16,12 +16,12 @@ from pepo_rlhf.core.advantages import token_advantages
 from pepo_rlhf.core.distribution import log_probs_and_entropy
 from pepo_rlhf.core.masks import sequence_mask, vision_mask
 from pepo_rlhf.core.similarity import VisualSimilarity, visual_similarity
-from pepo_rlhf.core.weights import TOKEN_WEIGHTINGS, UNSCHEDULED, token_weights
+from pepo_rlhf.core.weights import TOKEN_WEIGHTINGS, is_scheduled, token_weights
 
 __all__ = [
     "TOKEN_WEIGHTINGS",
-    "UNSCHEDULED",
     "VisualSimilarity",
+    "is_scheduled",
     "log_probs_and_entropy",
     "sequence_mask",
     "token_advantages",

@@ -8,7 +8,7 @@ import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 
-from pepo_rlhf.core import UNSCHEDULED, token_advantages, token_weights
+from pepo_rlhf.core import is_scheduled, token_advantages, token_weights
 from pepo_rlhf.pipeline.prompt_count import PromptCount
 from pepo_rlhf.pipeline.token_metrics import token_metrics
 from pepo_rlhf.pipeline.token_records import TokenRecorder
@@ -122,7 +122,7 @@ class PepoExperienceMaker(RemoteExperienceMaker):
 
     def _exploration(self, progress: float) -> float:
         """p of the formula: how far from even to weighted advantages the run has come."""
-        if self.args.pepo.schedule == "constant" or self.args.pepo.method in UNSCHEDULED:
+        if self.args.pepo.schedule == "constant" or not is_scheduled(self.args.pepo.method):
             return 1.0
         return progress
 

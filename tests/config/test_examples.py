@@ -41,6 +41,7 @@ def test_every_task_and_model_resolves_with_the_placement_of_eight_gpus(task, mo
     assert config.train.colocate_all and config.vllm.enable_sleep and config.ds.enable_sleep
     assert config.actor.num_gpus_per_node == config.ref.num_gpus_per_node == config.vllm.num_engines == 8
     assert config.rollout.batch_size * config.rollout.n_samples_per_prompt == config.train.batch_size == 64
+    assert (config.pepo.alpha, config.pepo.temperature) == (0.05, 1.8), "of the released scripts"
     assert config.data.prompt_dataset.startswith(f"runs/data/{task}/")
     assert config.reward.functions[1] in (*find_task(task).verifiers, "iou")
 

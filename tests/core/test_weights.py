@@ -113,15 +113,6 @@ def test_high_entropy_keeps_the_top_fifth_of_the_batch():
     assert weights.tolist() == [[1, 0, 0, 0, 0, 0], [0, 0, 0, 1, 0, 0]]
 
 
-def test_vgpo_by_hand():
-    # Between two invalid tokens, f = VS = (0, 1, 0.5, 0.25). Of the late two the upper one is lifted: at t = 2 of 0..3
-    # by 0.3 * 2 / 3, to 0.6. w = 1 + s - 0.4625.
-    similarity = torch.tensor([[9.0, 0.0, 1.0, 0.5, 0.25, 9.0]])
-    mask = torch.tensor([[False, True, True, True, True, False]])
-    weights = token_weights(similarity, torch.rand(1, 6), mask, alpha=0.3, method="vgpo", top_fraction=0.2)
-    torch.testing.assert_close(weights, torch.tensor([[0.0, 0.5375, 1.5375, 1.1375, 0.7875, 0.0]]))
-
-
 def test_uniform_is_the_mask():
     mask = torch.rand(3, 4) < 0.5
     assert torch.equal(token_weights(torch.rand(3, 4), torch.rand(3, 4), mask, method="uniform"), mask.float())

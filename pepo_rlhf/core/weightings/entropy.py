@@ -1,0 +1,7 @@
+"""PEPO without perception, an ablation: entropy alone."""
+
+from pepo_rlhf.core.normalisation import mean_one_softmax, min_max
+
+
+def weigh(similarity, entropy, mask, *, temperature, **_):
+    return mean_one_softmax(min_max(entropy, mask) / temperature, mask)
