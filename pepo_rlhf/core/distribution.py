@@ -17,8 +17,12 @@ _LOWEST = -1e30  # below every logit; finite, as differences of two infinities a
 
 
 def log_probs_and_entropy(
-    hidden_states: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor, temperature: float = 1.0
-) -> tuple[torch.Tensor, torch.Tensor]:
+    hidden_states: torch.Tensor,
+    weight: torch.Tensor,
+    tokens: torch.Tensor,
+    temperature: float = 1.0,
+    with_entropy: bool = True,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Of the distributions softmax(hidden_states @ weight.T / temperature); differentiable.
 
     Products are taken in the dtype of the arguments, as a linear layer does, everything else in float32. Beyond its
@@ -29,25 +33,26 @@ def log_probs_and_entropy(
         weight: [V, D], of a language-model head without bias.
         tokens: [N], the tokens that were drawn.
         temperature: the sampling temperature.
+        with_entropy: where nothing asks for it, forward and backward pass over each tile less often without.
 
     Returns:
-        log_probs [N] of the tokens and entropy [N] of the distributions, in nats, float32.
+        log_probs [N] of the tokens and entropy [N] of the distributions (else None), in nats, float32.
     """
-    return _LogProbsAndEntropy.apply(hidden_states, weight, tokens, temperature)
+    return _LogProbsAndEntropy.apply(hidden_states, weight, tokens, temperature, with_entropy)
 
 
 class _LogProbsAndEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden_states, weight, tokens, temperature):
+    def forward(ctx, hidden_states, weight, tokens, temperature, with_entropy):
         rows = [
-            _reduce(hidden_states[chunk], weight, tokens[chunk], temperature)
+            _reduce(hidden_states[chunk], weight, tokens[chunk], temperature, with_entropy)
             for chunk in _slices(len(tokens), TILE[weight.device.type][0])
         ]
         columns = zip(*rows, strict=True) if rows else [(hidden_states.new_zeros(0, dtype=torch.float32),)] * 3
         log_probs, entropy, log_sums = (torch.cat(column) for column in columns)
         ctx.save_for_backward(hidden_states, weight, tokens, log_sums, entropy)
-        ctx.temperature = temperature
-        return log_probs, entropy
+        ctx.temperature, ctx.with_entropy = temperature, with_entropy
+        return log_probs, entropy if with_entropy else None
 
     @staticmethod
     def backward(ctx, log_prob_gradient, entropy_gradient):
@@ -56,23 +61,26 @@ class _LogProbsAndEntropy(torch.autograd.Function):
         hidden_gradient = torch.zeros_like(hidden_states)
         weight_gradient = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for chunk in _slices(len(tokens), num_tokens):
-            hidden, of_log_prob, of_entropy = hidden_states[chunk], log_prob_gradient[chunk], entropy_gradient[chunk]
+            hidden, of_log_prob = hidden_states[chunk], log_prob_gradient[chunk]
             for block in _slices(len(weight), num_entries):
                 log_probs = _logits(hidden, weight[block], ctx.temperature) - log_sums[chunk, None]
                 # d log_prob / d logit is [token] - p, and d entropy / d logit is -p (log p + entropy).
-                gradient = (log_probs + entropy[chunk, None]).mul_(of_entropy[:, None]).add_(of_log_prob[:, None])
-                gradient *= log_probs.exp_().neg_()
+                factor = of_log_prob[:, None]
+                if ctx.with_entropy:
+                    of_entropy = entropy_gradient[chunk, None]
+                    factor = (log_probs + entropy[chunk, None]).mul_(of_entropy).add_(factor)
+                gradient = log_probs.exp_().neg_().mul_(factor)
                 inside, column = _within(tokens[chunk], block)
                 gradient.scatter_add_(1, column[:, None], torch.where(inside, of_log_prob, 0)[:, None])
                 gradient = (gradient / ctx.temperature).to(weight.dtype)
                 hidden_gradient[chunk] += gradient @ weight[block]
                 if weight_gradient is not None:
                     weight_gradient[block] += gradient.T @ hidden
-        return hidden_gradient, weight_gradient, None, None
+        return hidden_gradient, weight_gradient, None, None, None
 
 
-def _reduce(hidden_states, weight, tokens, temperature) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Log-probs, entropy and log of the sum of exponentials, [n] each."""
+def _reduce(hidden_states, weight, tokens, temperature, with_entropy) -> tuple[torch.Tensor, ...]:
+    """Log-probs, entropy (without it something else) and log of the sum of exponentials, [n] each."""
     maximum = torch.full(tokens.shape, _LOWEST, dtype=torch.float32, device=tokens.device)
     chosen, exponentials, products = (torch.zeros_like(maximum) for _ in range(3))
     for block in _slices(len(weight), TILE[weight.device.type][1]):
@@ -84,7 +92,8 @@ def _reduce(hidden_states, weight, tokens, temperature) -> tuple[torch.Tensor, t
         tile = logits.exp()
         # Sums over e^(z - maximum) and e^(z - maximum) (z - maximum), moved to the new maximum.
         shrunk = (previous - maximum).exp()
-        products = shrunk * (products + exponentials * (previous - maximum)) + torch.linalg.vecdot(tile, logits)
+        if with_entropy:
+            products = shrunk * (products + exponentials * (previous - maximum)) + torch.linalg.vecdot(tile, logits)
         exponentials = shrunk * exponentials + tile.sum(dim=-1)
     log_sums = maximum + exponentials.log()
     return chosen - log_sums, exponentials.log() - products / exponentials, log_sums

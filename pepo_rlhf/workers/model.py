@@ -58,14 +58,14 @@ class VisionLanguageActor(Actor):
         model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
         next_tokens = sequences.roll(-1, dims=1)
         mask = torch.nn.functional.pad(action_mask.bool(), (0, 1))  # the last position predicts nothing
-        head = response_head(model, next_tokens, mask, self.sampling_temperature)
+        head = response_head(model, next_tokens, mask, self.sampling_temperature, return_entropy)
         with head, shared_images(model, inputs) as inputs:
             output = super().forward(sequences, attention_mask=attention_mask, return_output=True, **inputs)
-        action_log_probs, entropy = output["logits"][:, :-1].unbind(dim=-1)
+        action_log_probs, *entropy = output["logits"][:, :-1].unbind(dim=-1)
         if not return_output:
             return action_log_probs
         if return_entropy:
-            output.entropy = entropy
+            (output.entropy,) = entropy
         return action_log_probs, output
 
     @torch.no_grad()

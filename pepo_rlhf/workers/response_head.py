@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def response_head(
-    model: PreTrainedModel, next_tokens: torch.Tensor, mask: torch.Tensor, temperature: float
+    model: PreTrainedModel, next_tokens: torch.Tensor, mask: torch.Tensor, temperature: float, with_entropy: bool
 ) -> Iterator[None]:
     """Inside the context `model` returns, as its logits, [B, S, 2] float32: log-prob of each next token, and entropy.
 
-    Both are 0 outside `mask`. The language-model head runs inside its own module call, where ZeRO-3 has gathered its
-    weight.
+    Without entropy it is [B, S, 1]. Both are 0 outside `mask`. The language-model head runs inside its own module call,
+    where ZeRO-3 has gathered its weight.
 
     Args:
         model: a Hugging Face model with a language-model head.
@@ -43,9 +43,12 @@ def response_head(
         )
 
     def score(hidden_states: torch.Tensor) -> torch.Tensor:
-        pair = log_probs_and_entropy(hidden_states[mask], head.weight, next_tokens[mask], temperature)
-        scores = torch.zeros(*mask.shape, 2, device=hidden_states.device)
-        scores[mask] = torch.stack(pair, dim=-1)
+        log_probs, entropy = log_probs_and_entropy(
+            hidden_states[mask], head.weight, next_tokens[mask], temperature, with_entropy
+        )
+        columns = [log_probs] if entropy is None else [log_probs, entropy]
+        scores = torch.zeros(*mask.shape, len(columns), device=hidden_states.device)
+        scores[mask] = torch.stack(columns, dim=-1)
         return scores
 
     head.forward = score

@@ -62,6 +62,19 @@ def test_values_and_gradients_equal_the_definition_in_float64(temperature):
         torch.testing.assert_close(ours.double(), exact.double(), atol=2e-6, rtol=2e-6)
 
 
+@pytest.mark.usefixtures("tiles")
+def test_without_entropy_log_probs_and_gradients_are_the_same():
+    torch.manual_seed(0)
+    hidden_states, weight = torch.randn(7, 5, requires_grad=True), torch.randn(11, 5, requires_grad=True)
+    tokens, gradient = torch.randint(11, (7,)), torch.randn(7)
+    log_probs, entropy = log_probs_and_entropy(hidden_states, weight, tokens, 0.7, with_entropy=False)
+    assert entropy is None
+    exact, _ = by_definition(hidden_states, weight, tokens, 0.7)
+    ours = torch.autograd.grad((log_probs * gradient).sum(), (hidden_states, weight))
+    expected = torch.autograd.grad((exact * gradient).sum(), (hidden_states, weight))
+    torch.testing.assert_close((log_probs.double(), *ours), (exact, *expected), atol=2e-6, rtol=2e-6)
+
+
 def test_a_frozen_head_gets_no_gradient():
     hidden_states, weight = torch.randn(2, 3, requires_grad=True), torch.randn(4, 3)
     log_probs, _ = log_probs_and_entropy(hidden_states, weight, torch.tensor([0, 3]))
