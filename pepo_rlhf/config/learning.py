@@ -13,8 +13,9 @@ from typing import Literal
 class Pepo:
     """PEPO: how a response's advantage is spread over its tokens"""
 
-    method: Literal["pepo", "perception", "entropy", "additive", "high_entropy", "vgpo", "uniform"] = "pepo"
-    """Token weighting. uniform is plain GRPO or DAPO; vgpo a neighbour; the others are PEPO and its ablations."""
+    method: str = "pepo"
+    """Token weighting: pepo and its ablations perception, entropy, additive; high_entropy; vgpo, a neighbour; uniform,
+    plain GRPO or DAPO. One file each in pepo_rlhf/core/weightings."""
     alpha: float = 0.05
     """Strength of the gate 1 + alpha * tanh(...) that entropy puts on visual similarity (pepo), or of the lift of late
     visual tokens (vgpo)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from pepo_rlhf.config import placement
 from pepo_rlhf.config.ranges import values_in_range
@@ -47,6 +48,14 @@ def run_folder_is_a_path(config: Config) -> str | None:
     if "\0" in config.run.dir:
         return f"--run.dir {config.run.dir!r} holds a null byte, which no path does: name another folder"
     return None
+
+
+def token_weighting_exists(config: Config) -> str | None:
+    files = Path(__file__).parents[1].joinpath("core", "weightings").glob("[!_]*.py")  # not imported: they load torch
+    names = sorted(file.stem for file in files)
+    if config.pepo.method in names:
+        return None
+    return f"--pepo.method {config.pepo.method!r} is unknown: choose one of {', '.join(names)}"
 
 
 def reward_given(config: Config) -> str | None:
@@ -212,6 +221,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     model_given,
     dataset_given,
     run_folder_is_a_path,
+    token_weighting_exists,
     reward_given,
     components_have_names_of_their_own,
     weights_name_components,

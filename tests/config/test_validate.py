@@ -85,6 +85,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         },
         "--algo.dynamic_filtering_enable",
     ),
+    ("token_weighting_exists", {"pepo.method": "__init__"}, "--pepo.method '__init__' is unknown"),
     ("token_weights_keep_off_the_kl", {"algo.kl.use_loss": False}, "--algo.kl.use_loss"),
     (
         "corrections_combine",
