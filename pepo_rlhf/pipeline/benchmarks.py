@@ -105,6 +105,8 @@ def answered(response: str, task: Task) -> str:
 
 def _record(task: Task, number: int, row: Row, sample: int, generation, grading) -> dict[str, Any]:
     grade = grading.result()
+    score = grade.components[task.verifiers[0]]
+    response = answered(generation.response, task)
     return {
         "number": number,
         "sample": sample,
@@ -112,8 +114,8 @@ def _record(task: Task, number: int, row: Row, sample: int, generation, grading)
         "prompt": row.prompt,
         "label": row.label,
         # What was too much for the grader's limits is not tried again without them.
-        "prediction": None if grade.error else predicted_answer(answered(generation.response, task), row.label),
-        "score": grade.components[task.verifiers[0]],
+        "prediction": None if grade.error else predicted_answer(response, row.label, right=score == 1.0),
+        "score": score,
         "components": [*grade.components.items(), ("format", format_reward(generation.response, row.label))],
         "error": grade.error,
         **generation._asdict(),

@@ -9,35 +9,46 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
-from itertools import accumulate
 
-# NFKC would make 52 of 5².
-_SUPERSCRIPTS = str.maketrans({"²": "^2", "³": "^3"})
+from pepo_rlhf.rewards.expression import is_one_expression
+
+# NFKC would make 52 of 5², 21/2 of 2½ and 60o of 60º.
+_BEFORE_NFKC = str.maketrans(
+    {"º": "°", "˚": "°"}
+    | {sign: f"^{digit}" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
+    | {fraction: f" {fraction} " for fraction in "¼½¾⅓⅔⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"}
+)
 # Signs and function names of plain text, as LaTeX.
 _SIGNS = str.maketrans(
     {"√": r"\sqrt ", "π": r"\pi ", "°": r"^\circ ", "∠": r"\angle ", "△": r"\triangle ", "\u2212": "-", "\u2044": "/"}
+    | dict.fromkeys("≈≃≅≡", r"\approx ")
 )
+_SPELLED = {"<=": r"\le ", ">=": r"\ge ", r"\degree": "°"}
 _FUNCTION = re.compile(r"(?<![\\a-z])(sqrt|pi|(?:arc)?(?:sin|cos|tan)|log|ln)(?![a-z])")
 _ROOT_IN_PARENTHESES = re.compile(r"\\sqrt ?\(([^()]*)\)")
 _TEXT_COMMAND = re.compile(r"\\(?:text|mbox|mathrm|mathbf|textbf|textit|textrm) ?\{([^{}]*)\}")
-_SPACING = re.compile(r"\$|~|\\[\[\](),;:! ]|\\q?quad\b| +")
+_SPACING = re.compile(r"\\?\$|~|\\[\[\](),;:! ]|\\q?quad\b|\\(?:left|right)\b")
 
 # A box around the value; a quantity's name before it, such as "x =", "AB =" or "m \angle 4 =".
-_BOXED = re.compile(r"\\boxed ?\{(.*)\}")
+_BOXED = re.compile(
+    r"(?:(?:(?:so|thus|hence|therefore),? )?(?:the )?(?:(?:correct|final) )?answer(?: is)?:? ?)?\\boxed ?\{(.*)\}"
+    r"|\*\*(.*)\*\*"
+)
 _NAMED = re.compile(r"[a-z\\_{} ]+\d*[} ]*=(.*)")
 _UNIT = re.compile(
-    r"(?<=[\d}) ])(?:(?:sq|square|cubic)\.? )?(?:[cmk]m|in|ft|yd|mi|foot|feet|(?:degree|unit|inch|yard|mile|"
-    r"(?:centi|milli|kilo)?met(?:er|re))(?:s|es)?)\.?(?: ?\^? ?\{?[23]\}?)?$"
+    r"(?<=[\d}) ])(?:(sq|square|cubic)\.? )?([cmk]m|in|ft|yd|mi|foot|feet|degree|unit|inch|yard|mile|"
+    r"(?:centi|milli|kilo)?met(?=er|re))(?:er|re)?(?:s|es)?\.?(?: ?\^? ?\{?([23])\}?)?$"
 )
+_ABBREVIATED = {"foot": "ft", "feet": "ft", "inch": "in", "yard": "yd", "mile": "mi"}
+_ABBREVIATED |= {"centimet": "cm", "millimet": "mm", "kilomet": "km"}
+_DIMENSIONS = {"sq": "2", "square": "2", "cubic": "3"}
 
-# Words are prose. Two numbers side by side, one below the other, or joined by a sign that math-verify reads as an
-# equation, are two answers.
-_NOT_ONE_EXPRESSION = re.compile(r"(?<![\\a-z])[a-z]{2}|\d \.?\d|[\d)}] ?_|\\approx|\\equiv")
-# Sympy evaluates powers and factorials of integers at once, whatever their size; deep nesting takes its parser minutes.
-_TOO_LARGE = re.compile(r"\^ ?\{[^{}]*\^|\^ ?\w+ ?\^|\^ ?[{(]* ?[-+]? ?\d{3,}|[})!] ?!|\d{3} ?!|binom")
+# A number beside a bracket, which latex2sympy would add up as it does 1\frac{1}{2}; not \log_2(8) or \sin^2(x).
+_FACTOR = re.compile(r"((?:^|[^_^\d])\d+) ?(?=\()|(\)) ?(?=[(\d]|\\[dt]?frac)")
+_MIXED_NUMBER = re.compile(r"^([-+]?\d+) (\d+) ?/ ?(\d+)$")
+
 _MAX_CHARACTERS = 512
 _MAX_NORMALISED = 4096  # Python sorts combining marks in quadratic time: an hour for a million
-_MAX_NESTING = 8
 
 
 def extract_answer(response: str) -> str | None:
@@ -53,7 +64,7 @@ def accuracy_reward(response: str, label: str) -> float:
 
 
 def same_answer(answer: str, label: str) -> bool:
-    """Whether two answers are equal, as text or as mathematics; an empty one equals none.
+    """Whether two answers are equal, as text or as mathematics; an empty one, or one in another unit, equals none.
 
     What would keep sympy busy for minutes, such as a tower of powers, is refused by its shape: a wrong answer, where
     the time limit of the reward service would make a grader error of it. math-verify's own time-outs are off.
@@ -64,13 +75,19 @@ def same_answer(answer: str, label: str) -> bool:
 
 def is_mathematics(text: str) -> bool:
     """Whether the text is one maths expression, which other ways to write it can equal."""
-    latex = _to_latex(normalise(text))
-    return bool(latex) and len(latex) <= _MAX_CHARACTERS and _is_expression(latex) and bool(_parse(latex))
+    latex = bare_value(text)
+    return bool(latex) and is_one_expression(latex) and bool(_parse(latex))
+
+
+def bare_value(text: str) -> str:
+    """LaTeX of the value in a short text: no maths delimiters, box, name or unit around it; "" of a long text."""
+    text = normalise(text)
+    return _value_and_unit(text)[0] if len(text) <= _MAX_CHARACTERS else ""
 
 
 def normalise(text: str) -> str:
     """NFKC, case folded, white space folded, a trailing full stop dropped; of a long text, without NFKC."""
-    text = " ".join(text.translate(_SUPERSCRIPTS).split())
+    text = " ".join(text.translate(_BEFORE_NFKC).split())
     if len(text) <= _MAX_NORMALISED:
         text = unicodedata.normalize("NFKC", text)
     return " ".join(text.casefold().split()).removesuffix(".").rstrip()
@@ -79,9 +96,11 @@ def normalise(text: str) -> str:
 def _equal_expressions(answer: str, label: str) -> bool:
     if max(len(answer), len(label)) > _MAX_CHARACTERS:
         return False
-    answer, label = _to_latex(answer), _to_latex(label)
+    (answer, answer_unit), (label, label_unit) = _value_and_unit(answer), _value_and_unit(label)
+    if answer_unit and label_unit and answer_unit != label_unit:
+        return False
     # math-verify reads the equation "13 = 14" as 14 when the label is a number.
-    if not (_is_expression(answer) and _is_expression(label)) or ("=" in answer) != ("=" in label):
+    if not (is_one_expression(answer) and is_one_expression(label)) or ("=" in answer) != ("=" in label):
         return False
 
     # Imported here: sympy takes a second to load, and whoever only checks the configuration does not need it.
@@ -90,24 +109,23 @@ def _equal_expressions(answer: str, label: str) -> bool:
     return verify(_parse(label), _parse(answer), timeout_seconds=None)
 
 
-def _to_latex(text: str) -> str:
-    """LaTeX of the bare value: no maths delimiters, text commands, spacing, box, name or unit."""
+def _value_and_unit(text: str) -> tuple[str, str]:
+    """LaTeX of the bare value: no maths delimiters, text commands, spacing, box or name; its unit, "" for none."""
+    for spelled, sign in _SPELLED.items():
+        text = text.replace(spelled, sign)
     text = _FUNCTION.sub(r"\\\1 ", text.translate(_SIGNS))
     text = _ROOT_IN_PARENTHESES.sub(r"\\sqrt{\1}", text)
-    text = _SPACING.sub(" ", _TEXT_COMMAND.sub(r" \1 ", text)).strip()
-    while match := _BOXED.fullmatch(text) or _NAMED.fullmatch(text):
-        text = match.group(1).strip()
-    return _UNIT.sub("", text).strip()
-
-
-def _is_expression(latex: str) -> bool:
-    """Whether the text may be one maths expression, of a size that sympy can take."""
-    depths = accumulate((char in "({[") - (char in ")}]") for char in latex)
-    return (
-        max(depths, default=0) <= _MAX_NESTING
-        and not _TOO_LARGE.search(latex)
-        and not _NOT_ONE_EXPRESSION.search(latex)
-    )
+    text = " ".join(_SPACING.sub(" ", _TEXT_COMMAND.sub(r" \1 ", text)).split())
+    unit = ""
+    while True:
+        if match := _BOXED.fullmatch(text) or _NAMED.fullmatch(text):
+            text = "".join(match.groups(default="")).strip()
+        elif not unit and (match := _UNIT.search(text)):
+            dimension, name, exponent = match.groups(default="")
+            unit = _ABBREVIATED.get(name, name) + _DIMENSIONS.get(dimension, exponent)
+            text = text[: match.start()].strip()
+        else:
+            return _MIXED_NUMBER.sub(r"\1\\frac{\2}{\3}", _FACTOR.sub(r"\1\2\\cdot ", text)), unit
 
 
 def _parse(latex: str) -> list:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from pepo_rlhf.rewards.accuracy import extract_answer, normalise, same_answer
+from pepo_rlhf.rewards.accuracy import bare_value, extract_answer, normalise, same_answer
 from pepo_rlhf.rewards.box import read_box
 from pepo_rlhf.rewards.choice import choice_reward, chosen_letter
 from pepo_rlhf.rewards.label_match import fold_name
-from pepo_rlhf.rewards.structured_label import read_label
+from pepo_rlhf.rewards.structured_label import LabelError, read_label
 
 
 def answer_reward(response: str, label: str) -> float:
@@ -23,12 +23,19 @@ def answer_reward(response: str, label: str) -> float:
 
 
 def number_label(number: str, precision: int) -> str:
-    """Label of a number that is right when it is once it is rounded to `precision` decimals."""
+    """Label of a number that an answer equals once it is rounded to `precision` decimals; LabelError for no number."""
+    try:
+        float(number)
+    except ValueError:
+        raise LabelError(f"the answer {number!r} is no number; correct it, or drop the row") from None
     return json.dumps({"number": number, "precision": precision})
 
 
-def predicted_answer(response: str, label: str) -> str | None:
-    """What the response answers, in a form that equal answers share; None for no answer. Majorities count these."""
+def predicted_answer(response: str, label: str, right: bool) -> str | None:
+    """What the response answers, in a form that equal answers share; None for no answer. Majorities count these.
+
+    right: it was graded as equal to the label. Such answers are written in many ways and share the label as their form.
+    """
     answer, fields = extract_answer(response), read_label(label)
     if not answer:
         return None
@@ -37,11 +44,13 @@ def predicted_answer(response: str, label: str) -> str | None:
     if "box" in fields:
         box = read_box(answer)
         return None if box is None else str(list(box))
+    if right:
+        return label
     return fold_name(answer) if "names" in fields else normalise(answer)
 
 
 def _rounds_to(answer: str, number: str, precision: int) -> bool:
     try:
-        return round(float(answer), precision) == float(number)
+        return round(float(bare_value(answer)), precision) == float(number)
     except (ValueError, OverflowError):
         return False

@@ -16,11 +16,14 @@ from pepo_rlhf.rewards.structured_label import LabelError, require_label
 
 Box = tuple[float, float, float, float]
 
-_NUMBER = r"\s*([-+]?\d+(?:\.\d*)?|[-+]?\.\d+)\s*"
-_PAIR = rf"[(\[]{_NUMBER},{_NUMBER}[)\]]"
-_BRACKETS = re.compile(rf"[(\[]{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}[)\]]")
-_CORNERS = re.compile(rf"{_PAIR}\s*,?\s*{_PAIR}")
-_BARE = re.compile(rf"{_NUMBER}[,\s]{_NUMBER}[,\s]{_NUMBER}[,\s]{_NUMBER}")
+# White space belongs to the separators alone, or a long run of it could be shared out in too many ways.
+_NUMBER = r"([-+]?\d+(?:\.\d*)?|[-+]?\.\d+)"
+_FOUR = r"(?:\s*,\s*|\s+)".join([_NUMBER] * 4)
+_BRACKETS = re.compile(rf"[(\[]\s*{_FOUR}\s*[)\]]")
+_PAIR = re.compile(rf"[(\[]\s*{_NUMBER}\s*,\s*{_NUMBER}\s*[)\]]")
+_CORNERS = re.compile(rf"{_PAIR.pattern}\s*(?:(?:,|to)\s*)?{_PAIR.pattern}")
+_BARE = re.compile(rf"\s*{_FOUR}\s*|[\s$]*\\boxed\s*\{{\s*{_FOUR}\s*\}}[\s$.]*")
+_PERCENT = re.compile(r"[)\]]\s*(?:\\?%|per ?cent)", re.IGNORECASE)
 # Equal overlaps by different boxes differ in the last bit, which a division by the group's spread would blow up.
 _DECIMALS = 6
 
@@ -68,8 +71,8 @@ def read_box(answer: str) -> Box | None:
     """
     found = _BRACKETS.findall(answer) + _CORNERS.findall(answer)
     if not found and (match := _BARE.fullmatch(answer)):
-        found = [match.groups()]
-    if len(found) != 1:
+        found = [[number for number in match.groups() if number is not None]]
+    if len(found) != 1 or len(_PAIR.findall(answer)) > 2 or _PERCENT.search(answer):
         return None
     x1, y1, x2, y2 = map(float, found[0])
     return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)

@@ -15,13 +15,16 @@ from string import ascii_uppercase
 from pepo_rlhf.rewards.accuracy import extract_answer, same_answer
 from pepo_rlhf.rewards.structured_label import LabelError, require_label
 
-_WRAPPED = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf) ?\{(.*)\}|\$(.*)\$|\*\*(.*)\*\*", re.DOTALL)
+_WRAPPED = re.compile(r"(?:\\(?:boxed|text|textbf|mathrm|mathbf) ?\{(.*)\}|\$(.*)\$|\*\*(.*)\*\*)\.?", re.DOTALL)
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _PHRASE = r"(?:the )?(?:(?:correct|final|right) )?(?:answer|option|choice)(?: is)?:? *(?:option )?"
 _LETTER = re.compile(rf"(?:{_PHRASE})?[(\[]?([a-z])[)\]]?[.:]?", re.IGNORECASE)
 _LETTER_AND_VALUE = re.compile(rf"(?:{_PHRASE})?(?:\(([A-Za-z])\)[.:]?|([A-Za-z])[.:)])\s*(.+)", re.DOTALL)
 # Only a capital, or "the answer is a square" would choose A.
-_SENTENCE = re.compile(r"(?i:answer|option|choice)(?: is| ?:)? *[(\[*]*([A-Z])\b(?!['’])")
-_ANOTHER_LETTER = re.compile(r"\b[A-Z]\b *(?:[).:]|$)")
+_SENTENCE = re.compile(r"(?i:answer|option|choice)(?: is| ?:)? *(?:[(\[*${]|\\boxed|\\text)*([A-Z])\b(?!['’])")
+# Neither the article nor the pronoun at the start of a sentence; in lower case only after "or".
+_ANOTHER_LETTER = re.compile(r"\b(?![AI] [a-z])([A-Z])\b(?!['’])|\bor \(?([b-z])\b")
+_IN_BRACKETS = re.compile(r"\(([A-Za-z])\)")
 _SINGLE_LETTER = re.compile(r"\b([A-Za-z])\b")
 _MAX_CHARACTERS = 500
 
@@ -40,8 +43,9 @@ def choice_label(letter: str, options: Sequence[str] | None, closest: bool = Fal
     Args:
         letter: of the right option.
         options: their texts in the order of their letters; None where they are known from the question alone.
-        closest: an answer that chooses none takes the option it resembles most, as MathVista is scored, or without
-            known options its last single letter, as LogicVista is. Not for training: any text would be worth a guess.
+        closest: an answer that chooses none takes its first letter in brackets, else the option it resembles most, as
+            MathVista is scored, or without known options its last single letter, as LogicVista is. Not for training:
+            any text would be worth a guess.
 
     Raises:
         LabelError: for a letter that is none of the options'.
@@ -54,8 +58,9 @@ def choice_label(letter: str, options: Sequence[str] | None, closest: bool = Fal
 
 
 def letter_of(answer: str, options: Sequence[str]) -> str:
-    """Letter of the option with this text; raises LabelError unless there is exactly one."""
-    letters = [letter for letter, option in zip(ascii_uppercase, options, strict=False) if option == answer]
+    """Letter of the option with this text, less the spaces around; raises LabelError unless there is exactly one."""
+    stripped = [option.strip() for option in options]
+    letters = [letter for letter, option in zip(ascii_uppercase, stripped, strict=False) if option == answer.strip()]
     if len(letters) != 1:
         raise LabelError(f"the answer {answer!r} is {len(letters)} times among the options {list(options)}; correct it")
     return letters[0]
@@ -73,7 +78,7 @@ def chosen_letter(answer: str, label: str) -> str | None:
 
 
 def _unwrap(text: str) -> str:
-    text = text.strip()
+    text = text.translate(_FULL_WIDTH).strip()
     while match := _WRAPPED.fullmatch(text):
         text = next(group for group in match.groups() if group is not None).strip()
     return text
@@ -87,14 +92,24 @@ def _stated_letter(answer: str, options: list[str]) -> str | None:
         letter, value = (match.group(1) or match.group(2)).upper(), match.group(3).strip()
         if options:
             return letter if letter in letters and same_answer(value, options[letters.index(letter)]) else None
-        stated = set() if _ANOTHER_LETTER.search(value) else {letter}
+        stated = {letter} | _letters_in(value, letters)
+    elif match := _SENTENCE.search(answer):
+        stated = {*_SENTENCE.findall(answer)} | _letters_in(answer[match.end() :], letters)
     else:
-        stated = set(_SENTENCE.findall(answer))
+        return None
     return stated.pop() if len(stated) == 1 and stated <= set(letters) else None
 
 
+def _letters_in(text: str, letters: str) -> set[str]:
+    return {(capital or small).upper() for capital, small in _ANOTHER_LETTER.findall(text)} & set(letters)
+
+
 def _letter_of_value(answer: str, options: list[str]) -> str | None:
-    letters = [letter for letter, option in zip(ascii_uppercase, options, strict=False) if same_answer(answer, option)]
+    letters = [
+        letter
+        for letter, option in zip(ascii_uppercase, options, strict=False)
+        if same_answer(answer.removesuffix(f"({letter})"), option)
+    ]
     return letters[0] if len(letters) == 1 else None
 
 
@@ -102,6 +117,8 @@ def _closest(answer: str, options: list[str]) -> str | None:
     if not options:
         letters = _SINGLE_LETTER.findall(answer)
         return letters[-1].upper() if letters else None
+    if (match := _IN_BRACKETS.search(answer)) and match[1].upper() in ascii_uppercase[: len(options)]:
+        return match[1].upper()
     if not answer or len(answer) > _MAX_CHARACTERS:
         return None
     distances = [_edit_distance(answer, option) for option in options]

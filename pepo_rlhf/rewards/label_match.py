@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pepo_rlhf.rewards.accuracy import extract_answer
 from pepo_rlhf.rewards.structured_label import LabelError, require_label
 
-_WRAPPED = re.compile(r"\\(?:boxed|text|textbf) ?\{(.*)\}|\*\*(.*)\*\*")
+_WRAPPED = re.compile(r"(?:\\(?:boxed|text|textbf) ?\{(.*)\}|\*\*(.*)\*\*)\.?")
 _ARTICLE = re.compile(r"^(?:an?|the) +")
 
 
@@ -22,7 +22,10 @@ def label_match_reward(response: str, label: str) -> float:
 
     Raises ValueError for a label that `class_label` did not make.
     """
-    return float(fold_name(extract_answer(response) or "") in map(fold_name, require_label(label, "names")["names"]))
+    answer = _unwrap(extract_answer(response) or "")
+    # With the article as well: "A 310" is the A310.
+    forms = {fold_name(answer), _letters_and_digits(answer)}
+    return float(any(fold_name(name) in forms for name in require_label(label, "names")["names"]))
 
 
 def class_label(names: Sequence[str]) -> str:
@@ -34,9 +37,16 @@ def class_label(names: Sequence[str]) -> str:
 
 
 def fold_name(text: str) -> str:
-    """What is compared of a name: its letters and digits."""
+    """What is compared of a name: its letters and digits, less an article."""
+    return _letters_and_digits(_ARTICLE.sub("", _unwrap(text), count=1))
+
+
+def _unwrap(text: str) -> str:
     text = text.strip()
     while match := _WRAPPED.fullmatch(text):
         text = next(group for group in match.groups() if group is not None).strip()
-    text = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(char for char in _ARTICLE.sub("", text, count=1) if char.isalnum())
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def _letters_and_digits(text: str) -> str:
+    return "".join(char for char in text if char.isalnum())

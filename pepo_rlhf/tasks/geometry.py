@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from string import ascii_uppercase
 from typing import Any
 
 from pepo_rlhf.data.records import row_from_record
@@ -23,10 +24,11 @@ from pepo_rlhf.rewards.structured_label import LabelError
 from pepo_rlhf.tasks.frame import Frame
 from pepo_rlhf.tasks.task import OutsideProtocol, Task
 
-_BOXED = re.compile(r"\s*\$?\\boxed ?\{(.*)\}\$?\s*", re.DOTALL)
+_BOXED = re.compile(r"\s*\$?\\boxed ?\{((?:(?!\\boxed).)*)\}\$?\s*", re.DOTALL)
 _LETTER = re.compile(r"[A-Z]")
 _OPTION = re.compile(r"^\s*\(?([A-Z])[:.)]\s*(.+?)\s*$", re.MULTILINE)
 _IN_THE_IMAGE = "Answer the question in the image."
+_BY_LETTER = "\nAnswer with the option's letter from the given choices directly."
 
 
 def _geometry3k(record: Record, frame: Frame) -> list[Row]:
@@ -37,7 +39,10 @@ def _virl39k(record: Record, frame: Frame) -> list[Row]:
     row = row_from_record(*record)
     boxed = _BOXED.fullmatch(row.label)
     answer = boxed.group(1).strip() if boxed else row.label
-    return [replace(row, label=choice_label(answer, None) if _LETTER.fullmatch(answer) else answer)]
+    if not _LETTER.fullmatch(answer):
+        return [replace(row, label=answer)]
+    options = _options_in(row.prompt) or []
+    return [replace(row, label=choice_label(answer, options if answer in ascii_uppercase[: len(options)] else None))]
 
 
 def _mathvista(record: Record, frame: Frame) -> list[Row]:
@@ -45,7 +50,7 @@ def _mathvista(record: Record, frame: Frame) -> list[Row]:
     image = fields.get("decoded_image") or fields.get("image")
     row = _row(record, fields.get("query") or fields.get("question"), image, _required(fields, "answer"))
     if fields.get("question_type") == "multi_choice":
-        choices = [str(choice) for choice in _required(fields, "choices")]
+        choices = [str(choice).strip() for choice in _required(fields, "choices")]
         return [replace(row, label=choice_label(letter_of(row.label, choices), choices, closest=True))]
     if fields.get("answer_type") == "float" and fields.get("precision") is not None:
         return [replace(row, label=number_label(row.label, int(fields["precision"])))]
@@ -55,7 +60,8 @@ def _mathvista(record: Record, frame: Frame) -> list[Row]:
 def _mathverse(record: Record, frame: Frame) -> list[Row]:
     fields = record.fields
     question = fields.get("question") or _IN_THE_IMAGE
-    row = _row(record, question, fields.get("image"), _required(fields, "answer"))
+    prompt = question + _BY_LETTER if _has_options(record) else question
+    row = _row(record, prompt, fields.get("image"), _required(fields, "answer"))
     if _has_options(record):
         return [replace(row, label=choice_label(row.label, _options_in(question)))]
     return [row]

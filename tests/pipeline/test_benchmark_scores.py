@@ -24,6 +24,8 @@ def test_the_majority_is_the_most_frequent_answer() -> None:
     assert majority_score(answers(("A", 0.0), ("B", 1.0))) == 0.5, "a tie is worth its mean"
     assert majority_score(answers((None, 0.0), (None, 0.0), ("B", 1.0))) == 1.0, "no answer has no vote"
     assert majority_score(answers((None, 0.0))) == 0.0
+    # Right answers share the label as their form, however they are written, and outvote two equal wrong ones.
+    assert majority_score(answers(*[(r"\frac{1}{2}", 1.0)] * 4, ("0.3", 0.0), ("0.3", 0.0))) == 1.0
 
 
 def test_summary_by_hand() -> None:

@@ -34,6 +34,10 @@ def score(answer: str) -> float:
         '{"bbox_2d": [10, 20, 50, 60], "label": "the 3rd of 4 circles"}',
         '```json\n[{"bbox_2d": [10, 20, 50, 60], "label": "7"}]\n```',
         r"\boxed{[10, 20, 50, 60]}",
+        r"\boxed{10, 20, 50, 60}",
+        r"$\boxed{10, 20, 50, 60}$.",
+        "[10 20 50 60]",
+        "(10,20) to (50,60)",
         "The circle is at [10, 20, 50, 60].",
         "[50, 60, 10, 20]",  # the other corner first
         "[50, 20, 10, 60]",
@@ -52,6 +56,12 @@ def test_the_box_scores_one_however_it_is_written(answer: str) -> None:
         "[10, 20, 50, 60, 70]",
         "[10%, 20%, 50%, 60%]",
         "10% 20% 50% 60%",
+        "[10, 20, 50, 60]%",
+        r"[10, 20, 50, 60] \%",
+        "[10, 20, 50, 60] percent",
+        "[[10, 20], [50, 60]]%",
+        "(10, 20), (50, 60), (70, 80)",
+        "10, 20, 50, 60, 70",
         "[10px, 20px, 50px, 60px]",
         "[x1, y1, x2, y2]",
         "[10, 20, 50, 60] or [10, 20, 50, 60]",
@@ -67,6 +77,14 @@ def test_the_box_scores_one_however_it_is_written(answer: str) -> None:
 )
 def test_no_box_several_boxes_and_other_units_score_zero(answer: str) -> None:
     assert score(answer) == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.timeout(10)
+def test_long_runs_of_spaces_and_brackets_are_read_at_once() -> None:
+    gap = " " * 10_000
+    for answer in (f"1{gap}2{gap}3{gap}x", f"[1{gap}2{gap}3{gap}x", f"[1,2]{gap}x", "[" * 10_000, "]" * 10_000):
+        assert read_box(answer) is None
+    assert read_box(f"1{gap}2{gap}3{gap}4") == (1, 2, 3, 4)
 
 
 def test_overlap_by_hand() -> None:

@@ -24,6 +24,12 @@ def choose(answer: str, options: list[str] | None = SHAPES, closest: bool = Fals
         "square",
         "Square.",
         r"\text{square}",
+        r"\boxed{B}.",
+        r"The final answer is $\boxed{B}$.",
+        "Ｂ",  # full-width letter and brackets
+        "（B）",
+        "square (B)",
+        "Answer: B. A square has four sides",
     ],
 )
 def test_an_option_is_chosen_by_its_letter_or_value(answer: str) -> None:
@@ -34,7 +40,9 @@ def test_an_option_is_chosen_by_its_letter_or_value(answer: str) -> None:
     "answer",
     ["", "A or B", "A, B", "AB", "A. B.", "because", "Beyond doubt", "the answer is a square thing", "E", "Z"]
     + ["A. square", "(C) square", "the answer is A or the answer is B", "circle or square", "pentagon", "B13", "x = B"]
-    + [r"\boxed{A} or \boxed{B}", "neither A nor B", "A square", "I think so", "1"],
+    + [r"\boxed{A} or \boxed{B}", "neither A nor B", "A square", "I think so", "1"]
+    + ["The answer is A or B", "Answer: A, B, C, D", "option A or B", "The answer is A? No: B", "the answer is A or b"]
+    + ["square (A)", r"The answer is \boxed{A} or \boxed{B}"],
 )
 def test_letters_in_words_two_letters_and_contradictions_choose_nothing(answer: str) -> None:
     assert choose(answer) is None
@@ -56,6 +64,8 @@ def test_letters_in_words_two_letters_and_contradictions_choose_nothing(answer: 
         ("0.75", "D"),
         (r"\dfrac34", "D"),
         ("3/4", "D"),
+        ("3 (C)", "C"),
+        ("3 (B)", None),
         ("0.5 or 3", None),
         ("4", None),
     ],
@@ -77,6 +87,9 @@ def test_a_value_that_two_options_share_chooses_neither() -> None:
         ("(C)", "C"),
         ("The answer is C", "C"),
         ("C. or D.", None),
+        ("A. or B instead", None),
+        ("(A) or b", None),
+        ("(A) a square", "A"),
         ("40 degrees", None),
     ],
 )
@@ -91,6 +104,21 @@ def test_the_closest_option_counts_where_the_label_says_so() -> None:
     assert choose("x" * 501, closest=True) is None
     # Three edits from circle, five or more from the others.
     assert choose("circular", closest=True) == "A"
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("I choose (B)", "B"),
+        ("It should be (C), since the tall bar is blue", "C"),
+        ("(B) or (C)", "B"),
+        ("(z) gren", "C"),
+    ],
+)
+def test_the_first_letter_in_brackets_comes_before_the_closest_option(answer: str, letter: str) -> None:
+    colours = ["red", "blue", "green", "yellow"]
+    assert choose(answer, colours, closest=True) == letter
+    assert choose(answer, colours) is None
 
 
 def test_the_last_single_letter_counts_where_the_label_says_so_and_options_are_not_known() -> None:
@@ -116,7 +144,7 @@ def test_a_label_needs_a_letter_of_an_option(letter: str, options: list[str] | N
 
 
 def test_the_letter_of_an_answer_given_as_text() -> None:
-    assert letter_of("square", SHAPES) == "B"
+    assert letter_of("square", SHAPES) == letter_of(" square", ["circle", "square "]) == "B"
     with pytest.raises(LabelError, match="0 times among the options"):
         letter_of("pentagon", SHAPES)
     with pytest.raises(LabelError, match="2 times"):

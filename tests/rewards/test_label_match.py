@@ -14,7 +14,8 @@ def score(answer: str, label: str = LABEL) -> float:
 
 @pytest.mark.parametrize(
     "answer",
-    ["737-700", " 737 700.", "Boeing 737-700", "boeing-737-700", "a Boeing 737-700", r"\boxed{737-700}", "**737-700**"],
+    ["737-700", " 737 700.", "Boeing 737-700", "boeing-737-700", "a Boeing 737-700", r"\boxed{737-700}", "**737-700**"]
+    + [r"\text{737-700}.", "a 737-700"],
 )
 def test_a_name_of_the_class_scores_whatever_its_case_and_punctuation(answer: str) -> None:
     assert score(answer) == 1.0
@@ -42,6 +43,7 @@ def test_letters_beyond_ascii_and_articles_inside_names() -> None:
     assert score("Ｃafé  Rose", class_label(["café rose"])) == 1.0
     assert score("bird of paradise", class_label(["bird of paradise"])) == 1.0
     assert score("the bird of the paradise", class_label(["bird of paradise"])) == 0.0
+    assert score("A 310", class_label(["A310"])) == score("an A310", class_label(["A310"])) == 1.0
     assert score("F/A-18", class_label(["F-16"])) == 0.0
 
 

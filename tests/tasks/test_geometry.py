@@ -61,10 +61,16 @@ def test_virl39k_boxes_come_off_and_letters_are_choices(tmp_path: Path) -> None:
         {"question": "<image>Find x.", "answer": r"\boxed{\frac{1}{2}}", "image": ["a.png"], "qid": "1"},
         {"question": "<image>Which? A. 1 B. 2", "answer": r"\boxed{B}", "image": ["a.png"], "qid": "2"},
         {"question": "Text only.", "answer": "7", "image": [], "qid": "3"},
+        {"question": "<image>\nA. 1\nB. 2\nC. 3", "answer": r"\boxed{B}", "image": ["a.png"], "qid": "4"},
+        {"question": "<image>\nA. 1\nB. 2", "answer": r"\boxed{D}", "image": ["a.png"], "qid": "5"},
+        {"question": "Which two?", "answer": r"\boxed{B}, \boxed{C}", "image": [], "qid": "6"},
     ]
     datasets.Dataset.from_list(records).to_parquet(tmp_path / "39Krl.parquet")
     rows = read("virl39k", tmp_path / "39Krl.parquet")
-    assert [row.label for row in rows] == [r"\frac{1}{2}", '{"choice": "B"}', "7"]
+    assert [row.label for row in rows[:3]] == [r"\frac{1}{2}", '{"choice": "B"}', "7"]
+    assert json.loads(rows[3].label) == {"choice": "B", "options": ["1", "2", "3"]}
+    assert rows[4].label == '{"choice": "D"}', "a letter beyond the options that were read"
+    assert rows[5].label == r"\boxed{B}, \boxed{C}"
     assert rows[0].images == (str(tmp_path / "a.png"),)
     assert rows[2].images == ()
 
@@ -92,17 +98,21 @@ def test_mathvista_asks_its_query_and_grades_by_question_type(tmp_path: Path) ->
         MATHVISTA | free | {"answer": "1.2", "answer_type": "float", "precision": 1.0},
         MATHVISTA | free | {"answer": "14", "answer_type": "integer"},
         MATHVISTA | free | {"answer": "[1, 2]", "answer_type": "list"},
+        MATHVISTA | {"answer": "blue", "choices": ["red", " blue "]},
         MATHVISTA | {"answer": "green"},
+        MATHVISTA | free | {"answer": "", "answer_type": "float", "precision": 1.0},
     ]
-    *rows, error = read(
+    *rows, error, no_number = read(
         "mathvista", write_hub(tmp_path, "testmini", records, decoded_image=datasets.Image()), "testmini"
     )
     assert rows[0].prompt == MATHVISTA["query"]
     assert rows[0].images == (png(),)
     assert json.loads(rows[0].label) == {"choice": "B", "options": ["red", "blue"], "closest": True}
     assert json.loads(rows[1].label) == {"number": "1.2", "precision": 1}
-    assert [row.label for row in rows[2:]] == ["14", "[1, 2]"]
-    assert "row 5" in str(error) and "'green'" in str(error)
+    assert [row.label for row in rows[2:4]] == ["14", "[1, 2]"]
+    assert rows[4].label == rows[0].label
+    assert "row 6" in str(error) and "'green'" in str(error)
+    assert "row 7" in str(no_number) and "is no number" in str(no_number)
 
 
 MATHVERSE = {
@@ -128,7 +138,10 @@ def test_mathverse_letters_free_forms_and_questions_in_the_image(tmp_path: Path)
     datasets.Dataset.from_list(records).cast_column("image", datasets.Image()).to_parquet(tmp_path / "testmini.parquet")
     first, vision_only, free = read("mathverse", tmp_path, "testmini")
     assert json.loads(first.label) == {"choice": "B", "options": ["30°", "40°"]}
-    assert vision_only.prompt == "Answer the question in the image."
+    by_letter = "Answer with the option's letter from the given choices directly."
+    assert first.prompt == f"{MATHVERSE['question']}\n{by_letter}"
+    assert vision_only.prompt == f"Answer the question in the image.\n{by_letter}"
+    assert free.prompt == "Find x."
     assert vision_only.label == '{"choice": "B"}'
     assert free.label == r"$\frac{1}{2}$"
     *kept, left_out = read("mathverse_choice", tmp_path, "testmini")
