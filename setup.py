@@ -34,6 +34,7 @@ setup(
         "pandas",
         "peft==0.21.2",
         "pillow",
+        "psutil",
         "pyarrow",
         "rich",
         "tensorboard",

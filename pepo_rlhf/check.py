@@ -84,7 +84,7 @@ def _parse_options() -> tuple[argparse.Namespace, list[str]]:
 def find_all(config: Config, options: argparse.Namespace) -> Iterator[tuple[str, Finding]]:
     """Findings under the name of their check. Broken settings end it: everything else rests on them."""
     broken = False
-    for finding in settings.check_settings(config):
+    for finding in settings.check_settings(config, on_this_machine=options.manifest is None):
         broken = broken or finding.level == "error"
         yield "settings", finding
     if broken:
@@ -93,6 +93,8 @@ def find_all(config: Config, options: argparse.Namespace) -> Iterator[tuple[str,
     checks = list(THOROUGH)
     if options.cluster:
         checks.append(("cluster", lambda inputs: placement.check_cluster(inputs.args, options.cluster)))
+    elif not (options.manifest or os.environ.get("RAY_ADDRESS")):
+        checks.append(("machine", lambda inputs: placement.check_machine(inputs.args)))
     if options.manifest:
         checks.remove(_RUN_FOLDER)  # it is on a volume of the pods
         checks.append(("manifest", lambda inputs: manifest.check_manifest(inputs, config, options.manifest)))

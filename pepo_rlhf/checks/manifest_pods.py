@@ -1,23 +1,13 @@
-"""What the pods of a manifest run, and with which rights: images, GPUs, users and secrets."""
+"""What the pods of a manifest run, what they ask for, and with which rights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from pepo_rlhf.checks import versions
-from pepo_rlhf.checks.finding import Finding, error
-from pepo_rlhf.checks.manifest_nodes import GPU
-from pepo_rlhf.checks.manifest_shape import quantity
-from pepo_rlhf.checks.operator_rules import Resource, cluster_spec, groups
-from pepo_rlhf.checks.secret_names import looks_secret
-
-
-def pods_of(cluster: Resource) -> dict[str, Resource]:
-    """Pod specs of head, workers and submitter by name."""
-    pods = {group.get("groupName", "head"): group["template"]["spec"] for group in groups(cluster)}
-    if submitter := cluster["spec"].get("submitterPodTemplate"):
-        pods["submitter"] = submitter["spec"]
-    return pods
+from pepo_rlhf.checks.finding import Finding, error, warning
+from pepo_rlhf.checks.manifest_parts import GPU, Resource, cluster_spec, containers_of, tag_words, templates
+from pepo_rlhf.checks.manifest_quantity import quantity
 
 
 def check_image(cluster: Resource) -> Iterator[Finding]:
@@ -25,38 +15,39 @@ def check_image(cluster: Resource) -> Iterator[Finding]:
     pinned, stated = versions.pinned_version("ray"), cluster_spec(cluster).get("rayVersion")
     if stated != pinned:
         yield error(f"rayVersion is {stated}, setup.py pins ray {pinned}: write the pinned one")
-    images = sorted({pod["containers"][0].get("image", "") for pod in pods_of(cluster).values()})
+    images = sorted({template["spec"]["containers"][0].get("image", "") for _, template in templates(cluster)})
     if len(images) > 1:
         yield error(f"head, workers and submitter run different images: {', '.join(images)}: give them one")
     for image in images:
-        if f"ray{pinned}" not in image.rpartition(":")[2].split("-"):
+        if f"ray{pinned}" not in tag_words(image):
             yield error(f"the tag of image {image} does not say ray{pinned}, the version that setup.py pins")
 
 
 def check_pods(cluster: Resource) -> Iterator[Finding]:
-    """No pod asks for what Kubernetes refuses, runs as root or tells a secret."""
-    for name, pod in pods_of(cluster).items():
-        yield from _check_user(f"{name}: the pod", pod)
-        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+    """No container asks for what Kubernetes refuses, or may run as root."""
+    for name, template in templates(cluster):
+        for container in containers_of(template):
             where = f"{name}: container {container['name']}"
-            yield from _check_user(where, container)
-            yield from _check_gpu_request(where, container.get("resources", {}))
-            yield from _check_secrets(where, container.get("env", []))
+            rights = template["spec"].get("securityContext", {}) | container.get("securityContext", {})
+            yield from _check_rights(where, rights)
+            yield from _check_requests(where, container.get("resources", {}))
 
 
-def _check_user(where: str, secured: Resource) -> Iterator[Finding]:
-    if secured.get("securityContext", {}).get("runAsUser") == 0:
+def _check_rights(where: str, rights: Resource) -> Iterator[Finding]:
+    if rights.get("privileged"):
+        yield error(f"{where} is privileged, and root of its node: leave securityContext.privileged out")
+    if rights.get("runAsUser") == 0:
         yield error(f"{where} runs as root: set securityContext.runAsUser to 1000, the user of Ray's images")
+    elif not rights.get("runAsNonRoot"):
+        yield warning(f"{where} runs as root if its image says so: set securityContext.runAsNonRoot to true")
 
 
-def _check_gpu_request(where: str, resources: Resource) -> Iterator[Finding]:
-    """Kubernetes shares no GPU: it refuses a request that is not the limit, or that has none."""
-    asked, limit = (resources.get(side, {}).get(GPU) for side in ("requests", "limits"))
-    if asked is not None and (limit is None or quantity(asked) != quantity(limit)):
-        yield error(f"{where} requests {asked} {GPU}, its limit is {limit or 'absent'}: give both the same number")
-
-
-def _check_secrets(where: str, env: list[Resource]) -> Iterator[Finding]:
-    for variable in env:
-        if looks_secret(variable["name"]) and variable.get("value"):
-            yield error(f"{where} has the value of {variable['name']} in it: take it from a secretKeyRef")
+def _check_requests(where: str, resources: Resource) -> Iterator[Finding]:
+    """Kubernetes refuses a request above its limit and, as it shares no GPU, one of GPUs that is not its limit."""
+    limits = resources.get("limits", {})
+    for name, asked in resources.get("requests", {}).items():
+        limit = limits.get(name)
+        if name == GPU and (limit is None or quantity(asked) != quantity(limit)):
+            yield error(f"{where} requests {asked} {GPU}, its limit is {limit or 'absent'}: give both the same number")
+        elif limit is not None and quantity(asked) > quantity(limit):
+            yield error(f"{where} requests {asked} {name}, its limit is {limit}: lower the request")

@@ -11,9 +11,9 @@ from contextlib import redirect_stderr
 from pathlib import Path, PurePosixPath
 
 from pepo_rlhf.checks.finding import Finding, ok, warning
-from pepo_rlhf.checks.manifest_nodes import container_of
-from pepo_rlhf.checks.manifest_volumes import find, volumes_of
-from pepo_rlhf.checks.operator_rules import Resource, cluster_spec
+from pepo_rlhf.checks.manifest_parts import Resource, cluster_spec, container_of, find
+from pepo_rlhf.checks.manifest_volumes import volumes_of
+from pepo_rlhf.checks.settings import broken_rules
 from pepo_rlhf.config import Config, parse_arguments
 from pepo_rlhf.viewer.runs import differing_settings, flat_settings
 
@@ -79,10 +79,15 @@ def _parse(flags: list[str], files: dict[str, str], source: str) -> Config:
             local[index] = str(Path(folder, PurePosixPath(path).name))
             Path(local[index]).write_text(files[path], encoding="utf-8")
         try:
-            return parse_arguments(local)
+            config = parse_arguments(local, validated=False)
         except SystemExit:
             reason = said.getvalue().strip().removeprefix("error: ").replace(f"{folder}/", "")
             raise ValueError(f"{source} starts no run: {reason}") from None
+        except (ValueError, RecursionError) as problem:  # a date that there is not; YAML nested too deeply
+            raise ValueError(f"{source} starts no run: --config: {problem}") from problem
+    for broken in broken_rules(config, on_this_machine=False):
+        raise ValueError(f"{source} starts no run: {broken}")
+    return config
 
 
 def compare(config: Config, started: Config) -> Finding:

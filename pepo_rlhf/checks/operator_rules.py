@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
+import yaml
 from packaging.version import Version
 
-Resource = dict[str, Any]
+from pepo_rlhf.checks.manifest_parts import Resource, cluster_spec, groups, worker_groups
 
 _LONGEST_NAME = {"RayJob": 47, "RayCluster": 53}  # what the operator appends must fit into 63 characters
 _DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")  # RFC 1035
@@ -20,22 +20,6 @@ _RESOURCE_PARAMETERS = ("num-cpus", "num-gpus", "memory", "resources")
 _LEAST_RAY_FOR_TOKENS = Version("2.52")
 KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _MOST_KUEUE_GROUPS = 17
-
-
-def cluster_spec(resource: Resource) -> Resource:
-    """The cluster that a RayCluster is, or that a RayJob starts; empty if it runs on one that exists."""
-    return resource["spec"] if resource["kind"] == "RayCluster" else resource["spec"].get("rayClusterSpec") or {}
-
-
-def worker_groups(resource: Resource) -> list[Resource]:
-    """Worker groups of that cluster."""
-    return cluster_spec(resource).get("workerGroupSpecs") or []
-
-
-def groups(resource: Resource) -> list[Resource]:
-    """Head group, then worker groups."""
-    head = cluster_spec(resource).get("headGroupSpec")
-    return [*([head] if head else []), *worker_groups(resource)]
 
 
 def name_is_a_short_dns_label(resource: Resource) -> str | None:
@@ -92,6 +76,17 @@ def labels_are_no_start_parameter(resource: Resource) -> str | None:
         if "labels" in (group.get("rayStartParams") or {}):
             return f"{_name(group)}: rayStartParams.labels is refused; use the group's field labels"
     return None
+
+
+def runtime_environment_is_a_mapping(resource: Resource) -> str | None:
+    """The text is not repeated, as it may hold what must not be written down."""
+    try:
+        environment = yaml.safe_load(resource["spec"].get("runtimeEnvYAML", ""))
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return "spec.runtimeEnvYAML is not valid YAML: mend it"
+    if environment is None or isinstance(environment, dict):
+        return None
+    return "spec.runtimeEnvYAML is no mapping, such as env_vars: {NAME: value}: mend it"
 
 
 def sidecar_submits_by_itself(resource: Resource) -> str | None:
@@ -166,6 +161,7 @@ RULES: tuple[Callable[[Resource], str | None], ...] = (
     replicas_have_bounds,
     resources_are_said_once,
     labels_are_no_start_parameter,
+    runtime_environment_is_a_mapping,
     sidecar_submits_by_itself,
     retries_make_new_clusters,
     jobs_are_not_upgraded,

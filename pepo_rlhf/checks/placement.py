@@ -35,6 +35,18 @@ def check_nodes(args, nodes: list[dict[str, float]]) -> Iterator[Finding]:
     yield ok(f"{gpus} GPUs and {cpus} CPUs on {len(nodes)} nodes")
 
 
+def check_machine(args) -> Iterator[Finding]:
+    """A run without a cluster starts Ray on this machine; without a GPU, on as many logical ones as it reserves."""
+    import torch
+
+    if not (num_gpus := torch.cuda.device_count()):
+        return
+    if problem := shortfall(args, [{"GPU": num_gpus, "CPU": required_gpus(args)}]):
+        yield error(f"{problem}: a run without RAY_ADDRESS starts it on this machine")
+    else:
+        yield ok(f"this machine has {num_gpus} GPUs")
+
+
 def _require_reachable(address: str) -> None:
     """Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.config.secret_names import redact
 from pepo_rlhf.data import Row
 from pepo_rlhf.rewards import Grade, RewardError, RewardService, load_rewards
 from pepo_rlhf.rewards.reward import BUILT_IN
@@ -28,7 +29,7 @@ def check_functions(inputs: Inputs) -> Iterator[Finding]:
         raise
     except (Exception, SystemExit) as problem:
         place = traceback.extract_tb(problem.__traceback__)[-1]
-        reason = f"{place.filename}:{place.lineno}: {type(problem).__name__}: {problem}"
+        reason = redact(f"{place.filename}:{place.lineno}: {type(problem).__name__}: {problem}")
         raise ValueError(f"--reward.functions: {reason}") from problem
     yield ok(", ".join(reward.components))
 

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pepo_rlhf.checks.finding import Finding, error, ok
 from pepo_rlhf.config import Config
 from pepo_rlhf.config.ranges import values_in_range
-from pepo_rlhf.config.validate import RULES
+from pepo_rlhf.config.validate import RULES, trackio_is_installed, wandb_has_a_key
+
+_RANGES = RULES[: RULES.index(values_in_range) + 1]  # other rules calculate with what these let through
+_OF_THE_MACHINE = (trackio_is_installed, wandb_has_a_key)  # that the run is on
 
 
-def check_settings(config: Config) -> Iterator[Finding]:
-    """Every rule that is broken; of values out of range the first, since other rules calculate with them."""
-    if problem := values_in_range(config):
-        yield error(problem)
-        return
-    broken = [problem for rule in RULES if (problem := rule(config))]
+def check_settings(config: Config, on_this_machine: bool = True) -> Iterator[Finding]:
+    """Every rule that is broken, but those of the machine where the run is on another."""
+    broken = list(broken_rules(config, on_this_machine))
     yield from map(error, broken)
     if not broken:
         responses = config.rollout.batch_size * config.rollout.n_samples_per_prompt
         yield ok(
-            f"{len(RULES)} rules hold; a step is {config.rollout.batch_size} prompts x "
+            f"{len(_rules(on_this_machine))} rules hold; a step is {config.rollout.batch_size} prompts x "
             f"{config.rollout.n_samples_per_prompt} = {responses} responses, trained on in "
             f"{responses // config.train.batch_size} updates"
         )
+
+
+def broken_rules(config: Config, on_this_machine: bool) -> Iterator[str]:
+    """What is wrong, a line a rule; of values out of range the first alone."""
+    for rule in _rules(on_this_machine):
+        if problem := rule(config):
+            yield problem
+            if rule in _RANGES:
+                return
+
+
+def _rules(on_this_machine: bool) -> list[Callable[[Config], str | None]]:
+    return [rule for rule in RULES if on_this_machine or rule not in _OF_THE_MACHINE]

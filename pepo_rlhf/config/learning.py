@@ -220,8 +220,18 @@ class Actor:
     """Optimiser."""
     adam: Adam = field(default_factory=Adam)
     muon: Muon = field(default_factory=Muon)
-    lr_scheduler: str = "cosine_with_min_lr"
-    """Learning rate schedule, by its transformers name."""
+    lr_scheduler: Literal[
+        "cosine_with_min_lr",
+        "cosine_warmup_with_min_lr",
+        "cosine",
+        "cosine_with_restarts",
+        "linear",
+        "polynomial",
+        "inverse_sqrt",
+        "constant",
+        "constant_with_warmup",
+    ] = "cosine_with_min_lr"
+    """Learning rate schedule, by its transformers name; those that need no arguments of their own."""
     lr_warmup_ratio: float = 0.03
     """Share of the steps that warm up."""
     min_lr_ratio: float = 0.1

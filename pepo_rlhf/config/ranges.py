@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import attrgetter
+from typing import Any
 
 from pepo_rlhf.config.settings import Config
 
@@ -42,6 +44,8 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "eval.n_samples_per_prompt",
             "ckpt.max_num",
             "logger.logging_steps",
+            "ds.zpg",
+            "ds.lora.alpha",
         ),
     ),
     (
@@ -67,7 +71,6 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         "at least 0",
         lambda value: value >= 0,
         (
-            "train.seed",
             "actor.adam.eps",
             "actor.adam.weight_decay",
             "actor.eps_clip_low_high",
@@ -77,21 +80,52 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "actor.max_norm",
             "reward.overlong_buffer_len",
             "logger.tokens_every",
+            "reward.overlong_penalty_factor",
             "vllm.max_restarts",
+            "ds.lora.rank",
         ),
     ),
+    # NumPy refuses 2**32, and each engine adds its number.
+    ("at least 0 and below 2**31", lambda value: 0 <= value < 2**31, ("train.seed",)),
+    ("from 0 to 3", lambda value: 0 <= value <= 3, ("ds.zero_stage",)),
     ("from 0 to 2", lambda value: 0 <= value <= 2, ("eval.temperature",)),
     (
         "from 0 to 1",
         lambda value: 0 <= value <= 1,
         ("reward.max_error_rate", "actor.lr_warmup_ratio", "actor.min_lr_ratio", "train.ema_beta"),
     ),
-    ("at least 0 and below 1", lambda value: 0 <= value < 1, ("actor.adam.betas", "actor.muon.momentum")),
+    (
+        "at least 0 and below 1",
+        lambda value: 0 <= value < 1,
+        ("actor.adam.betas", "actor.muon.momentum", "ds.lora.dropout"),
+    ),
     ("at most 1", lambda value: value <= 1, ("reward.stop_properly_penalty_coef",)),
     ("greater than 1", lambda value: value > 1, ("actor.dual_clip",)),
+    ("finite", lambda value: True, ("actor.entropy_coef", "actor.aux_loss_coef")),
     ("other than 0", lambda value: value != 0, ("pepo.num_layers",)),
     ("-1 (never) or at least 1", lambda value: value == -1 or value >= 1, ("eval.steps", "ckpt.save_steps")),
 )
+
+
+def numbers_are_usable(config: Config) -> str | None:
+    """Of every setting, also those without a range of their own."""
+    for flag, number in _numbers("", dataclasses.asdict(config)):
+        if isinstance(number, int) and abs(number) >= 2**63:
+            return f"--{flag} is too large a number: give a smaller one"
+        if math.isnan(number):
+            return f"--{flag} is not a number: give one"
+    return None
+
+
+def _numbers(flag: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _numbers(f"{flag}.{name}".removeprefix("."), item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _numbers(flag, item)
+    elif isinstance(value, int | float):
+        yield flag, value
 
 
 def values_in_range(config: Config) -> str | None:
@@ -99,8 +133,6 @@ def values_in_range(config: Config) -> str | None:
         for flag in flags:
             value = attrgetter(flag)(config)
             for number in value if isinstance(value, tuple) else (value,):
-                if isinstance(number, int) and abs(number) >= 2**63:
-                    return f"--{flag} is too large a number: give a smaller one"
                 if number is not None and not (math.isfinite(number) and holds(number)):
                     return f"--{flag} must be {description}, not {value}"
     return None

@@ -83,7 +83,7 @@ class Vllm:
     """Run without CUDA graphs."""
     enable_sleep: bool = False
     """Give the memory back during updates; needs train.colocate_all."""
-    sync_backend: str = "nccl"
+    sync_backend: Literal["nccl", "gloo"] = "nccl"
     """Transport of new weights to the engines."""
     max_restarts: int = 3
     """Times that each engine is started again after its death, before the run ends."""
@@ -128,7 +128,7 @@ class DeepSpeed:
     """ZeRO++ partition size within a node."""
     overlap_comm: bool = False
     """Communicate gradients during the backward pass."""
-    grad_accum_dtype: str | None = None
+    grad_accum_dtype: Literal["bf16", "fp16", "fp32"] | None = None
     """Data type that gradients are summed in."""
     deepcompile: bool = False
     """Compile with DeepCompile."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pepo_rlhf.config import placement
-from pepo_rlhf.config.ranges import values_in_range
+from pepo_rlhf.config.ranges import numbers_are_usable, values_in_range
 from pepo_rlhf.config.settings import Config
 
 # Metrics of a response; a component of that name would overwrite one.
@@ -217,6 +217,7 @@ def wandb_has_a_key(config: Config) -> str | None:
 
 # Ranges come first: later rules divide by what they have seen to be positive.
 RULES: tuple[Callable[[Config], str | None], ...] = (
+    numbers_are_usable,
     values_in_range,
     model_given,
     dataset_given,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pepo_rlhf.data.records import read_label
 from pepo_rlhf.data.row import Row
 
 
@@ -25,7 +27,7 @@ def read_problem_folders(folder: Path, datasource: str) -> Iterator[Callable[[],
 def _read_problem(path: Path, datasource: str) -> Row:
     try:
         problem = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error}); unpack the archive again") from error
     match problem:
         case {"problem_text": str(prompt), "choices": [*choices], "answer": letter}:
@@ -42,5 +44,8 @@ def _read_problem(path: Path, datasource: str) -> Row:
 def _chosen_text(choices: list[Any], letter: Any, path: Path) -> str:
     texts = dict(zip("ABCD", choices, strict=False))
     if not isinstance(letter, str) or letter not in texts:
-        raise ValueError(f"{path}: 'answer' is {letter!r}, which is none of the choices {texts}; correct one of them")
-    return str(texts[letter]).strip()
+        raise ValueError(
+            f"{path}: 'answer' is {reprlib.repr(letter)}, which is none of the choices {reprlib.repr(texts)}; correct "
+            "one of them"
+        )
+    return read_label(texts[letter], str(path))

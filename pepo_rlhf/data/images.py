@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import io
+import struct
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000")
+# Pillow's decoders answer damaged data with any of these.
+_DAMAGED = (
+    *(OSError, SyntaxError, ValueError, RuntimeError, struct.error),
+    *(AttributeError, LookupError, TypeError, ArithmeticError),
+)
+# What turns a picture of an EXIF orientation upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def decode_image(image: str | bytes) -> Image.Image:
@@ -20,17 +36,24 @@ def decode_image(image: str | bytes) -> Image.Image:
     try:
         with Image.open(image if isinstance(image, str) else io.BytesIO(image), formats=_FORMATS) as opened:
             opened.load()
-            upright = ImageOps.exif_transpose(opened)
+            upright = opened.transpose(_TURNS[turn]) if (turn := _orientation(opened)) in _TURNS else opened.copy()
     except FileNotFoundError as error:
         raise ValueError(f"{name} does not exist") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not an image that can be read, which are {', '.join(_FORMATS)}") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{name} is too large to be decoded ({error}); make it smaller") from error
-    # Pillow's decoders answer damaged data with any of these.
-    except (OSError, SyntaxError, ValueError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise ValueError(f"{name} cannot be decoded: {getattr(error, 'strerror', None) or error}") from error
     return _to_rgb(upright, name)
+
+
+def _orientation(image: Image.Image) -> int:
+    """From its EXIF data; 1, upright, if they are damaged. ImageOps.exif_transpose would write all of them again."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _DAMAGED:
+        return 1
 
 
 def shown(path: str) -> str:

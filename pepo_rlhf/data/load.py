@@ -48,7 +48,7 @@ def load_rows(
     without a good row, always raises.
 
     max_images: most images of a row
-    reserved_tokens: the model's own placeholders, which a text may not contain: no image would belong to them
+    reserved_tokens: the model's own placeholders and the chat template's, which a text may not contain
     image_root: folder that image files must lie in; None is the data set's own
     """
     rows: list[Row] = []
@@ -127,10 +127,6 @@ def _check(
 
 def check_texts(row: Row, reserved_tokens: Collection[str]) -> None:
     """Raises ValueError for a prompt or label that is missing or cannot be encoded."""
-    if not row.prompt.replace(IMAGE_PLACEHOLDER, "").strip():
-        raise ValueError(f"{row.source}: the prompt is empty; write the problem's text or drop the row")
-    if not row.label.strip():
-        raise ValueError(f"{row.source}: the label is missing or empty; fill 'answer' or 'solution', or drop the row")
     text = f"{row.system}\n{row.prompt}\n{row.label}"
     try:
         text.encode()
@@ -138,12 +134,21 @@ def check_texts(row: Row, reserved_tokens: Collection[str]) -> None:
         raise ValueError(f"{row.source}: half of a surrogate pair in its text ({error}); write it again") from error
     if "\0" in text:
         raise ValueError(f"{row.source}: a null byte in its text, as in a damaged file; write it again or drop the row")
+    if _is_blank(row.prompt.replace(IMAGE_PLACEHOLDER, "")):
+        raise ValueError(f"{row.source}: the prompt is empty; write the problem's text or drop the row")
+    if _is_blank(row.label):
+        raise ValueError(f"{row.source}: the label is missing or empty; fill 'answer' or 'solution', or drop the row")
     for token in reserved_tokens:
         if token in text:
             raise ValueError(
                 f"{row.source}: {token} in its text belongs to the model; write {IMAGE_PLACEHOLDER} where an image "
-                "stands"
+                "stands, and leave out what the chat template writes"
             )
+
+
+def _is_blank(text: str) -> bool:
+    """Also of zero-width spaces, byte order marks and control characters, none of which anyone can see."""
+    return not any(character.isprintable() and character != " " for character in text)
 
 
 def load_image(image: str | bytes, row: Row, fetch_urls: bool, image_root: str) -> str | bytes:

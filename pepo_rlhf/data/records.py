@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import math
 import reprlib
+import textwrap
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -45,7 +46,7 @@ def row_from_record(record: Mapping[str, Any], folder: Path, source: str, dataso
     return Row(
         prompt=prompt,
         images=tuple(_read_image(image, folder, source) for image in images),
-        label=_read_label(_first(record, "answer", "solution"), source),
+        label=read_label(_first(record, "answer", "solution"), source),
         source=source,
         datasource=datasource,
         system=system,
@@ -58,6 +59,9 @@ def _first(record: Mapping[str, Any], *columns: str) -> Any:
 
 def _read_prompt(record: Mapping[str, Any], source: str) -> tuple[str, str]:
     """System message (may be empty) and user text."""
+    filled = [column for column in ("messages", "problem", "question") if record.get(column)]
+    if len(filled) > 1:
+        raise ValueError(f"{source}: {' and '.join(map(repr, filled))} hold a prompt each; keep one of them")
     match record:
         case {"messages": [{"role": "system", "content": str(system)}, {"role": "user", "content": str(prompt)}]}:
             return system, prompt
@@ -72,16 +76,17 @@ def _read_prompt(record: Mapping[str, Any], source: str) -> tuple[str, str]:
             )
     raise ValueError(
         f"{source}: the schema is unknown; looked for 'messages', or for a text in 'problem' or 'question', and found "
-        f"the columns {sorted(record)}; rename them"
+        f"the columns {textwrap.shorten(str(sorted(record)), 300)}; rename them"
     )
 
 
-def _read_label(value: Any, source: str) -> str:
+def read_label(value: Any, source: str) -> str:
+    """What a response is compared with, bare; empty for None. Raises ValueError for what no response could be."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if value is None or value != value:  # pandas writes a missing number as NaN
         return ""
-    if not isinstance(value, str | int | float | Decimal):
+    if not isinstance(value, str | int | float | Decimal) or isinstance(value, bool):
         raise ValueError(
             f"{source}: the label must be a text or a number, not {reprlib.repr(value)}; write the bare answer"
         )
@@ -89,8 +94,13 @@ def _read_label(value: Any, source: str) -> str:
         raise ValueError(f"{source}: the label {value} is no number that a response could be; write the bare answer")
     label = str(value)
     # Not by a regular expression: many opening tags and no closing one would take it quadratic time.
-    tagged, closing_tag, _ = label.partition("<answer>")[2].partition("</answer>")
-    return (tagged if closing_tag else label).strip()
+    _, opening_tag, after = label.partition("<answer>")
+    if not opening_tag:
+        return label.strip()
+    tagged, closing_tag, _ = after.partition("</answer>")
+    if not closing_tag or "<answer>" in tagged:
+        raise ValueError(f"{source}: <answer> in the label has no </answer> of its own; write the bare answer")
+    return tagged.strip()
 
 
 def _read_image(value: Any, folder: Path, source: str) -> str | bytes:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import reprlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pepo_rlhf.data.arrow_rows import read_batches
 from pepo_rlhf.data.geometry3k import read_problem_folders
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import Row
@@ -80,6 +82,8 @@ def _read_folder(folder: Path, split: str, convert: Callable[..., Any]) -> Itera
 
 
 def _read_file(file: Path, datasource: str, convert: Callable[..., Any]) -> Iterator[Callable[[], Any]]:
+    if not file.is_file():
+        raise ValueError(f"{file}: a data file has this name, and there is a folder or a broken link; rename that")
     readers = {".jsonl": _read_jsonl, ".json": _read_json, ".parquet": _read_parquet}
     if file.suffix not in readers:
         raise ValueError(f"{file}: not a data file; convert it to {' or '.join(readers)}")
@@ -127,7 +131,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for key, value in pairs:
         if key in record:
-            raise ValueError(f"two values for the key {key!r}; keep one of them")
+            raise ValueError(f"two values for the key {reprlib.repr(key)}; keep one of them")
         record[key] = value
     return record
 
@@ -138,9 +142,8 @@ def _read_parquet(file: Path, datasource: str, convert: Callable[..., Any]) -> I
 
     try:
         parquet = ParquetFile(file)
-        classes = _class_names(parquet.schema_arrow)
         batches = parquet.iter_batches(batch_size=_BATCH_ROWS)
-        yield from _read_batches(batches, classes, convert, file.parent, str(file), datasource)
+        yield from read_batches(batches, parquet.schema_arrow, convert, file.parent, str(file), datasource)
     except (OSError, ArrowException) as error:
         raise ValueError(f"{file}: not a readable parquet file ({error}); write or download it again") from error
 
@@ -162,7 +165,8 @@ def _read_saved(folder: Path, split: str, convert: Callable[..., Any]) -> Iterat
 
     try:
         dataset = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError) as error:
+    # What is valid JSON and not what `datasets` wrote ends in any of these.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{folder}: not a readable data set of save_to_disk ({error}); save it again") from error
     source = str(folder)
     if isinstance(dataset, datasets.DatasetDict):
@@ -175,26 +179,11 @@ def _read_saved(folder: Path, split: str, convert: Callable[..., Any]) -> Iterat
 def _read_dataset(
     dataset, convert: Callable[..., Any], folder: Path, source: str, datasource: str
 ) -> Iterator[Callable[[], Any]]:
+    from pyarrow import ArrowException
+
     # The arrow format leaves images encoded.
     batches = dataset.with_format("arrow").iter(batch_size=_BATCH_ROWS)
-    return _read_batches(batches, _class_names(dataset.features.arrow_schema), convert, folder, source, datasource)
-
-
-def _class_names(schema) -> dict[str, list[str]]:
-    """Names of the classes, by column, that Hugging Face's metadata of an arrow schema gives their numbers."""
-    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    return {
-        column: feature["names"]
-        for column, feature in features.items()
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
-    }
-
-
-def _read_batches(
-    batches, classes: dict[str, list[str]], convert: Callable[..., Any], folder: Path, source: str, datasource: str
-) -> Iterator[Callable[[], Any]]:
-    for number, record in enumerate((record for batch in batches for record in batch.to_pylist()), 1):
-        for column, names in classes.items():
-            if record[column] is not None:
-                record[column] = names[record[column]]
-        yield partial(convert, record, folder, f"{source}:row {number}", datasource)
+    try:
+        yield from read_batches(batches, dataset.features.arrow_schema, convert, folder, source, datasource)
+    except (OSError, ArrowException) as error:
+        raise ValueError(f"{source}: not readable arrow files ({error}); save or download it again") from error

@@ -9,9 +9,16 @@ def vision_token_ids(processor) -> set[int]:
     return {token_id for token_id in ids if token_id is not None}
 
 
-def vision_tokens(processor) -> list[str]:
-    """The placeholders as they are written: a text that holds one would be taken for an image."""
-    return [processor.tokenizer.convert_ids_to_tokens(token_id) for token_id in sorted(vision_token_ids(processor))]
+def reserved_tokens(processor) -> list[str]:
+    """What no text may contain, as it is written: a placeholder, which would be taken for an image, and the special
+    tokens that the chat template writes, with which a text would end its message and begin another.
+    """
+    placeholders = [
+        processor.tokenizer.convert_ids_to_tokens(token_id) for token_id in sorted(vision_token_ids(processor))
+    ]
+    template = getattr(processor, "chat_template", None) or ""
+    added = processor.tokenizer.added_tokens_decoder.values() if template else ()
+    return [*placeholders, *(str(token) for token in added if token.special and str(token) in template)]
 
 
 def collapse_images(token_ids: list[int], processor) -> list[int]:

@@ -12,7 +12,7 @@ from torchdata.stateful_dataloader.sampler import RandomSampler
 from pepo_rlhf.data.batches import prompts_per_episode
 from pepo_rlhf.data.load import LoadedRows, load_configured
 from pepo_rlhf.data.prompt import render_prompt
-from pepo_rlhf.data.vision_tokens import vision_tokens
+from pepo_rlhf.data.vision_tokens import reserved_tokens
 
 logger = init_logger(__name__)
 
@@ -97,4 +97,4 @@ def prepare_datasets(strategy, processor):
 
 
 def _load(path_or_id: str, split: str, data, processor) -> LoadedRows:
-    return load_configured(path_or_id, split, data, vision_tokens(processor))
+    return load_configured(path_or_id, split, data, reserved_tokens(processor))

@@ -13,21 +13,23 @@ import sys
 import traceback
 from typing import TextIO
 
+from pepo_rlhf.config.secret_names import redact
 from pepo_rlhf.rewards.network import close_network
 from pepo_rlhf.rewards.reward import Reward, RewardError, load_rewards
-from pepo_rlhf.runtime.parent_death import end_with_parent
+from pepo_rlhf.runtime.parent_death import adopt_orphans, end_with_parent
 
 
 def main(memory_mb: int, functions: list[str], allow_network: bool) -> None:
     # The input ends with the parent, but a verifier that hangs does not look at it.
     end_with_parent()
+    adopt_orphans()  # so that the service finds what verifiers leave behind
     tasks, results = _take_standard_streams()
     if not allow_network:
         close_network()  # before the functions' files are run
     try:
         reward = _load(functions)
     except (Exception, SystemExit) as error:
-        _send(results, {"error": str(error) if isinstance(error, RewardError) else traceback.format_exc()})
+        _send(results, {"error": redact(str(error) if isinstance(error, RewardError) else traceback.format_exc())})
         return
     _limit_memory(memory_mb)
     _send(results, {})
@@ -64,7 +66,7 @@ def _grade(reward: Reward, response: str, label: str) -> dict:
         return {"components": reward(response, label)}
     except (Exception, SystemExit) as error:
         # What has filled the memory may still be there, say in a cache of the verifier's.
-        return {"error": traceback.format_exc(), "restart": isinstance(error, MemoryError)}
+        return {"error": redact(traceback.format_exc()), "restart": isinstance(error, MemoryError)}
 
 
 def _send(results: TextIO, message: dict) -> None:

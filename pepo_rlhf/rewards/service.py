@@ -18,8 +18,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
+
+import psutil
 
 from pepo_rlhf.rewards.reward import RewardError, component_name
 
@@ -69,8 +71,10 @@ class RewardService:
         self._weights = weights
         self._timeout_seconds = timeout_seconds
         self._processes: list[GraderProcess] = []
-        # A process is killed when the thread that started it ends, so each thread has one of its own.
-        self._own = threading.local()
+        # The kernel kills a process when the thread that started it ends: this one outlives those that grade, so that
+        # close() finds what verifiers have started.
+        self._starter = ThreadPoolExecutor(1, "reward-starter")
+        self._own = threading.local()  # each thread has a process of its own
         self._threads = ThreadPoolExecutor(num_processes, "reward", initializer=self._add_process)
         # The first is started at once, so that a mistake shows at once; the others when there is work for them.
         self._threads.submit(lambda: self._own.process.start()).result()
@@ -83,9 +87,10 @@ class RewardService:
         self._threads.shutdown(cancel_futures=True)
         for process in self._processes:
             process.stop()
+        self._starter.shutdown()
 
     def _add_process(self) -> None:
-        self._own.process = GraderProcess(self._grader_arguments)
+        self._own.process = GraderProcess(self._grader_arguments, self._starter)
         self._processes.append(self._own.process)
 
     def _grade(self, response: str, label: str) -> Grade:
@@ -109,23 +114,25 @@ def service_arguments(settings) -> dict[str, Any]:
 
 
 class GraderProcess:
-    """One process of pepo_rlhf.rewards.grader, started again when it has been lost."""
+    """One process of pepo_rlhf.rewards.grader, started by a thread of `starter`, and again when it has been lost."""
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(self, arguments: Sequence[str], starter: Executor) -> None:
+        self._starter = starter
         self._command = [sys.executable, "-m", "pepo_rlhf.rewards.grader", *arguments]
         self._process: subprocess.Popen | None = None
 
     def start(self) -> None:
         """Starts the process and waits until the functions are loaded; raises RewardError if they cannot be."""
         search_path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), *sys.path])
-        self._process = subprocess.Popen(
+        self._process = self._starter.submit(
+            subprocess.Popen,
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": search_path},
             encoding="utf-8",
-            start_new_session=True,  # out of reach of Ctrl-C; stop() ends what verifiers start along with it
-        )
+            start_new_session=True,  # out of reach of Ctrl-C, and the group of what verifiers start
+        ).result()
         reply = self._receive(_LOADING_SECONDS)
         if "error" in reply:
             self.stop()
@@ -148,8 +155,7 @@ class GraderProcess:
         if self._process is None:
             return 0
         process, self._process = self._process, None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        _kill_with_descendants(process.pid)
         with contextlib.suppress(BrokenPipeError), process:  # closes the pipes and waits
             pass
         return process.returncode
@@ -167,3 +173,15 @@ class GraderProcess:
         status = self.stop()
         ending = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
         return {"error": f"the grader process {ending}"}
+
+
+def _kill_with_descendants(process_id: int) -> None:
+    """Kills a grader process, its group, and descendants in other groups, which are known as long as it lives."""
+    descendants: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        descendants = psutil.Process(process_id).children(recursive=True)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process_id, signal.SIGKILL)
+    for descendant in descendants:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            descendant.kill()

@@ -123,24 +123,33 @@ def newest_complete(folder: Path) -> Path | None:
 def what_is_wrong(checkpoint: Path) -> str | None:
     """In a line, how the folder differs from what its manifest says; None if it does not."""
     try:
-        files = _read_manifest(checkpoint)["files"]
-        for name, expected in files.items():
+        manifest = _read_manifest(checkpoint)
+        if not isinstance(manifest.get("settings"), dict):
+            return f"{MANIFEST} does not say what settings it was written with"
+        for name, expected in manifest["files"].items():
             path = checkpoint / name
             if path.stat().st_size != expected["num_bytes"]:
                 return f"{name} has {path.stat().st_size} bytes and the manifest says {expected['num_bytes']}"
             if _record(path).sha256 != expected["sha256"]:
                 return f"the content of {name} is not what was written"
     except FileNotFoundError as error:
-        return f"{Path(error.filename).relative_to(checkpoint)} is missing"
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{os.path.relpath(error.filename, checkpoint)} is missing"
+    except OSError as error:
+        return f"it cannot be read: {error}"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"{MANIFEST} cannot be read: {error!r}"
     return None
 
 
 def require_same_settings(checkpoint: Path, args) -> None:
-    """Raises ValueError if a setting that the checkpoint depends on is another one in `args`."""
+    """Raises ValueError if a setting that the checkpoint depends on is another in `args`, or none of SETTINGS."""
     reshaped = _RESHAPED if args.ds.use_universal_ckpt else ()
     for flag, value in _read_manifest(checkpoint)["settings"].items():
+        if flag not in SETTINGS:
+            raise ValueError(
+                f"{checkpoint} depends on {flag}, which this version does not know: go on with the version that wrote "
+                "it, or start another run with a new --run.dir"
+            )
         if flag not in reshaped and attrgetter(flag)(args) != value:
             raise ValueError(
                 f"--{flag} is {attrgetter(flag)(args)}, and {checkpoint} was written with {value}: go on with that, or "

@@ -11,7 +11,7 @@ import signal
 import sys
 
 _PARENT = "PEPO_RLHF_PARENT"
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
 def bind_children() -> None:
@@ -34,3 +34,8 @@ def end_if_bound() -> None:
 def end_with_parent() -> None:
     """Lets this process be killed when the thread that started it ends. Linux only."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of processes whose own, below it, has ended: they stay its descendants."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -13,7 +13,7 @@ from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.load import check_texts, load_image, place_images
 from pepo_rlhf.data.prompt import count_tokens
 from pepo_rlhf.data.row import Row
-from pepo_rlhf.data.vision_tokens import vision_tokens
+from pepo_rlhf.data.vision_tokens import reserved_tokens
 from pepo_rlhf.rewards.accuracy import is_mathematics
 from pepo_rlhf.rewards.structured_label import LabelError, read_label
 from pepo_rlhf.tasks.measure import PromptMeasure
@@ -83,7 +83,7 @@ def _examine_row(report: SplitReport, row: Row, measure: PromptMeasure | None, i
     """The row with its placeholders, or None where the report says why not."""
     checks: dict[str, Callable[[Row], Row | None]] = {
         Reason.ANSWER: _require_label,
-        Reason.TEXT: lambda row: check_texts(row, vision_tokens(measure.processor) if measure else ()),
+        Reason.TEXT: lambda row: check_texts(row, reserved_tokens(measure.processor) if measure else ()),
         Reason.IMAGE: lambda row: replace(
             row, images=tuple(load_image(image, row, fetch_urls=False, image_root=image_root) for image in row.images)
         ),

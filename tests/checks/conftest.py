@@ -1,15 +1,23 @@
-"""A tiny model, drawn problems, and the inputs of a run on both."""
+"""A tiny model, drawn problems, and the inputs of a run on both; and a shipped manifest to break."""
 
 from __future__ import annotations
 
+import functools
 import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
 
+from pepo_rlhf.checks import manifest
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.config import parse_arguments, to_arguments
 from pepo_rlhf.sandbox.counting import generate
 from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl
+
+OVERLAY = Path(__file__).parents[2] / "k8s" / "overlays" / "single-node"
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +82,52 @@ def run_check():
         return found
 
     return run
+
+
+@functools.cache
+def parse_overlay(*flags):
+    return parse_arguments(["--config", str(OVERLAY / "train.yaml"), *flags], validated=False)
+
+
+@pytest.fixture(scope="session")
+def rendered():
+    return yaml.safe_dump_all(manifest.render(OVERLAY))
+
+
+@pytest.fixture
+def check_overlay(rendered, tmp_path):
+    """Errors and warnings on a run, with flags changed, and on its manifests, broken.
+
+    `texts` are patterns and what replaces them; `fields` are "Kind path.to[0].field" and a value, None to delete it.
+    """
+
+    def check(*flags, texts=(), fields=()):
+        config = parse_overlay(*flags)
+        text = rendered
+        for old, new in texts:
+            assert re.search(old, text), old
+            text = re.sub(old, new, text)
+        if fields:
+            text = _changed(text, fields)
+        (tmp_path / "rendered.yaml").write_text(text)
+        inputs = SimpleNamespace(args=to_arguments(config), num_parameters=4 * 10**9)
+        findings = manifest.check_manifest(inputs, config, tmp_path / "rendered.yaml")
+        lines = [f"{finding.level}: {finding.message}" for finding in findings if finding.level != "ok"]
+        assert all("\n" not in line for line in lines)
+        return [line.replace("RayJob/pepo-rlhf: ", "") for line in lines]
+
+    return check
+
+
+def _changed(text, fields):
+    resources = json.loads(json.dumps(list(yaml.safe_load_all(text))))  # in which no part stands twice
+    for field, value in fields:
+        kind, path = field.split(" ")
+        *parents, last = [int(name) if name.isdigit() else name for name in re.split(r"[.\[\]]+", path.rstrip("]"))]
+        for resource in (resource for resource in resources if resource["kind"] == kind):
+            parent = functools.reduce(lambda parent, name: parent[name], parents, resource)
+            if value is None:
+                del parent[last]
+            else:
+                parent[last] = value
+    return yaml.safe_dump_all(resources)

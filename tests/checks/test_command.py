@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import pytest
 
 from pepo_rlhf import check, train
 from pepo_rlhf.checks import inputs
-from pepo_rlhf.checks.finding import error, warning
+from pepo_rlhf.checks.finding import error, ok, warning
 
 
 @pytest.fixture
@@ -35,7 +36,8 @@ def test_a_sound_run_passes_in_less_than_a_minute(words, tmp_path, param_dtype):
     start = time.monotonic()
     command = [sys.executable, "-W", "ignore", "-m", "pepo_rlhf.check", *words, "--run.dir", str(tmp_path / "run")]
     command += ["--ds.param_dtype", param_dtype]
-    done = subprocess.run(command, capture_output=True, text=True)
+    without_gpus = os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # of which this machine may have any number
+    done = subprocess.run(command, capture_output=True, text=True, env=without_gpus)
     assert done.returncode == 0, done.stdout + done.stderr
     names = [line.split()[1] for line in done.stdout.splitlines()[:-1] if line.startswith("ok")]
     expected = ["settings", "placement", "run.dir", "model", "data", "rewards", "disk", "/dev/shm", "versions"]
@@ -69,6 +71,29 @@ def test_what_two_checks_stumble_over_is_tried_and_told_once(run, tmp_path, monk
     assert lines[-1] == "1 error"
     assert len([line for line in errors if line.split()[1] == "model"]) == 1
     assert len({line.split(maxsplit=2)[2] for line in errors}) == len(errors)
+
+
+@pytest.mark.parametrize(
+    ("more", "address", "on_this_machine"),
+    [
+        ([], None, True),
+        ([], "auto", False),
+        (["--cluster", "auto"], None, False),
+        (["--manifest", "rendered.yaml"], None, False),
+    ],
+)
+def test_the_machines_gpus_count_where_the_run_is_on_it(run, monkeypatch, more, address, on_this_machine):
+    monkeypatch.setenv("RAY_ADDRESS", address) if address else monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(check, "run_checks", lambda checks, inputs: [(name, ok("")) for name, _ in checks])
+    assert ("machine" in {line.split()[1] for line in run(*more)[1][:-1]}) == on_this_machine
+
+
+@pytest.mark.parametrize(("more", "status"), [([], 1), (["--manifest", "rendered.yaml"], 0)])
+def test_the_key_of_a_tracker_is_not_looked_for_here_where_the_run_is_in_pods(run, monkeypatch, more, status):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setattr(check, "run_checks", lambda checks, inputs: [])
+    assert run("--logger.wandb.enable", "true", *more)[0] == status
 
 
 def test_a_wrong_flag_is_a_usage_error(run):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
 
 from pepo_rlhf.checks import manifest
 from pepo_rlhf.config import parse_arguments, to_arguments
@@ -16,38 +14,8 @@ from pepo_rlhf.config import parse_arguments, to_arguments
 OVERLAY = Path(__file__).parents[2] / "k8s" / "overlays" / "single-node"
 
 
-@functools.cache
-def parse(*flags):
-    return parse_arguments(["--config", str(OVERLAY / "train.yaml"), *flags])
-
-
-@pytest.fixture(scope="module")
-def rendered():
-    return yaml.safe_dump_all(manifest.render(OVERLAY))
-
-
-@pytest.fixture
-def check(rendered, tmp_path):
-    """Errors and warnings on a run, with flags changed, and on its manifests, with patterns replaced."""
-
-    def run(*flags, texts=()):
-        config = parse(*flags)
-        text = rendered
-        for old, new in texts:
-            assert re.search(old, text), old
-            text = re.sub(old, new, text)
-        (tmp_path / "rendered.yaml").write_text(text)
-        inputs = SimpleNamespace(args=to_arguments(config), num_parameters=4 * 10**9)
-        findings = manifest.check_manifest(inputs, config, tmp_path / "rendered.yaml")
-        lines = [f"{finding.level}: {finding.message}" for finding in findings if finding.level != "ok"]
-        assert all("\n" not in line for line in lines)
-        return [line.replace("RayJob/pepo-rlhf: ", "") for line in lines]
-
-    return run
-
-
-def test_as_shipped_there_is_nothing_to_say(check):
-    assert check() == []
+def test_as_shipped_there_is_nothing_to_say(check_overlay):
+    assert check_overlay() == []
 
 
 TWO_BOXES = ["--actor.num_nodes", "2", "--ref.num_nodes", "2", "--vllm.num_engines", "16", "--train.micro_batch_size"]
@@ -115,40 +83,45 @@ CONFIG_MAP = r"(kind: ConfigMap\nmetadata:\n  name: pepo-rlhf-config)"
             ],
             "warning: runs on a cluster that is already there, whose pods are not checked",
         ),
-        # Pods.
         (
             [],
             [(" replicas: 1", " replicas: 3")],
             "error: gpu: replicas 3 is outside minReplicas 1 to maxReplicas 1, .* 1:",
         ),
+        ([], [("eplicas: 1", f"eplicas: {10**12}")], "error: gpu: 10{12} pods, and Kubernetes has 5000 nodes at most"),
         (
             [],
-            [(r"(requests:\n.*\n.*\n +nvidia.com/gpu: )'8'", r"\1'4'")],
-            "error: gpu: .* requests 4 .* its limit is 8",
+            [(r"train.yaml: \"(.*\n)+?kind", f"train.yaml: '{'[' * 3000}'\nkind")],
+            "error: spec.entrypoint starts no",
         ),
-        ([], [(r"(limits:\n.*\n.*)\n +nvidia.com/gpu: '8'", r"\1")], "error: gpu: .* requests 8 .* limit is absent"),
-        ([], [("runAsUser: 1000", "runAsUser: 0")], "error: submitter: the pod runs as root"),
+        # The driver, and what Ray is told. The worker's 8 GPUs less one are 7.
         (
             [],
-            [(r"(name: HF_TOKEN\n)( +)valueFrom:\n.*\n.*\n.*\n.*\n", r"\1\2value: hf_abc\n")],
-            "error: head: container ray-head has the value of HF_TOKEN in it",
-        ),
-        # Claims. Four copies of 4e9 parameters x (2 + 12) bytes and the model of 8e9: 232e9 bytes or 216.07 GiB.
-        ([], [("storage: 500Gi", "storage: 216Gi")], "error: claim pepo-rlhf-runs of 216Gi, .* up to 216.07 GiB"),
-        (
-            [],
-            [("ReadWriteMany", "ReadWriteOnce")],
-            "warning: claim pepo-rlhf-runs is ReadWriteOnce: head and worker must",
+            [("backoffLimit: 2\n  entry", "backoffLimit: 2\n  entrypointNumGpus: 1\n  entry")],
+            "error: entrypointNumGpus 1 and entrypointNumCpus 0, .* leave the run too little: .* has 7",
         ),
         (
             [],
-            [("ReadWriteMany", "ReadWriteOnce"), ("eplicas: 1", "eplicas: 2")],
-            "error: claim pepo-rlhf-cache is ReadWriteOnce and 2 workers mount it",
+            [("backoffLimit: 2\n  entry", "backoffLimit: 2\n  entrypointNumCpus: 40\n  entry")],
+            "error: entrypointNumGpus 0 and entrypointNumCpus 40, .* are more than any pod has",
         ),
+        (
+            [],
+            [("rayStartParams: {}", "rayStartParams: {num-gpus: '8'}"), ("nvidia.com/gpu: '8'", "nvidia.com/gpu: '4'")],
+            "error: gpu: Ray is told of 8 GPUs .*, the container's limit is 4 nvidia.com/gpu",
+        ),
+        (
+            [],
+            [("rayStartParams: {}", "rayStartParams: {num-gpus: '8'}"), (" +nvidia.com/gpu: '8'\n", "")],
+            "error: gpu: Ray is told of 8 GPUs .*, the container's limit is 0 nvidia.com/gpu",
+        ),
+        ([], [("rayStartParams: {}", "resources: {GPU: '4'}")], "error: the run reserves 8 GPUs .* has 4"),
+        ([], [("rayStartParams: {}", "resources: {GPU: '16'}")], "error: gpu: Ray is told of 16 GPUs .* limit is 8"),
+        ([], [("ray2.55.0-gpu", "ray2.55.0-cpu")], "error: gpu: image .*-cpu makes no use of its 8 nvidia.com/gpu"),
     ],
 )
-def test_what_does_not_go_together_is_found(check, flags, texts, expected):
-    found = check(*flags, texts=texts)
+def test_what_does_not_go_together_is_found(check_overlay, flags, texts, expected):
+    found = check_overlay(*flags, texts=texts)
     assert any(re.match(expected, line) for line in found), found
 
 
@@ -159,12 +132,15 @@ def test_what_does_not_go_together_is_found(check, flags, texts, expected):
         [(" replicas: 1\n", " suspend: false\n")],  # absent replicas are minReplicas
         [(r"requests:\n.*\n.*\n +nvidia.com/gpu: '8'", "requests: {}")],  # then the limits are the requests
         [(ENTRYPOINT, ENTRYPOINT.replace("--config ", "--config="))],
+        [("ray2.55.0-gpu", "ray2.55.0-gpu@sha256:0123abcd")],
+        [("backoffLimit: 2\n  entry", "backoffLimit: 2\n  entrypointNumCpus: 2\n  entry")],
+        [("rayStartParams: {}", "rayStartParams: {num-gpus: '8'}")],
         [("name: HF_HOME", "name: TOKENIZERS_PARALLELISM\n              value: 'no'\n            - name: HF_HOME")],
         [(r"(configMap:\n +name: pepo-rlhf-config)", r"\1\n            items: []")],
     ],
 )
-def test_what_goes_together_is_left_alone(check, texts):
-    assert check(texts=texts) == []
+def test_what_goes_together_is_left_alone(check_overlay, texts):
+    assert check_overlay(texts=texts) == []
 
 
 @pytest.mark.parametrize(
@@ -173,21 +149,31 @@ def test_what_goes_together_is_left_alone(check, texts):
         (r"labels:\n    app.kubernetes.io/name: pepo-rlhf\n    kueue.*", "labels: null", "metadata.labels is null"),
         ("replicas: 1", "replicas: two", r"workerGroupSpecs\[0\].replicas is 'two': give it a whole number"),
         ("rayVersion: 2.55.0", "rayVersion: latest", "rayVersion is 'latest': give it a version"),
+        ("apiVersion: ray.io/v1", "apiVersion: ray.io/v2", "apiVersion is 'ray.io/v2': give it ray.io/v1"),
+        ("apiVersion: ray.io/v1\n", "", "apiVersion is missing or empty: give it ray.io/v1"),
+        ("nvidia.com/gpu: '8'", "nvidia.com/gpu: 1e999", "nvidia.com/gpu is '1e999': give it a quantity"),
+        ("train.yaml: ", "1: ", "data has the key 1: put it in quotes"),
         ("storage: 500Gi", "storage: 128GB", "Claim/pepo-rlhf-runs: .*storage is '128GB': give it a quantity"),
         ("nvidia.com/gpu: '8'", "nvidia.com/gpu: eight", "nvidia.com/gpu is 'eight': give it a quantity"),
     ],
 )
-def test_what_cannot_stand_there_is_named_and_nothing_else_said(check, old, new, expected):
-    found = check(texts=[(old, new)])
+def test_what_cannot_stand_there_is_named_and_nothing_else_said(check_overlay, old, new, expected):
+    found = check_overlay(texts=[(old, new)])
     assert found and all(re.search(expected, line) or "metadata.labels" in line for line in found), found
 
 
-def test_every_finding_names_its_resource(rendered, tmp_path):
-    (tmp_path / "rendered.yaml").write_text(rendered)
-    config = parse()
+def test_every_finding_names_its_resource():
+    config = parse_arguments(["--config", str(OVERLAY / "train.yaml")])
     inputs = SimpleNamespace(args=to_arguments(config), num_parameters=4 * 10**9)
-    findings = list(manifest.check_manifest(inputs, config, tmp_path / "rendered.yaml"))
+    findings = list(manifest.check_manifest(inputs, config, OVERLAY))
     assert findings and all(finding.message.startswith("RayJob/pepo-rlhf: ") for finding in findings)
+
+
+def test_the_key_of_a_tracker_is_the_pods_affair(check_overlay, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    texts = [(ENTRYPOINT, f"{ENTRYPOINT} --logger.wandb.enable true")]
+    assert check_overlay("--logger.wandb.enable", "true", texts=texts) == []
 
 
 def test_a_folder_that_does_not_render_is_told_in_kubectls_words(tmp_path):
@@ -201,3 +187,18 @@ def test_a_document_without_a_kind_is_refused(tmp_path, text):
     (tmp_path / "rendered.yaml").write_text(text)
     with pytest.raises(ValueError, match="is no resource, with a kind$"):
         manifest.render(tmp_path / "rendered.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"a: " + b"[" * 5000, "YAML that is nested too deeply"),
+        ("kind: Pod  # für".encode("latin-1"), "is not UTF-8 text"),
+        (b"day: 2026-99-99", "not valid YAML: month must be"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, content, problem):
+    file = tmp_path / "rendered.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=f"^--manifest {file}:? {problem}"):
+        manifest.render(file)

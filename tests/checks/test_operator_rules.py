@@ -55,6 +55,8 @@ BROKEN = [
         [{"spec": {"submissionMode": "SidecarMode", "submitterConfig": {"backoffLimit": 1}}}],
         "submitterConfig",
     ),
+    ("runtime_environment_is_a_mapping", [{"spec": {"runtimeEnvYAML": "env_vars: {"}}], "not valid YAML"),
+    ("runtime_environment_is_a_mapping", [{"spec": {"runtimeEnvYAML": "- pip"}}], "no mapping"),
     ("retries_make_new_clusters", [{"spec": {"submissionMode": "InteractiveMode"}}], "backoffLimit"),
     ("retries_make_new_clusters", [{"spec": {"clusterSelector": {"ray.io/cluster": "other"}}}], "clusterSelector"),
     ("jobs_are_not_upgraded", [{"spec": {"rayClusterSpec": {"upgradeStrategy": {"type": "Recreate"}}}}], "upgrade"),

@@ -3,8 +3,9 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 
-from pepo_rlhf.checks.placement import check_arithmetic, check_nodes
+from pepo_rlhf.checks.placement import check_arithmetic, check_machine, check_nodes
 
 BOX = {"GPU": 8.0, "CPU": 32.0}
 
@@ -38,3 +39,22 @@ def test_a_group_larger_than_a_node_is_a_warning(make_inputs, run_check):
     nodes = [{"GPU": 2.0, "CPU": 8.0}] * 3
     found = run_check(check_nodes, make_inputs(**sizes).args, nodes)
     assert found["warning"][0].flags == ("--actor.num_gpus_per_node",)
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "level", "words"),
+    [
+        (2, "error", "^the run reserves 3 GPUs .* has 2: a run without RAY_ADDRESS"),
+        (4, "ok", "^this machine has 4 GPUs$"),
+    ],
+)
+def test_without_a_cluster_the_gpus_are_those_of_this_machine(make_inputs, monkeypatch, num_gpus, level, words):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: num_gpus)
+    (finding,) = check_machine(make_inputs().args)
+    assert finding.level == level
+    assert re.search(words, finding.message)
+
+
+def test_without_a_gpu_they_are_logical(make_inputs, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert list(check_machine(make_inputs().args)) == []

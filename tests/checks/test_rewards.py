@@ -49,5 +49,13 @@ def test_a_file_that_does_not_run_is_one_line_with_its_place(make_inputs, tmp_pa
         list(check_functions(make_inputs(reward__functions=f"['{file}:mine']")))
 
 
+def test_a_file_that_does_not_run_tells_no_secret(make_inputs, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_0123456789")
+    file = tmp_path / "mine.py"
+    file.write_text("import os\nraise ValueError(os.environ['HF_TOKEN'])\n")
+    with pytest.raises(ValueError, match=r": ValueError: \*\*\*$"):
+        list(check_functions(make_inputs(reward__functions=f"['{file}:mine']")))
+
+
 def test_functions_that_load_are_listed(make_inputs, run_check):
     assert run_check(check_functions, make_inputs())["ok"][0].message == "format, accuracy"

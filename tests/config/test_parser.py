@@ -164,7 +164,7 @@ def test_a_wrong_value_names_flag_and_expectation(capsys, flag, value, expected)
     assert expected in line
 
 
-@pytest.mark.parametrize("flag", ["--pepo.alpha", "--train.seed", "--ckpt.max_mem", "--pepo.num_layers"])
+@pytest.mark.parametrize("flag", ["--pepo.alpha", "--train.seed", "--ckpt.max_mem", "--pepo.num_layers", "--ds.zpg"])
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_a_number_beyond_floats_is_told_by_its_flag(capsys, flag, sign):
     line = error_line(capsys, flag, sign + "1" * 400)
@@ -177,8 +177,8 @@ def test_a_number_beyond_floats_in_a_file_is_told_by_its_flag(capsys, tmp_path):
 
 
 def test_whole_numbers_have_64_bits(capsys):
-    assert parse_arguments([*REQUIRED, "--train.seed", str(2**63 - 1)]).train.seed == 2**63 - 1
-    assert "--train.seed is too large a number" in error_line(capsys, "--train.seed", str(2**63))
+    assert parse_arguments([*REQUIRED, "--pepo.num_layers", str(2**63 - 1)]).pepo.num_layers == 2**63 - 1
+    assert "--pepo.num_layers is too large a number" in error_line(capsys, "--pepo.num_layers", str(2**63))
 
 
 def test_a_missing_file_is_named(capsys):

@@ -42,6 +42,27 @@ def test_an_answer_that_is_no_choice_is_refused(tmp_path: Path, answer: str | No
         read()
 
 
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (float("inf"), "the label inf is no number"),
+        ({"x": 5}, "must be a text or a number"),
+        (True, "must be a text or"),
+    ],
+)
+def test_a_choice_that_is_no_label_is_refused(tmp_path: Path, choice: Any, message: str) -> None:
+    write(tmp_path, 15, PROBLEM | {"choices": ["1", "2", choice, "4"]})
+    (read,) = read_problem_folders(tmp_path, "")
+    with pytest.raises(ValueError, match=f"15/data.json: .*{message}"):
+        read()
+
+
+def test_a_choice_that_is_missing_is_no_label(tmp_path: Path) -> None:
+    write(tmp_path, 15, PROBLEM | {"choices": ["1", "2", None, "4"]})
+    with pytest.raises(ValueError, match="15: the label is missing or empty"):
+        load_rows(str(tmp_path))
+
+
 @pytest.mark.parametrize("problem", [[], {}, PROBLEM | {"choices": "5"}, PROBLEM | {"problem_text": None}])
 def test_a_file_of_another_form_is_named(tmp_path: Path, problem: Any) -> None:
     write(tmp_path, 15, problem)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pepo_rlhf.data import decode_image
 from pepo_rlhf.data.images import image_views
@@ -64,6 +65,38 @@ def test_a_photo_is_turned_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: turned by a quarter
     assert decode_image(encode(Image.new("RGB", (3, 2)), "JPEG", exif=exif)).size == (2, 3)
+
+
+def exif(*fields: bytes) -> bytes:
+    """EXIF data, laid out like a little-endian TIFF: the number of fields, then 12 bytes a field, ordered by tag."""
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(fields)) + b"".join(fields) + bytes(4)
+
+
+TURNED = struct.pack("<HHIHH", 0x112, 3, 1, 6, 0)  # Orientation, one SHORT: turned by a quarter
+MAKER = struct.pack("<HHIf", 0x10F, 11, 1, 1.0)  # Make, one FLOAT in the place of a text
+WIDTH = struct.pack("<HHI4s", 0x100, 2, 4, b"abc\0")  # ImageWidth, a text of 4 bytes in the place of a number
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (exif(MAKER, TURNED), (2, 3)),
+        (exif(WIDTH, TURNED), (2, 3)),
+        (b"Exif\0\0nonsense", (3, 2)),
+        (b"Exif\0\0", (3, 2)),
+    ],
+)
+def test_a_photo_is_turned_as_far_as_its_metadata_can_be_read(data: bytes, size: tuple[int, int]) -> None:
+    assert decode_image(encode(Image.new("RGB", (3, 2)), "JPEG", exif=data)).size == size
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_does(orientation: int) -> None:
+    metadata = Image.Exif()
+    metadata[0x0112] = orientation
+    data = encode(Image.effect_noise((3, 2), 50).convert("RGB"), "PNG", exif=metadata)
+    with Image.open(io.BytesIO(data)) as opened:
+        assert decode_image(data).tobytes() == ImageOps.exif_transpose(opened).tobytes()
 
 
 def test_an_animation_is_its_first_frame() -> None:

@@ -81,6 +81,35 @@ def test_every_encoding_of_a_parquet_column_reads_alike(tmp_path: Path) -> None:
     assert (row.prompt, row.images, row.label) == ("<image>Find x.", (png(),), "13")
 
 
+def test_classes_are_named_and_a_hidden_one_is_a_row_that_is_skipped(tmp_path: Path) -> None:
+    classes = {"_type": "ClassLabel", "names": ["cat", "dog"]}
+    metadata = json.dumps({"info": {"features": {"answer": classes, "dropped": classes}}})
+    columns = {"images": [[]] * 4, "problem": ["x"] * 4, "answer": [0, -1, 1, None]}
+    table = pyarrow.table(columns).replace_schema_metadata({"huggingface": metadata})
+    parquet.write_table(table, tmp_path / "rows.parquet")
+    loaded = load_rows(str(tmp_path / "rows.parquet"), on_bad_row="skip")
+    assert [row.label for row in loaded.rows] == ["cat", "dog"]
+    assert loaded.num_skipped == 2
+
+
+def test_a_column_of_names_stays_under_metadata_that_call_it_classes(tmp_path: Path) -> None:
+    metadata = json.dumps({"info": {"features": {"answer": {"_type": "ClassLabel", "names": ["cat"]}}}})
+    table = pyarrow.table({"images": [[]], "problem": ["x"], "answer": ["dog"]})
+    parquet.write_table(table.replace_schema_metadata({"huggingface": metadata}), tmp_path / "rows.parquet")
+    assert labels(tmp_path / "rows.parquet") == ["dog"]
+
+
+def test_a_value_that_cannot_be_read_is_a_row_that_is_skipped(tmp_path: Path) -> None:
+    dates = pyarrow.array([2**60, 0], pyarrow.timestamp("us"))
+    notes = pyarrow.array([b"a", b"\xff"]).cast(pyarrow.string(), safe=False)
+    good = {"images": [[]] * 2, "problem": ["x"] * 2, "answer": ["1", "2"]}
+    parquet.write_table(pyarrow.table(good | {"made": dates}), tmp_path / "dates.parquet")
+    parquet.write_table(pyarrow.table(good | {"note": notes}), tmp_path / "notes.parquet")
+    loaded = load_rows(f"{tmp_path}/dates.parquet,{tmp_path}/notes.parquet", on_bad_row="skip")
+    assert [row.label for row in loaded.rows] == ["2", "1"]
+    assert loaded.num_skipped == 2
+
+
 def test_a_relative_source_gives_absolute_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_jsonl(tmp_path / "rows.jsonl")
     monkeypatch.chdir(tmp_path)

@@ -1,8 +1,9 @@
 from types import SimpleNamespace
 
 import pytest
+from transformers import AddedToken
 
-from pepo_rlhf.data.vision_tokens import collapse_images
+from pepo_rlhf.data.vision_tokens import collapse_images, reserved_tokens
 
 START, IMAGE, END = 90, 91, 92
 QWEN = SimpleNamespace(image_token_id=IMAGE, video_token_id=95)
@@ -22,3 +23,13 @@ def test_tokens_that_stand_around_no_image_stay():
     tokens = [START, 1, END, START, IMAGE, END, END, START]
     assert collapse_images(tokens, INTERNVL) == [START, 1, END, IMAGE, END, START]
     assert collapse_images([], INTERNVL) == []
+
+
+def test_no_text_may_hold_a_placeholder_or_what_the_template_writes():
+    words = {1: "<|im_end|>", 2: "<|box_start|>", IMAGE: "<|image|>"}
+    tokens = {number: AddedToken(word, special=True) for number, word in words.items()}
+    tokens[3] = AddedToken("assistant", special=False)  # a word like any other
+    tokenizer = SimpleNamespace(convert_ids_to_tokens=words.__getitem__, added_tokens_decoder=tokens)
+    template = "{{ message.content }}<|im_end|>assistant"
+    processor = SimpleNamespace(image_token_id=IMAGE, tokenizer=tokenizer, chat_template=template)
+    assert reserved_tokens(processor) == ["<|image|>", "<|im_end|>"]

@@ -40,6 +40,8 @@ def read_schema(kind):
         definition = yaml.load(file, Loader=yaml.CSafeLoader)
     (schema,) = [v["schema"]["openAPIV3Schema"] for v in definition["spec"]["versions"] if v["name"] == "v1"]
     close(schema)
+    schema["properties"]["apiVersion"] = {"const": "ray.io/v1"}  # by which the server chooses the schema
+    schema["required"] = ["apiVersion", "kind", "metadata", "spec"]
     schema["properties"]["metadata"] = {"type": "object"}  # the API server knows what is in it
     return jsonschema.Draft202012Validator(schema)
 

@@ -11,7 +11,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 
-from pepo_rlhf.checks import manifest, manifest_nodes, operator_rules, versions
+from pepo_rlhf.checks import manifest, manifest_nodes, manifest_parts, operator_rules, versions
 from pepo_rlhf.config import parse_arguments, to_arguments
 
 REPOSITORY = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def clusters(resources):
 def pods(resources):
     """Pod specs of head, workers and submitter, by name."""
     for cluster in clusters(resources):
-        for group in operator_rules.groups(cluster):
+        for group in manifest_parts.groups(cluster):
             yield group.get("groupName", "head"), group["template"]["spec"]
         if submitter := cluster["spec"].get("submitterPodTemplate"):
             yield "submitter", submitter["spec"]
@@ -49,9 +49,15 @@ def test_custom_resources_pass_their_definitions_strictly(resources, validate_cu
     (cluster,) = clusters(resources)
     validate_custom(cluster)
     misspelt = copy.deepcopy(cluster)
-    operator_rules.cluster_spec(misspelt)["rayVersoin"] = "2.55.0"
+    manifest_parts.cluster_spec(misspelt)["rayVersoin"] = "2.55.0"
     with pytest.raises(jsonschema.ValidationError, match="rayVersoin"):
         validate_custom(misspelt)
+    for changed in (
+        cluster | {"apiVersion": "ray.io/v2"},
+        {key: cluster[key] for key in cluster if key != "apiVersion"},
+    ):
+        with pytest.raises(jsonschema.ValidationError, match="ray.io/v1|apiVersion"):
+            validate_custom(changed)
 
 
 def test_the_operators_rules_hold(resources):
@@ -99,7 +105,7 @@ def test_pods_are_confined(resources):
 
 def test_gpus_are_on_workers_alone_and_tolerated(resources):
     (cluster,) = clusters(resources)
-    head, *workers = operator_rules.groups(cluster)
+    head, *workers = manifest_parts.groups(cluster)
     assert manifest_nodes.node_of(head) == {"GPU": 0, "CPU": 0}
     for group in workers:
         tolerations = group["template"]["spec"]["tolerations"]
@@ -123,7 +129,7 @@ def test_outsiders_reach_no_port_of_any_pod(resources):
     assert from_operator["from"][0]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "kuberay-operator"}
     assert from_operator["ports"] == [{"protocol": "TCP", "port": 8265}]
     (cluster,) = clusters(resources)
-    templates = [group["template"] for group in operator_rules.groups(cluster)]
+    templates = [group["template"] for group in manifest_parts.groups(cluster)]
     templates += [cluster["spec"]["submitterPodTemplate"]] if cluster["kind"] == "RayJob" else []
     assert all(template["metadata"]["labels"] == own for template in templates)
 

@@ -154,6 +154,6 @@ def test_a_variable_that_only_holds_the_letters_is_not(tmp_path, name):
 def test_runtime_environment(tmp_path):
     environment = runtime_env(tmp_path, {"NCCL_DEBUG": "INFO"}, install=True)
     assert environment["working_dir"] == str(tmp_path)
-    assert {".git", ".venv", "runs"} <= set(environment["excludes"])
+    assert {".git", ".venv", "runs", ".env*", ".netrc"} <= set(environment["excludes"])
     assert environment["env_vars"] == {"PYTHONUNBUFFERED": "1", "NCCL_DEBUG": "INFO"}
     assert all("==" in package for package in environment["pip"])

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -19,10 +20,9 @@ from pepo_rlhf.rewards import Grade, RewardError, RewardService
 GOOD = "<think>30 + 50</think><answer>80</answer>"
 
 
-def start(*functions: str, weights: dict[str, float] | None = None, num_processes: int = 1) -> RewardService:
-    return RewardService(
-        functions, weights=weights or {}, num_processes=num_processes, timeout_seconds=1, memory_mb=256
-    )
+def start(*functions: str, **settings: Any) -> RewardService:
+    defaults: dict[str, Any] = {"weights": {}, "num_processes": 1, "timeout_seconds": 1, "memory_mb": 256}
+    return RewardService(functions, **defaults | settings)
 
 
 def graders(path: Path) -> set[int]:
@@ -115,6 +115,43 @@ def test_what_a_verifier_started_ends_with_its_process(odd_file: Path) -> None:
     with closing(start(f"{odd_file}:odd")) as service:
         service.submit("hang_in_a_child", "80").result()
         assert graders(odd_file) == before
+
+
+def test_what_has_left_for_a_session_of_its_own_ends_too(tmp_path: Path) -> None:
+    """Also where the process between, which started it, has ended."""
+    (tmp_path / "mine.py").write_text(
+        "import subprocess, sys\n"
+        "SLEEP = [sys.executable, '-c', 'import time; time.sleep(60)']\n"
+        "START = f'import subprocess; subprocess.Popen({SLEEP}, start_new_session=True)'\n"
+        "def mine(response, label):\n"
+        "    subprocess.Popen(SLEEP, start_new_session=True)\n"
+        "    subprocess.run([sys.executable, '-c', START], check=True)\n"
+        "    return 1.0\n"
+    )
+    service = start(f"{tmp_path}/mine.py:mine", timeout_seconds=30)
+    assert service.submit("a", "b").result().reward == 1.0
+    (grader,) = graders(tmp_path)
+    children = psutil.Process(grader).children(recursive=True)
+    service.close()
+    assert len(children) == 2
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+
+
+def test_errors_do_not_tell_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_0123456789")
+    (tmp_path / "mine.py").write_text(
+        "import os\ndef mine(response, label):\n    raise ValueError(f'{os.environ[\"HF_TOKEN\"]} is refused')\n"
+    )
+    with closing(start(f"{tmp_path}/mine.py:mine")) as service:
+        error = service.submit("a", "b").result().error
+    assert error is not None and "hf_0123456789" not in error and "ValueError: *** is refused" in error
+
+
+def test_a_file_that_does_not_load_tells_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_0123456789")
+    (tmp_path / "mine.py").write_text("import os\nraise ValueError(os.environ['HF_TOKEN'])\n")
+    with pytest.raises(RewardError, match=r"ValueError: \*\*\*"):
+        start(f"{tmp_path}/mine.py:mine")
 
 
 def test_a_hanging_grader_does_not_outlive_a_killed_parent(odd_file: Path) -> None:

@@ -77,6 +77,31 @@ def empty_the_manifest(checkpoint):
     (checkpoint / "manifest.json").write_text("[]")
 
 
+def lose_the_settings(checkpoint):
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    (checkpoint / "manifest.json").write_text(json.dumps({"files": manifest["files"]}))
+
+
+def make_the_manifest_a_folder(checkpoint):
+    lose_the_manifest(checkpoint)
+    (checkpoint / "manifest.json").mkdir()
+
+
+def make_the_folder_a_file(checkpoint):
+    shutil.rmtree(checkpoint / "deepspeed")
+    (checkpoint / "deepspeed").write_text("")
+
+
+def link_a_file_to_itself(checkpoint):
+    lose_a_file(checkpoint)
+    (checkpoint / "deepspeed" / "states.pt").symlink_to("states.pt")
+
+
+def name_a_file_elsewhere(checkpoint):
+    manifest = {"settings": {}, "files": {"/nowhere/states.pt": {"num_bytes": 7}}}
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -86,6 +111,11 @@ def empty_the_manifest(checkpoint):
         (lose_the_manifest, "manifest.json is missing"),
         (cut_the_manifest, "manifest.json cannot be read"),
         (empty_the_manifest, "manifest.json cannot be read"),
+        (lose_the_settings, "manifest.json does not say what settings it was written with"),
+        (make_the_manifest_a_folder, "it cannot be read: [Errno 21] Is a directory"),
+        (make_the_folder_a_file, "it cannot be read: [Errno 20] Not a directory"),
+        (link_a_file_to_itself, "it cannot be read: [Errno 40] Too many levels of symbolic links"),
+        (name_a_file_elsewhere, "nowhere/states.pt is missing"),
         (shutil.rmtree, None),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -155,3 +185,12 @@ def test_other_settings_than_the_checkpoint_needs_are_told_by_flag(tmp_path):
     args.train.seed = 8
     with pytest.raises(ValueError, match="^--train.seed is 8"):
         checkpoints.require_same_settings(checkpoint, args)
+
+
+def test_a_setting_that_this_version_does_not_know_is_told(tmp_path):
+    checkpoint = write(tmp_path, "global_step2")
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["settings"]["train.magic"] = 1
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="global_step2 depends on train.magic, which this version does not know: go"):
+        checkpoints.require_same_settings(checkpoint, to_arguments(Config()))

@@ -1,0 +1,59 @@
+"""Claims and /dev/shm of a manifest are large enough, and of the right kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pepo_rlhf.checks.finding import Finding, error, warning
+from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.checks.manifest_parts import GPU, Resource, find, groups, limits_of
+from pepo_rlhf.checks.manifest_quantity import quantity
+from pepo_rlhf.checks.manifest_volumes import mounts_of, place_of
+from pepo_rlhf.checks.storage import checkpoint_bytes, model_bytes, shared_memory_bytes
+
+
+def check_shared_memory(cluster: Resource) -> Iterator[Finding]:
+    """A volume at /dev/shm is memory, and no more than the container has: what lies there counts against its limit."""
+    for group in groups(cluster):
+        name, memory, volume = group.get("groupName", "head"), limits_of(group).get("memory"), _shared_memory(group)
+        if volume is not None and volume.get("medium") != "Memory":
+            yield warning(f"{name}: /dev/shm lies on the node's disk: set medium: Memory of its emptyDir")
+        size = (volume or {}).get("sizeLimit")
+        if size and memory and quantity(size) > quantity(memory):
+            yield warning(f"{name}: /dev/shm of {size} exceeds the container's memory of {memory}: lower its sizeLimit")
+
+
+def check_sizes(inputs: Inputs, cluster: Resource, resources: list[Resource]) -> Iterator[Finding]:
+    """The run's claim holds model and checkpoints; /dev/shm what the engines need of it."""
+    head, *workers = groups(cluster)
+    claim = find(resources, "PersistentVolumeClaim").get(place_of(inputs.args.run.dir, head).claim)
+    if claim:
+        yield from _check_claim(claim, model_bytes(inputs) + checkpoint_bytes(inputs))
+    for group in workers:
+        yield from _check_room(group, shared_memory_bytes(inputs, on_gpus=GPU in limits_of(group)))
+
+
+def _check_claim(claim: Resource, needed: int) -> Iterator[Finding]:
+    storage = claim["spec"].get("resources", {}).get("requests", {}).get("storage", "0")
+    if quantity(storage) < needed:
+        yield error(
+            f"claim {claim['metadata']['name']} of {storage}, model and checkpoints take up to {needed / 2**30:.2f} "
+            "GiB: raise its storage, or lower --ckpt.max_num"
+        )
+
+
+def _check_room(group: Resource, needed: int) -> Iterator[Finding]:
+    """Unless mounted, KubeRay gives /dev/shm the container's memory."""
+    sizes = [(_shared_memory(group) or {}).get("sizeLimit"), limits_of(group).get("memory")]
+    smallest = min((size for size in sizes if size), key=quantity, default="0")
+    if quantity(smallest) < needed:
+        yield error(
+            f"{group['groupName']}: /dev/shm of {smallest}, {needed / 2**30:.2f} GiB needed: raise its sizeLimit, and "
+            "the container's memory above that"
+        )
+
+
+def _shared_memory(group: Resource) -> Resource | None:
+    """The emptyDir at /dev/shm, if there is one."""
+    mount = mounts_of(group).get("/dev/shm")
+    return mount.volume.get("emptyDir") if mount else None

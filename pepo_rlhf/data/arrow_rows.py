@@ -1,0 +1,71 @@
+"""Records of arrow batches, which parquet files and Hugging Face data sets consist of."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+
+def read_batches(
+    batches: Iterable, schema, convert: Callable[..., Any], folder: Path, source: str, datasource: str
+) -> Iterator[Callable[[], Any]]:
+    """A function that reads it for each record of `batches`; see `read_source` for `convert`.
+
+    Raises ValueError for a schema that leaves open what a record holds; a record's function, for one that cannot be
+    read.
+    """
+    if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
+        raise ValueError(f"{source}: two columns are called {twice[0]!r}; keep one of them")
+    classes = _class_names(schema, source)
+    places = ((batch, index) for batch in batches for index in range(batch.num_rows))
+    for number, (batch, index) in enumerate(places, 1):
+        yield partial(_convert_record, batch, index, classes, convert, folder, f"{source}:row {number}", datasource)
+
+
+def _class_names(schema, source: str) -> dict[str, list]:
+    """Names of the classes, by column, that Hugging Face's metadata of an arrow schema gives their numbers."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
+        return {
+            column: list(feature["names"])
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{source}: its metadata of Hugging Face datasets are damaged ({error}); write or download it again"
+        ) from error
+
+
+def _convert_record(
+    batch, index: int, classes: dict[str, list], convert: Callable[..., Any], folder: Path, source: str, datasource: str
+) -> Any:
+    record = _read_record(batch, index, source)
+    for column, names in classes.items():
+        number = record.get(column)
+        if number is None or isinstance(number, str):  # gone, or the name itself, under metadata that are older
+            continue
+        if not (isinstance(number, int) and 0 <= number < len(names)):
+            raise ValueError(
+                f"{source}: the column {column!r} holds {number}, which is none of its {len(names)} classes; correct "
+                "it, drop the row, or name another split where labels are hidden (-1)"
+            )
+        record[column] = names[number]
+    return convert(record, folder, source, datasource)
+
+
+def _read_record(batch, index: int, source: str) -> dict[str, Any]:
+    record = {}
+    for column, values in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            record[column] = values[index].as_py()
+        # A date that Python has not, bytes that are no text, a time zone that nobody knows.
+        except (ValueError, OverflowError, LookupError, NotImplementedError) as error:
+            raise ValueError(
+                f"{source}: the column {column!r} holds what cannot be read ({error}); mend it, or leave the column out"
+            ) from error
+    return record
