@@ -67,6 +67,19 @@ def _adapt_collectives(module) -> None:
         module.build_shm_op = lambda: None
 
 
+def _adapt_gathering(module) -> None:
+    """ZeRO-3 gathers several weights at once and waits for the last: gloo, with its threads, may end others later.
+
+    Weights that were loaded meanwhile were then overwritten with what had been there before.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        module.Init._allgather_params_coalesced = lambda self, params, hierarchy=0, quantize=False: (
+            self._allgather_params_sequential(params, hierarchy)
+        )
+
+
 def _adapt_patch_embedding(module) -> None:
     """Qwen's patch embedding is a Conv3d whose kernel is its stride: a linear layer, and five times slower than one."""
     import torch
@@ -99,6 +112,7 @@ def engine_arguments() -> dict:
 # Module -> what is done to it right after its import.
 ADAPTATIONS = {
     "deepspeed.comm.torch": _adapt_collectives,
+    "deepspeed.runtime.zero.partition_parameters": _adapt_gathering,
     "torch": _adapt_torch,
     "openrlhf.utils.deepspeed.deepspeed": _adapt_strategy,
     "openrlhf.trainer.ppo_utils.replay_buffer": _adapt_replay_buffer,
