@@ -14,7 +14,6 @@ from pathlib import Path
 from pepo_rlhf import runtime
 from pepo_rlhf.checks import (
     blindness,
-    manifest,
     model,
     placement,
     prompts,
@@ -26,6 +25,7 @@ from pepo_rlhf.checks import (
 )
 from pepo_rlhf.checks.finding import Finding, error
 from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.checks.manifests import manifest
 from pepo_rlhf.config import Config, parse_arguments, to_arguments
 from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from pepo_rlhf.checks import manifest
 from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.checks.manifests import manifest
 from pepo_rlhf.config import parse_arguments, to_arguments
 from pepo_rlhf.sandbox.counting import generate
 from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl

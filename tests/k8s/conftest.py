@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from pepo_rlhf.checks.manifest import render
+from pepo_rlhf.checks.manifests.manifest import render
 
 REPOSITORY = Path(__file__).parents[2]
 OVERLAYS = sorted(path.parent for path in REPOSITORY.glob("k8s/overlays/*/kustomization.yaml"))

@@ -11,7 +11,8 @@ import jsonschema
 import kubernetes_validate
 import pytest
 
-from pepo_rlhf.checks import manifest, manifest_nodes, manifest_parts, operator_rules, versions
+from pepo_rlhf.checks import versions
+from pepo_rlhf.checks.manifests import manifest, nodes, operator_rules, parts
 from pepo_rlhf.config import parse_arguments, to_arguments
 
 REPOSITORY = Path(__file__).parents[2]
@@ -26,7 +27,7 @@ def clusters(resources):
 def pods(resources):
     """Pod specs of head, workers and submitter, by name."""
     for cluster in clusters(resources):
-        for group in manifest_parts.groups(cluster):
+        for group in parts.groups(cluster):
             yield group.get("groupName", "head"), group["template"]["spec"]
         if submitter := cluster["spec"].get("submitterPodTemplate"):
             yield "submitter", submitter["spec"]
@@ -49,7 +50,7 @@ def test_custom_resources_pass_their_definitions_strictly(resources, validate_cu
     (cluster,) = clusters(resources)
     validate_custom(cluster)
     misspelt = copy.deepcopy(cluster)
-    manifest_parts.cluster_spec(misspelt)["rayVersoin"] = "2.55.0"
+    parts.cluster_spec(misspelt)["rayVersoin"] = "2.55.0"
     with pytest.raises(jsonschema.ValidationError, match="rayVersoin"):
         validate_custom(misspelt)
     for changed in (
@@ -105,8 +106,8 @@ def test_pods_are_confined(resources):
 
 def test_gpus_are_on_workers_alone_and_tolerated(resources):
     (cluster,) = clusters(resources)
-    head, *workers = manifest_parts.groups(cluster)
-    assert manifest_nodes.node_of(head) == {"GPU": 0, "CPU": 0}
+    head, *workers = parts.groups(cluster)
+    assert nodes.node_of(head) == {"GPU": 0, "CPU": 0}
     for group in workers:
         tolerations = group["template"]["spec"]["tolerations"]
         assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in tolerations
@@ -129,7 +130,7 @@ def test_outsiders_reach_no_port_of_any_pod(resources):
     assert from_operator["from"][0]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "kuberay-operator"}
     assert from_operator["ports"] == [{"protocol": "TCP", "port": 8265}]
     (cluster,) = clusters(resources)
-    templates = [group["template"] for group in manifest_parts.groups(cluster)]
+    templates = [group["template"] for group in parts.groups(cluster)]
     templates += [cluster["spec"]["submitterPodTemplate"]] if cluster["kind"] == "RayJob" else []
     assert all(template["metadata"]["labels"] == own for template in templates)
 

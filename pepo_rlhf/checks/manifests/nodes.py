@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pepo_rlhf.checks.finding import Finding, error, warning
-from pepo_rlhf.checks.manifest_parts import (
+from pepo_rlhf.checks.manifests.parts import (
     GPU,
     Resource,
     cluster_spec,
@@ -16,7 +16,7 @@ from pepo_rlhf.checks.manifest_parts import (
     tag_words,
     worker_groups,
 )
-from pepo_rlhf.checks.manifest_quantity import quantity
+from pepo_rlhf.checks.manifests.quantity import quantity
 from pepo_rlhf.checks.placement import check_nodes
 from pepo_rlhf.config.reservations import required_gpus, shortfall
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from pepo_rlhf.checks import versions
 from pepo_rlhf.checks.finding import Finding, error, warning
-from pepo_rlhf.checks.manifest_parts import GPU, Resource, cluster_spec, containers_of, tag_words, templates
-from pepo_rlhf.checks.manifest_quantity import quantity
+from pepo_rlhf.checks.manifests.parts import GPU, Resource, cluster_spec, containers_of, tag_words, templates
+from pepo_rlhf.checks.manifests.quantity import quantity
 
 
 def check_image(cluster: Resource) -> Iterator[Finding]:

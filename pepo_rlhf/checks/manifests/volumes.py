@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from pepo_rlhf.checks.finding import Finding, error, warning
-from pepo_rlhf.checks.manifest_nodes import num_pods
-from pepo_rlhf.checks.manifest_parts import GPU, Resource, container_of, find, groups, limits_of
+from pepo_rlhf.checks.manifests.nodes import num_pods
+from pepo_rlhf.checks.manifests.parts import GPU, Resource, container_of, find, groups, limits_of
 
 _SHARED_MODES = {"ReadWriteMany", "ReadOnlyMany"}
 

@@ -13,20 +13,12 @@ from typing import Any
 
 import yaml
 
-from pepo_rlhf.checks import (
-    manifest_network,
-    manifest_nodes,
-    manifest_pods,
-    manifest_sizes,
-    manifest_start,
-    manifest_volumes,
-    operator_rules,
-)
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.inputs import Inputs
-from pepo_rlhf.checks.manifest_parts import Resource, cluster_spec
-from pepo_rlhf.checks.manifest_secrets import check_secrets
-from pepo_rlhf.checks.manifest_shape import shape_errors
+from pepo_rlhf.checks.manifests import network, nodes, operator_rules, pods, sizes, start, volumes
+from pepo_rlhf.checks.manifests.parts import Resource, cluster_spec
+from pepo_rlhf.checks.manifests.secrets import check_secrets
+from pepo_rlhf.checks.manifests.shape import shape_errors
 from pepo_rlhf.config import Config, to_arguments
 
 
@@ -56,26 +48,26 @@ def check_cluster(inputs: Inputs, config: Config, cluster: Resource, resources: 
     if not cluster_spec(cluster):
         yield warning("runs on a cluster that is already there, whose pods are not checked")
         return
-    yield from manifest_pods.check_image(cluster)
-    yield from manifest_pods.check_pods(cluster)
-    yield from manifest_network.check_network(cluster, resources)
-    yield from manifest_nodes.check_replicas(cluster)
-    yield from manifest_nodes.check_limits(cluster)
-    yield from manifest_volumes.check_volumes(cluster, resources)
-    yield from manifest_volumes.check_access(inputs.args, cluster, resources)
-    yield from manifest_sizes.check_shared_memory(cluster)
+    yield from pods.check_image(cluster)
+    yield from pods.check_pods(cluster)
+    yield from network.check_network(cluster, resources)
+    yield from nodes.check_replicas(cluster)
+    yield from nodes.check_limits(cluster)
+    yield from volumes.check_volumes(cluster, resources)
+    yield from volumes.check_access(inputs.args, cluster, resources)
+    yield from sizes.check_shared_memory(cluster)
     yield from check_runs(inputs.args, config, cluster, resources)
     # Last, as it may have to load the model's configuration, which ends the check where there is none.
-    yield from manifest_sizes.check_sizes(inputs, cluster, resources)
+    yield from sizes.check_sizes(inputs, cluster, resources)
 
 
 def check_runs(args: Any, config: Config, cluster: Resource, resources: list[Resource]) -> Iterator[Finding]:
     """The run that is checked, and the one that the manifests start where it is another, each fit the pods."""
     runs, comparisons = [args], []
     try:
-        for started in manifest_start.started_configs(cluster, resources):
+        for started in start.started_configs(cluster, resources):
             runs.append(to_arguments(started))
-            comparisons.append(manifest_start.compare(config, started))
+            comparisons.append(start.compare(config, started))
     except ValueError as problem:
         comparisons.append(error(str(problem)))
     # Equal runs have equal findings, told once.
@@ -84,8 +76,8 @@ def check_runs(args: Any, config: Config, cluster: Resource, resources: list[Res
 
 
 def _check_run(args: Any, cluster: Resource) -> Iterator[Finding]:
-    yield from manifest_nodes.check_gpus(args, cluster)
-    yield from manifest_volumes.check_folders(args, cluster)
+    yield from nodes.check_gpus(args, cluster)
+    yield from volumes.check_folders(args, cluster)
     if cluster["kind"] == "RayJob" and cluster["spec"].get("backoffLimit") and args.ckpt.save_steps == -1:
         yield warning("each retry of backoffLimit would begin anew: set --ckpt.save_steps")
 

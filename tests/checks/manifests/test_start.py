@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pepo_rlhf.checks.manifest_start import entrypoint_flags, mounted_files
+from pepo_rlhf.checks.manifests.start import entrypoint_flags, mounted_files
 
 MAP = {"kind": "ConfigMap", "metadata": {"name": "config"}, "data": {"train.yaml": "a: 1", "other": "b"}}
 

@@ -1,4 +1,4 @@
-"""Parts of RayJobs and RayClusters, as YAML has them, whose shape manifest_shape.py has looked at."""
+"""Parts of RayJobs and RayClusters, as YAML has them, whose shape shape.py has looked at."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Whether a manifest has the shape that manifest_fields.py describes."""
+"""Whether a manifest has the shape that fields.py describes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from pepo_rlhf.checks.manifest_fields import ANY, REQUIRED, SHAPES, Value
+from pepo_rlhf.checks.manifests.fields import ANY, REQUIRED, SHAPES, Value
 
 
 def shape_errors(resource: dict[str, Any]) -> Iterator[str]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from pepo_rlhf.checks.finding import Finding, error, warning
 from pepo_rlhf.checks.inputs import Inputs
-from pepo_rlhf.checks.manifest_parts import GPU, Resource, find, groups, limits_of
-from pepo_rlhf.checks.manifest_quantity import quantity
-from pepo_rlhf.checks.manifest_volumes import mounts_of, place_of
+from pepo_rlhf.checks.manifests.parts import GPU, Resource, find, groups, limits_of
+from pepo_rlhf.checks.manifests.quantity import quantity
+from pepo_rlhf.checks.manifests.volumes import mounts_of, place_of
 from pepo_rlhf.checks.storage import checkpoint_bytes, model_bytes, shared_memory_bytes
 
 

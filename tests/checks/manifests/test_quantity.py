@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pepo_rlhf.checks.manifest_quantity import quantity
+from pepo_rlhf.checks.manifests.quantity import quantity
 
 
 @pytest.mark.parametrize(

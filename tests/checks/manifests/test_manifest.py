@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pepo_rlhf.checks import manifest
+from pepo_rlhf.checks.manifests import manifest
 from pepo_rlhf.config import parse_arguments, to_arguments
 
-OVERLAY = Path(__file__).parents[2] / "k8s" / "overlays" / "single-node"
+OVERLAY = Path(__file__).parents[3] / "k8s" / "overlays" / "single-node"
 
 
 def test_as_shipped_there_is_nothing_to_say(check_overlay):

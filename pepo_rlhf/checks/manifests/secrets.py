@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from pepo_rlhf.checks.finding import Finding, error
-from pepo_rlhf.checks.manifest_parts import Resource, containers_of, templates
+from pepo_rlhf.checks.manifests.parts import Resource, containers_of, templates
 from pepo_rlhf.config.secret_names import looks_secret
 
 _COMMENT = re.compile(r"(?:^|\s)#.*", re.MULTILINE)

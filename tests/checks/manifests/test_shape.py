@@ -9,7 +9,7 @@ import operator
 
 import pytest
 
-from pepo_rlhf.checks.manifest_shape import shape_errors
+from pepo_rlhf.checks.manifests.shape import shape_errors
 
 CONTAINER = {"name": "ray", "env": [{"name": "HOME", "value": "/"}], "resources": {"limits": {"memory": "1Gi"}}}
 POD = {"spec": {"containers": [CONTAINER], "volumes": [{"name": "shm", "emptyDir": {"sizeLimit": "1Gi"}}]}}

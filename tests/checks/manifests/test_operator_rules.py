@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from pepo_rlhf.checks.operator_rules import KUEUE_LABEL, RULES
+from pepo_rlhf.checks.manifests.operator_rules import KUEUE_LABEL, RULES
 
 
 def group(name=None):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import yaml
 from packaging.version import Version
 
-from pepo_rlhf.checks.manifest_parts import Resource, cluster_spec, groups, worker_groups
+from pepo_rlhf.checks.manifests.parts import Resource, cluster_spec, groups, worker_groups
 
 _LONGEST_NAME = {"RayJob": 47, "RayCluster": 53}  # what the operator appends must fit into 63 characters
 _DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")  # RFC 1035

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pepo_rlhf.checks.finding import Finding, error, warning
-from pepo_rlhf.checks.manifest_parts import Resource, cluster_spec, find, groups
+from pepo_rlhf.checks.manifests.parts import Resource, cluster_spec, find, groups
 
 _PUBLIC_SERVICES = ("LoadBalancer", "NodePort")
 _METRICS = (8080, "metrics")  # tell much and run nothing

@@ -11,8 +11,8 @@ from contextlib import redirect_stderr
 from pathlib import Path, PurePosixPath
 
 from pepo_rlhf.checks.finding import Finding, ok, warning
-from pepo_rlhf.checks.manifest_parts import Resource, cluster_spec, container_of, find
-from pepo_rlhf.checks.manifest_volumes import volumes_of
+from pepo_rlhf.checks.manifests.parts import Resource, cluster_spec, container_of, find
+from pepo_rlhf.checks.manifests.volumes import volumes_of
 from pepo_rlhf.checks.settings import broken_rules
 from pepo_rlhf.config import Config, parse_arguments
 from pepo_rlhf.viewer.runs import differing_settings, flat_settings

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from packaging.version import InvalidVersion, Version
 
-from pepo_rlhf.checks.manifest_quantity import quantity
+from pepo_rlhf.checks.manifests.quantity import quantity
 
 
 class Value(NamedTuple):

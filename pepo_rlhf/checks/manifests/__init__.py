@@ -1,0 +1,1 @@
+"""Checks of RayJobs and RayClusters for Kubernetes, one aspect a file; manifest.py puts them together."""
