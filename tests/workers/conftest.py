@@ -22,6 +22,8 @@ TEXT = {
     "num_key_value_heads": 2,
 }
 IMAGE = 60
+QWEN_TOKENS = {"image_token_id": IMAGE, "video_token_id": 61, "vision_start_token_id": 62, "vision_end_token_id": 63}
+QWEN_VISION = {"depth": 2, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 32}
 
 
 def qwen2():
@@ -31,18 +33,8 @@ def qwen2():
 def qwen2_5_vl():
     config = Qwen2_5_VLConfig(
         text_config=TEXT | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}},
-        vision_config={
-            "depth": 2,
-            "hidden_size": 16,
-            "intermediate_size": 16,
-            "num_heads": 2,
-            "out_hidden_size": 32,
-            "fullatt_block_indexes": [1],
-        },
-        image_token_id=IMAGE,
-        video_token_id=61,
-        vision_start_token_id=62,
-        vision_end_token_id=63,
+        vision_config=QWEN_VISION | {"fullatt_block_indexes": [1]},
+        **QWEN_TOKENS,
     )
     # Two images of 4 x 4 patches: 4 visual tokens each after the 2 x 2 merge.
     images = {"pixel_values": torch.randn(32, 1176), "image_grid_thw": torch.tensor([[1, 4, 4], [1, 4, 4]])}
@@ -54,19 +46,8 @@ def qwen3_vl():
     rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
     config = Qwen3VLConfig(
         text_config=TEXT | {"head_dim": 8, "rope_parameters": rope},
-        vision_config={
-            "depth": 2,
-            "hidden_size": 16,
-            "intermediate_size": 16,
-            "num_heads": 2,
-            "out_hidden_size": 32,
-            "num_position_embeddings": 16,
-            "deepstack_visual_indexes": [0],
-        },
-        image_token_id=IMAGE,
-        video_token_id=61,
-        vision_start_token_id=62,
-        vision_end_token_id=63,
+        vision_config=QWEN_VISION | {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
+        **QWEN_TOKENS,
     )
     images = {"pixel_values": torch.randn(32, 1536), "image_grid_thw": torch.tensor([[1, 4, 4], [1, 4, 4]])}
     return Qwen3VLForConditionalGeneration(config), images
