@@ -158,8 +158,9 @@ def test_a_hanging_grader_does_not_outlive_a_killed_parent(odd_file: Path) -> No
     code = f"""
 from pepo_rlhf.rewards import RewardService
 service = RewardService(["{odd_file}:odd"], weights={{}}, num_processes=1, timeout_seconds=60, memory_mb=256)
-service.submit("hang_in_c", "80")
+grading = service.submit("hang_in_c", "80")
 print("started", flush=True)
+grading.result()  # at the end of the program the grader would be ended
 """
     before = graders(odd_file)
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
