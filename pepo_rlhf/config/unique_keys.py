@@ -24,6 +24,8 @@ def load(text: str, path: str = "") -> Any:
     """Value of a flag, or of the file `path`; raises YAMLError."""
     try:
         yaml.load(text, _UniqueKeys)
-    except yaml.YAMLError as error:
-        raise yaml.YAMLError(f"{path}: {error}" if path else str(error)) from error
+    except RecursionError as error:
+        raise yaml.YAMLError(f"{path}: nested too deeply".removeprefix(": ")) from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not, such as 2026-02-30
+        raise yaml.YAMLError(f"{path}: {error}".removeprefix(": ")) from error
     return _load(text)

@@ -13,9 +13,11 @@ from pepo_rlhf.config import unique_keys
         ("actor:\n  adam:\n    lr: 1e-6\n    lr: 1e-6", "run.yaml: line 4 has the key 'lr' again; keep one"),
         ("pepo: {alpha: 1, 'alpha': 2}", "run.yaml: line 1 has the key 'alpha' again"),
         ("pepo: {alpha", "run.yaml: while parsing"),
+        ("pepo: {alpha: 2026-02-30}", "run.yaml: day is out of range"),
+        ("[" * 3000, "run.yaml: nested too deeply"),
     ],
 )
-def test_a_key_that_stands_twice_is_refused_by_file_and_line(text, message):
+def test_what_is_wrong_is_told_by_file_and_a_key_that_stands_twice_by_line(text, message):
     with pytest.raises(yaml.YAMLError, match=f"^{message}"):
         unique_keys.load(text, "run.yaml")
 
