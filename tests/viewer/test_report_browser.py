@@ -225,6 +225,7 @@ def test_hostile_text_is_shown_as_it_is(show, tmp_path, metrics_writer, record):
     page = show(report(tmp_path)[0])
     assert HOSTILE in page.inner_text(".facts")
     page.keyboard.press("p")
+    page.wait_for_selector(".tokens > *")  # responses are filled in as they come into view
     assert page.text_content(".tokens") == "".join(tokens)
     assert page.text_content("#group h2") == HOSTILE and page.text_content("#group pre") == HOSTILE
     assert page.inner_text(".label b") == hostile["label"] and f"task {HOSTILE}" in page.inner_text("#group .label")
