@@ -19,14 +19,16 @@ if [ -n "${DRY_RUN:-}" ]; then
   exec "$python" -m pepo_rlhf.train "${settings[@]}" --print_config
 fi
 if [ ! -d "runs/data/$task" ]; then
-  split=train frame=pixels
-  case $task in algopuzzlevqa) split=data ;; esac
-  case $task in fgvc_aircraft | flowers102) few=(--shots 4) ;; *) few=() ;; esac
+  split=train frame=pixels shots=()
+  case $task in
+    algopuzzlevqa) split=data ;;
+    fgvc_aircraft | flowers102) shots=(--shots 4) ;;
+  esac
   case $model in internvl*) frame=thousandths ;; esac
   name=$(sed -n 's/^  model_name_or_path: //p' "examples/models/$model.yaml")
   length=$(sed -n 's/^  max_len: //p' examples/gpu.yaml "examples/models/$model.yaml" | tail -1)
   # shellcheck disable=SC2086  # PREPARE holds several flags
   "$python" -m pepo_rlhf.prepare "$task" --split "$split" --model "$name" --max_len "$length" --frame "$frame" \
-    --output "runs/data/$task" "${few[@]}" ${PREPARE:-}
+    --output "runs/data/$task" "${shots[@]}" ${PREPARE:-}
 fi
 exec "$python" -m pepo_rlhf.train "${settings[@]}"
