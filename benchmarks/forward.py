@@ -75,7 +75,8 @@ def run(rounds: int) -> list[dict]:
         return actor(*batch, **images, return_output=True, **flags)[0]
 
     def experience_with_scores():
-        return ours.score(*batch, VisualSimilarity(vision_mask), **images).action_log_probs
+        similarity = VisualSimilarity(vision_mask, response_mask=torch.nn.functional.pad(batch[1], (1, 0)))
+        return ours.score(*batch, similarity, **images).action_log_probs
 
     def update(actor):
         model.zero_grad(set_to_none=False)

@@ -72,7 +72,8 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
             tensor.to(device) for tensor in (sequences, action_mask, attention_mask)
         )
         mask = self._vision_mask(sequences, action_mask, attention_mask, mm_train_inputs_list or [])
-        similarity = VisualSimilarity(mask, self.strategy.args.pepo.similarity)
+        is_response = torch.nn.functional.pad(action_mask, (1, 0))  # column j is of position j + 1
+        similarity = VisualSimilarity(mask, self.strategy.args.pepo.similarity, is_response)
         self.actor.eval()
         scores = self.actor.score(
             sequences,

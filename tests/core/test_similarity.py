@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pepo_rlhf.core import VisualSimilarity, visual_similarity
+from pepo_rlhf.core import VisualSimilarity, similarity, visual_similarity
 
 
 def formula(hidden_states, vision_mask, kind):
@@ -70,6 +70,27 @@ def test_equals_the_pairwise_formula(batch, length, layers, kind, dtype, seed):
     actual = visual_similarity(iter(hidden), mask, kind)
     assert actual.dtype == torch.float32
     torch.testing.assert_close(actual.double(), formula(hidden, mask, kind), atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "dot", "l2", "l1"])
+def test_a_response_mask_leaves_zeros_elsewhere(kind):
+    hidden = torch.randn(3, 7, 4)
+    hidden[0, 6] = torch.inf  # padding after the response
+    vision_mask = torch.tensor([[True, True, False, False, False, False, False]] * 3)
+    response_mask = torch.tensor([[0, 0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 1, 0, 1], [0] * 7], dtype=torch.bool)
+    everywhere = visual_similarity([hidden], vision_mask, kind)
+    actual = visual_similarity([hidden], vision_mask, kind, response_mask)
+    assert torch.equal(actual != 0, response_mask)
+    torch.testing.assert_close(actual[response_mask], everywhere[response_mask])
+    assert not visual_similarity([hidden], vision_mask, kind, torch.zeros_like(response_mask)).any()
+
+
+@pytest.mark.parametrize("num_elements", [1, 8, 20])  # a token of each row, one, two and a half
+def test_chunks_add_up(num_elements, monkeypatch):
+    hidden, mask = [torch.randn(2, 9, 4) for _ in range(2)], torch.rand(2, 9) < 0.5
+    at_once = visual_similarity(hidden, mask)
+    monkeypatch.setitem(similarity._FLOAT_ELEMENTS, "cpu", num_elements)
+    torch.testing.assert_close(visual_similarity(hidden, mask), at_once)
 
 
 @pytest.mark.parametrize("kind", ["cosine", "dot", "l2", "l1"])
