@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from openrlhf.trainer.ray.vllm_worker_wrap import WorkerWrap
 from safetensors import safe_open
+
+# At each sync it warns "Failed to load weights" of layers that have none, but buffers (rotary embeddings, the images'
+# normalisation). Whether all weights arrived is told by their names, which are counted below.
+logging.getLogger("vllm.model_executor.model_loader.reload.layerwise").setLevel(logging.ERROR)
 
 
 class WeightSyncExtension(WorkerWrap):
