@@ -27,10 +27,12 @@ _POLL_SECONDS = 1.0
 def main(argv: Sequence[str] | None = None) -> int:
     options, flags = _parse_options(argv)
     try:
+        if not options.address.startswith(("http://", "https://")):  # Ray would take it for a cluster's, and wait
+            raise ValueError(f"--address {options.address} is no job server's: write http://HEAD:8265")
         entrypoint = train_command(options.config, options.working_dir, flags)
         # Ray stores and shows the entrypoint: what train refuses, as it does secrets, must not get there. The rules
         # between settings are left to train, as they look at the machine that it runs on.
-        parse_arguments(["--config", str(options.config), *flags], validated=False)
+        parse_arguments([*_config_flags(options.config), *flags], validated=False)
         environment = runtime_env(options.working_dir, dict(options.env), options.install)
         client = JobSubmissionClient(options.address)
         job = client.submit_job(entrypoint=entrypoint, runtime_env=environment)
@@ -57,7 +59,13 @@ def _parse_options(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list
         epilog="All other flags go to pepo_rlhf.train.",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", type=Path, required=True, help="YAML file of settings, below the working directory")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        action="append",
+        required=True,
+        help="YAML file of settings, below the working directory; of several, later ones override earlier ones",
+    )
     parser.add_argument(
         "--address",
         default=os.environ.get("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:8265"),
@@ -77,14 +85,21 @@ def _variable(text: str) -> tuple[str, str]:
     return name, value
 
 
-def train_command(config: Path, working_dir: Path, flags: Sequence[str]) -> str:
+def train_command(configs: Sequence[Path], working_dir: Path, flags: Sequence[str]) -> str:
     """The entrypoint: the job server runs it in a shell, in its copy of the working directory."""
-    if not config.is_file():
-        raise ValueError(f"--config {config}: no such file")
-    if not config.resolve().is_relative_to(working_dir.resolve()):
-        raise ValueError(f"--config {config} lies outside --working-dir {working_dir}: the cluster would not have it")
-    relative = config.resolve().relative_to(working_dir.resolve())
-    return shlex.join(["python", "-m", "pepo_rlhf.train", "--config", str(relative), *flags])
+    for config in configs:
+        if not config.is_file():
+            raise ValueError(f"--config {config}: no such file")
+        if not config.resolve().is_relative_to(working_dir.resolve()):
+            raise ValueError(
+                f"--config {config} lies outside --working-dir {working_dir}: the cluster would not have it"
+            )
+    relative = [config.resolve().relative_to(working_dir.resolve()) for config in configs]
+    return shlex.join(["python", "-m", "pepo_rlhf.train", *_config_flags(relative), *flags])
+
+
+def _config_flags(configs: Sequence[Path]) -> list[str]:
+    return [word for config in configs for word in ("--config", str(config))]
 
 
 def follow(client: JobSubmissionClient, job: str) -> JobStatus:

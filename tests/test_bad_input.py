@@ -116,6 +116,12 @@ def two_columns(folder: Path) -> Path:
     return folder / "rows.parquet"
 
 
+def unreadable(folder: Path) -> Path:
+    """For root too: the first page of a process's memory is never mapped."""
+    (folder / "rows.jsonl").symlink_to("/proc/self/mem")
+    return folder / "rows.jsonl"
+
+
 def holding(name: str, text: str | None) -> Callable[[Path], Path]:
     """A folder with a file of that name and text; with a folder of that name for None."""
 
@@ -191,6 +197,8 @@ ROWS = [
     Case("no file", lambda folder: folder / "absent.jsonl", "absent.jsonl: no such file or folder"),
     Case("another kind of file", lambda folder: lines(GOOD)(folder).rename(folder / "rows.csv"),
          "rows.csv: not a data file; convert it to .jsonl or .json or .parquet"),
+    Case("a name of 300 letters", lambda folder: folder / ("a" * 300), "no such file or folder"),
+    Case("a file that cannot be read", unreadable, r"rows.jsonl: cannot be read .Input/output error.; mend its name"),
     Case("a null byte in the name", lambda folder: Path(f"{folder}/rows\0.jsonl"), "no such file or folder"),
     Case("parquet of other columns", parquet({"text": ["x"], "label": ["1"]}),
          r"rows.parquet:row 1: the schema is unknown; .*\['label', 'text'\]; rename them"),
@@ -517,9 +525,14 @@ def test_any_script_is_kept_as_it_is(tmp_path: Path, text: str) -> None:
     assert (row.prompt, row.label) == (f"<image>{text}", text)
 
 
+def as_json(text: bytes) -> Callable[[Path], Path]:
+    return lambda folder: lines(text)(folder).rename(folder / "rows.json")
+
+
 ONE = json.dumps(GOOD).encode()
 FILES = {
     "a byte order mark": lines(b"\xef\xbb\xbf" + ONE, ONE),
+    "a byte order mark before an array": as_json(b"\xef\xbb\xbf[" + ONE + b"," + ONE + b"]"),
     "CRLF": lines(ONE, ONE, end=b"\r\n"),
     "no end of line at the end": lambda folder: lines(ONE + b"\n" + ONE, end=b"")(folder),
     "blank lines between": lines(ONE, b"", b"  ", ONE),

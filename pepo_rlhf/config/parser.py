@@ -13,6 +13,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace, set_loader, set_parsing_settings
 
 from pepo_rlhf.config import unique_keys
+from pepo_rlhf.config.secret_names import redact
 from pepo_rlhf.config.settings import Config
 from pepo_rlhf.config.upstream import DROPPED
 from pepo_rlhf.config.validate import ConfigError, validate
@@ -31,6 +32,8 @@ _REWORDED = (
     (r"a typing\.Literal\[(.*?)\]", r"one of \1"),
     (r"^Unexpected config:", "--config: a configuration file holds sections of settings, not:"),
     (r"^Problems parsing config:", "--config: a configuration file is not valid YAML:"),
+    (r"^Key must be a string, got: (.*)\.", r"--config: the key \1 of a configuration file is no text: quote it"),
+    (r"^--([\w.]+): Unable to load config .*", r"section \1 takes settings below it, and no value of its own"),
 )
 
 
@@ -51,7 +54,7 @@ def parse_arguments(argv: Sequence[str] | None = None, *, validated: bool = True
     defaults = parser.get_defaults()
     try:
         parsed = parser.parse_args(_in_yaml(sys.argv[1:] if argv is None else argv, defaults))
-        _require_settings_in_sections(parsed, defaults)
+        _require_values_where_they_belong(parsed, defaults)
         settings = parser.instantiate(parsed)
         del settings["config"]
         config = Config(**vars(settings))
@@ -64,7 +67,7 @@ def parse_arguments(argv: Sequence[str] | None = None, *, validated: bool = True
         print(f"error: --{_flag_being_read(error)} is too large a number: give a smaller one", file=sys.stderr)
         raise SystemExit(2) from None
     except (ArgumentError, ConfigError) as error:
-        print(f"error: {_explain(str(error), known=defaults.keys())}", file=sys.stderr)
+        print(f"error: {redact(_explain(str(error), known=defaults.keys()))}", file=sys.stderr)
         raise SystemExit(2) from None
     return config
 
@@ -88,12 +91,17 @@ def _in_yaml(argv: Sequence[str], defaults: Namespace) -> list[str]:
     return words
 
 
-def _require_settings_in_sections(parsed: Namespace, defaults: Namespace) -> None:
-    # jsonargparse accepts `actor: 3` in a file, and goes on with the defaults of the whole section.
+def _require_values_where_they_belong(parsed: Namespace, defaults: Namespace) -> None:
+    """Against what jsonargparse lets through; what may have no value has none by default (tested)."""
     known = set(defaults.keys())
     for name, value in parsed.items():
-        if name not in known:
-            raise ConfigError(f"section {name} takes settings below it, not {value!r}")
+        if name not in known:  # `actor: 3` in a file: it goes on with the defaults of the whole section
+            section = name.removesuffix(".__path__")
+            raise ConfigError(f"section {section} takes settings below it, not {value!r}")
+        if value is None and defaults[name] is not None:  # `alpha:` in a file
+            raise ConfigError(f"--{name} has no value: give it one, or leave it out")
+        if isinstance(value, str) and value.startswith("["):  # `--run.dir a b`, which _in_yaml took for a list
+            raise ConfigError(f"--{name} takes one value, not {value}: put a text with spaces in quotes")
 
 
 def _flag_being_read(error: BaseException) -> str:

@@ -77,6 +77,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "pepo.alpha",
             "algo.kl.init_coef",
             "data.max_images_per_prompt",
+            "data.dataloader_num_workers",
             "actor.max_norm",
             "reward.overlong_buffer_len",
             "logger.tokens_every",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 
-# Whole parts of a name, such as DB_PASS and PGPASSWORD have; TOKENIZERS_PARALLELISM and MAX_TOKENS have none.
+# Ends of a name's parts, as DB_PASS and HFTOKEN2 have them, and TOKENIZERS_PARALLELISM and MAX_TOKENS do not; whole
+# parts where a word ends so that is no secret, such as MONKEY and BYPASS.
 _SECRET = re.compile(
-    r"(?<![^_])(?:API|AUTH|PG)?(?:TOKEN|KEY|SECRETS?|PASS(?:WORD|WD|PHRASE)?|PWD|CREDENTIALS?)(?![^_])", re.IGNORECASE
+    r"(?:(?<![^_])(?:API|AUTH|PG)?(?:KEY|PASS|PWD)|APIKEY|TOKEN|SECRETS?|PASS(?:WORD|WD|PHRASE)|CREDENTIALS?)\d*(?![^_])",
+    re.IGNORECASE,
 )
 _SHORTEST = 8  # characters; API_KEY=none would blot out every "none" of a text
 

@@ -6,6 +6,7 @@ A rule is a function of the settings that returns what is wrong, in one line tha
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from pepo_rlhf.config.settings import Config
 
 # Metrics of a response; a component of that name would overwrite one.
 RESPONSE_METRICS = ("reward", "score", "reward_errors", "response_length", "truncated", "kl", "entropy", "progress")
+ATTENTIONS = ("auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 GROUP_ESTIMATORS = ("group_norm", "rloo", "reinforce_baseline", "dr_grpo")
 
 
@@ -47,6 +49,8 @@ def run_folder_is_a_path(config: Config) -> str | None:
         return "--run.dir is empty: name a folder"
     if "\0" in config.run.dir:
         return f"--run.dir {config.run.dir!r} holds a null byte, which no path does: name another folder"
+    if config.run.dir.startswith("~") or "$" in config.run.dir:
+        return f"--run.dir {config.run.dir}: ~ and $ are not replaced in settings; write the path out"
     return None
 
 
@@ -56,6 +60,14 @@ def token_weighting_exists(config: Config) -> str | None:
     if config.pepo.method in names:
         return None
     return f"--pepo.method {config.pepo.method!r} is unknown: choose one of {', '.join(names)}"
+
+
+def attention_exists(config: Config) -> str | None:
+    chosen = config.ds.attn_implementation
+    if chosen in ATTENTIONS or "/" in chosen:
+        return None
+    names = ", ".join(ATTENTIONS)
+    return f"--ds.attn_implementation {chosen!r} is unknown: choose one of {names}, or a kernel's owner/name on the hub"
 
 
 def reward_given(config: Config) -> str | None:
@@ -77,6 +89,8 @@ def weights_name_components(config: Config) -> str | None:
     for name in config.reward.weights:
         if name not in components:
             return f"--reward.weights names {name!r}, which is none of --reward.functions: {', '.join(components)}"
+        if math.isinf(config.reward.weights[name]):
+            return f"--reward.weights.{name} must be finite, not {config.reward.weights[name]}"
     return None
 
 
@@ -174,6 +188,12 @@ def generation_fills_a_batch(config: Config) -> str | None:
     return None
 
 
+def evaluation_has_data(config: Config) -> str | None:
+    if config.eval.steps < 1 or config.eval.dataset:
+        return None
+    return f"--eval.steps {config.eval.steps} needs --eval.dataset: give it, or leave the former out"
+
+
 def token_records_hold_a_group(config: Config) -> str | None:
     most, num_samples = config.logger.tokens_max_rows, config.rollout.n_samples_per_prompt
     if config.logger.tokens_every == 0 or most >= num_samples:
@@ -223,6 +243,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     dataset_given,
     run_folder_is_a_path,
     token_weighting_exists,
+    attention_exists,
     reward_given,
     components_have_names_of_their_own,
     weights_name_components,
@@ -235,6 +256,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     corrections_combine,
     generation_fills_a_batch,
     checkpoints_hold_every_prompt,
+    evaluation_has_data,
     placement.ranks_are_whole,
     placement.updates_are_whole,
     placement.train_micro_batches_are_whole,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import os
 import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
@@ -44,11 +46,15 @@ def read_source(
         Columns of classes hold their names. InterGPS problem folders are rows whatever it is.
     subset: configuration of a hub data set
     """
+    # os.path, as Path raises errors for a name that is too long, or below a folder that may not be entered.
     path = Path(name).absolute()
-    if path.is_file():
+    if os.path.isfile(path):
         return _read_file(path, f"{path.parent.name}/{path.stem}", convert)
-    if path.is_dir():
-        return _read_folder(path, split, convert)
+    if os.path.isdir(path):
+        try:
+            return _read_folder(path, split, convert)
+        except OSError as error:
+            raise _unreadable(path, error) from error
     if _HUB_ID.fullmatch(name):
         return _read_hub(name, split, convert, subset)
     raise ValueError(f"{name}: no such file or folder, and not the owner/name of a data set on the hub")
@@ -57,8 +63,8 @@ def read_source(
 def image_folder(name: str) -> Path:
     """Folder that the images of a source lie in: the folder it is, or its file's; for the hub, Hugging Face's own."""
     path = Path(name).absolute()
-    if path.exists():
-        return path if path.is_dir() else path.parent
+    if os.path.exists(path):
+        return path if os.path.isdir(path) else path.parent
     from huggingface_hub.constants import HF_HOME
 
     return Path(HF_HOME)
@@ -72,7 +78,7 @@ def _read_folder(folder: Path, split: str, convert: Callable[..., Any]) -> Itera
         if files := sorted(folder.glob(pattern)):
             return chain.from_iterable(_read_file(file, folder.name, convert) for file in files)
     saved = ["dataset_dict.json", "state.json"]
-    if any((folder / file).is_file() for file in saved):
+    if any(os.path.isfile(folder / file) for file in saved):
         return _read_saved(folder, split, convert)
     for problems in (folder / split, folder):
         if any(problems.glob("*/data.json")):
@@ -82,17 +88,28 @@ def _read_folder(folder: Path, split: str, convert: Callable[..., Any]) -> Itera
 
 
 def _read_file(file: Path, datasource: str, convert: Callable[..., Any]) -> Iterator[Callable[[], Any]]:
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise ValueError(f"{file}: a data file has this name, and there is a folder or a broken link; rename that")
     readers = {".jsonl": _read_jsonl, ".json": _read_json, ".parquet": _read_parquet}
     if file.suffix not in readers:
         raise ValueError(f"{file}: not a data file; convert it to {' or '.join(readers)}")
-    return readers[file.suffix](file, datasource, convert)
+    return _until_unreadable(file, readers[file.suffix](file, datasource, convert))
+
+
+def _until_unreadable(file: Path, readers: Iterator[Callable[[], Any]]) -> Iterator[Callable[[], Any]]:
+    try:
+        yield from readers
+    except OSError as error:
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> ValueError:
+    return ValueError(f"{path}: cannot be read ({error.strerror}); mend its name, its permissions or its disk")
 
 
 def _read_json(file: Path, datasource: str, convert: Callable[..., Any]) -> Iterator[Callable[[], Any]]:
     """One array of objects, or an object a line."""
-    text = file.read_bytes()
+    text = file.read_bytes().removeprefix(codecs.BOM_UTF8)
     if not text.lstrip().startswith(b"["):
         yield from _read_jsonl(file, datasource, convert)
         return

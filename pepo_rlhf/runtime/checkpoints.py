@@ -57,7 +57,7 @@ def begin(checkpoint: Path) -> None:
     """Makes that folder, and removes what a kill left behind of others."""
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     for leftover in checkpoint.parent.glob(f"*{_PARTIAL}"):
-        shutil.rmtree(leftover)
+        _discard(leftover)
     partial(checkpoint).mkdir()
 
 
@@ -91,7 +91,15 @@ def remove(checkpoint: Path) -> None:
     """Removes a checkpoint; renamed first, so that a kill in between leaves nothing that looks like one."""
     discarded = partial(checkpoint.with_name(checkpoint.name + ".removed"))
     checkpoint.rename(discarded)
-    shutil.rmtree(discarded)
+    _discard(discarded)
+
+
+def _discard(path: Path) -> None:
+    """Also what is no folder, such as the link to a checkpoint that was moved to another disk: rmtree refuses it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def prune(newest: Path, max_num: int, max_gigabytes: float) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+import typing
+
 import pytest
 import yaml
 
@@ -201,6 +204,46 @@ def test_a_section_that_stands_twice_is_refused_where_settings_are_printed_too(c
 def test_a_section_without_settings_is_refused(capsys, tmp_path, text, section):
     line = error_line(capsys, "--config", write(tmp_path / "run.yaml", text))
     assert f"section {section} takes settings below it" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pepo: {alpha: }", "--pepo.alpha has no value: give it one, or leave it out"),
+        ("run: {dir: ~}", "--run.dir has no value"),
+        ("train: {batch_size: null}", "--train.batch_size has no value"),
+        ("actor: {adam: {lr: null}}", "--actor.adam.lr has no value"),
+        ("pepo: fast", "section pepo takes settings below it, and no value of its own"),
+        ("on: 1", "--config: the key True of a configuration file is no text: quote it"),
+        ("pepo: {1: 2}", "--config: the key 1 of a configuration file is no text"),
+    ],
+)
+def test_a_file_with_a_value_or_a_key_that_cannot_be_is_refused(capsys, tmp_path, text, message):
+    assert message in error_line(capsys, "--config", write(tmp_path / "run.yaml", text))
+
+
+def test_what_may_have_no_value_has_none_by_default():
+    """By which the parser tells whether null may be given."""
+
+    def fields(section):
+        types = typing.get_type_hints(type(section))
+        for field in dataclasses.fields(section):
+            value = getattr(section, field.name)
+            yield from fields(value) if dataclasses.is_dataclass(value) else [(value, types[field.name])]
+
+    optional = [value for value, annotation in fields(Config()) if type(None) in typing.get_args(annotation)]
+    assert len(optional) > 10 and set(optional) == {None}
+
+
+@pytest.mark.parametrize("words", [["a", "b"], ["a", "-pepo.alpha", "0.1"]])
+def test_a_second_word_is_not_taken_into_a_text(capsys, words):
+    line = error_line(capsys, "--run.dir", *words)
+    assert f"--run.dir takes one value, not [{', '.join(words)}]: put a text with spaces in quotes" in line
+
+
+def test_the_value_of_a_secret_is_not_repeated(capsys, monkeypatch):
+    monkeypatch.setenv("MY_SERVICE_PASSWORD", "s3cret-of-mine")
+    assert "Got value: ***" in error_line(capsys, "--pepo.alpha", "s3cret-of-mine")
 
 
 def test_settings_that_cannot_work_together_are_told_in_one_line(capsys):

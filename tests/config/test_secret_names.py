@@ -6,14 +6,27 @@ from pepo_rlhf.config.secret_names import looks_secret, redact
 
 
 @pytest.mark.parametrize(
-    "name", ["HF_TOKEN", "WANDB_API_KEY", "APIKEY", "DB_PASS", "DB_PWD", "PGPASSWORD", "MY_SECRETS_2"]
+    "name",
+    ["HF_TOKEN", "WANDB_API_KEY", "APIKEY", "DB_PASS", "DB_PWD", "PGPASSWORD", "MY_SECRETS_2"]
+    + [
+        "PGPASS",
+        "AUTHKEY",
+        "HFTOKEN",
+        "DBPASSWORD",
+        "OPENAIAPIKEY",
+        "HF_TOKEN2",
+        "AWS_SECRET_ACCESS_KEY",
+        "MY_SERVICE_PASSWORD",
+    ],
 )
 def test_names_of_secrets(name):
     assert looks_secret(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["TOKENIZERS_PARALLELISM", "MAX_TOKENS", "KEYBOARD", "PATH", "HF_HOME", "PWD", "OLDPWD"]
+    "name",
+    ["MONKEY", "VLLM_BYPASS", "SECRETARY"]
+    + ["TOKENIZERS_PARALLELISM", "MAX_TOKENS", "KEYBOARD", "PATH", "HF_HOME", "PWD", "OLDPWD"],
 )
 def test_names_of_others(name):
     assert not looks_secret(name)

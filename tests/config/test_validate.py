@@ -62,6 +62,11 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("dataset_given", {"data.prompt_dataset": None}, "--data.prompt_dataset"),
     ("run_folder_is_a_path", {"run.dir": ""}, "--run.dir is empty: name a folder"),
     ("run_folder_is_a_path", {"run.dir": "a\0b"}, r"--run.dir 'a\x00b' holds a null byte"),
+    ("run_folder_is_a_path", {"run.dir": "~/run"}, "~ and $ are not replaced in settings; write the path out"),
+    ("run_folder_is_a_path", {"run.dir": "${HOME}/run"}, "--run.dir ${HOME}/run: ~ and $ are not replaced"),
+    ("weights_name_components", {"reward.weights": {"format": float("inf")}}, "--reward.weights.format must be finite"),
+    ("evaluation_has_data", {"eval.steps": 5}, "--eval.steps 5 needs --eval.dataset"),
+    ("values_in_range", {"data.dataloader_num_workers": -1}, "--data.dataloader_num_workers must be at least 0"),
     ("reward_given", {"reward.functions": []}, "--reward.functions"),
     (
         "components_have_names_of_their_own",
@@ -95,6 +100,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         "--algo.dynamic_filtering_enable",
     ),
     ("token_weighting_exists", {"pepo.method": "__init__"}, "--pepo.method '__init__' is unknown"),
+    ("attention_exists", {"ds.attn_implementation": "flash"}, "'flash' is unknown: choose one of auto,"),
     ("token_weights_keep_off_the_kl", {"algo.kl.use_loss": False}, "--algo.kl.use_loss"),
     (
         "corrections_combine",

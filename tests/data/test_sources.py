@@ -251,3 +251,8 @@ def test_a_damaged_parquet_file_is_named(tmp_path: Path) -> None:
         (tmp_path / "rows.parquet").write_bytes(damaged)
         with pytest.raises(ValueError, match="rows.parquet: not a readable parquet file"):
             load_rows(str(tmp_path / "rows.parquet"))
+
+
+def test_a_folder_that_cannot_be_searched_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^/.*: cannot be read \(File name too long\); mend its name"):
+        labels(tmp_path, "a" * 300)  # files may have names of 255

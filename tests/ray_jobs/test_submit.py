@@ -83,6 +83,8 @@ def test_the_plain_ray_command_does_the_same(cluster, working_dir):
         (["--config", __file__], "lies outside --working-dir"),
         (["--env", "HF_TOKEN=abc"], "--env HF_TOKEN looks like a secret"),
         (["--address", "http://127.0.0.1:1"], "Failed to connect"),
+        (["--address", "127.0.0.1:6379"], "--address 127.0.0.1:6379 is no job server's: write http://HEAD:8265"),
+        (["--address", "auto"], "--address auto is no job server's"),
     ],
 )
 def test_a_mistake_is_one_line_and_submits_nothing(monkeypatch, working_dir, capsys, flags, message):
@@ -121,6 +123,13 @@ def test_flags_that_only_the_cluster_can_judge_are_submitted(monkeypatch, workin
     assert submit.main([*CONFIG, *RUN, "--logger.wandb.enable"]) == 0
     words = [*CONFIG, *RUN, "--logger.wandb.enable"]
     assert submitted == [f"python -m pepo_rlhf.train {' '.join(words)}"]
+
+
+def test_every_configuration_file_is_submitted(working_dir, monkeypatch):
+    (working_dir / "more.yaml").write_text("pepo: {alpha: 0.1}\n")
+    monkeypatch.chdir(working_dir)
+    command = submit.train_command([Path("examples/quickstart.yaml"), Path("more.yaml")], Path(), ["--pepo.alpha", "1"])
+    assert command == ("python -m pepo_rlhf.train --config examples/quickstart.yaml --config more.yaml --pepo.alpha 1")
 
 
 @pytest.mark.parametrize(

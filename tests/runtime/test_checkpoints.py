@@ -155,6 +155,19 @@ def test_the_last_k_are_kept_and_the_best_counts_apart(tmp_path):
     assert names(tmp_path) == ["best_global_step8", "global_step6", "global_step8"]
 
 
+def test_links_and_files_in_the_place_of_old_checkpoints_go_and_what_a_link_names_stays(tmp_path):
+    moved = write(tmp_path / "other_disk", "global_step1")
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    (folder / "global_step1").symlink_to(moved)
+    (folder / "global_step2").write_text("")
+    (folder / "left.partial").symlink_to(moved)
+    for step in (3, 4):
+        checkpoints.prune(write(folder, f"global_step{step}"), 1, float("inf"))
+    assert names(folder) == ["global_step4"]
+    assert checkpoints.what_is_wrong(moved) is None
+
+
 def test_a_damaged_one_ahead_costs_no_older_one_its_place(tmp_path):
     write(tmp_path, "global_step2")
     truncate(write(tmp_path, "global_step6"))

@@ -58,7 +58,7 @@ REQUIRED |= {"mountPath", "claimName", "accessModes", "storage", "key", "path"}
 
 # A mapping says what may stand under its keys, a list what each of its entries is.
 _TEXTS = {ANY: _TEXT}
-_METADATA = {"name": _TEXT, "labels": _TEXTS}
+_METADATA = {"name": _TEXT, "namespace": _TEXT, "labels": _TEXTS}
 _AMOUNTS = {ANY: _QUANTITY}
 _SECURITY = {"runAsUser": _NUMBER, "runAsNonRoot": _SWITCH, "privileged": _SWITCH}
 _CONTAINER = {
@@ -68,6 +68,7 @@ _CONTAINER = {
     "args": [_TEXT],
     "resources": {"requests": _AMOUNTS, "limits": _AMOUNTS},
     "env": [{"name": _TEXT, "value": _TEXT}],
+    "ports": [{"name?": _TEXT, "containerPort": _NUMBER, "hostPort": _NUMBER}],
     "volumeMounts": [{"name": _TEXT, "mountPath": _TEXT, "subPath": _TEXT, "readOnly": _SWITCH}],
     "securityContext": _SECURITY,
 }
@@ -85,6 +86,8 @@ _POD = {
         "volumes": [_VOLUME],
         "securityContext": _SECURITY,
         "restartPolicy": _TEXT,
+        "serviceAccountName": _TEXT,
+        "hostNetwork": _SWITCH,
     },
 }
 _GROUP = {
@@ -98,6 +101,7 @@ _WORKERS |= dict.fromkeys(("replicas", "minReplicas", "maxReplicas", "numOfHosts
 _CLUSTER = {
     "rayVersion": _VERSION,
     "enableInTreeAutoscaling": _SWITCH,
+    "suspend": _SWITCH,
     "authOptions": {"mode": _TEXT},
     "headGroupSpec": _HEAD,
     "workerGroupSpecs": [_WORKERS],
@@ -109,6 +113,8 @@ _JOB = {
     "runtimeEnvYAML": _TEXT,
     "submissionMode": _TEXT,
     "activeDeadlineSeconds": _POSITIVE,
+    "preRunningDeadlineSeconds": _POSITIVE,
+    "submitterConfig": {"backoffLimit": _NUMBER},
     "backoffLimit": _NUMBER,
     "ttlSecondsAfterFinished": _NUMBER,
     "shutdownAfterJobFinishes": _SWITCH,

@@ -16,6 +16,7 @@ import yaml
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.checks.manifests import network, nodes, operator_rules, pods, sizes, start, volumes
+from pepo_rlhf.checks.manifests.fields import SHAPES
 from pepo_rlhf.checks.manifests.parts import Resource, cluster_spec
 from pepo_rlhf.checks.manifests.secrets import check_secrets
 from pepo_rlhf.checks.manifests.shape import shape_errors
@@ -35,7 +36,24 @@ def check_manifest(inputs: Inputs, config: Config, path: Path) -> Iterator[Findi
     for resource in resources:
         yield from _named(resource, check_secrets(resource))
     for cluster in clusters:
-        yield from _named(cluster, check_cluster(inputs, config, cluster, resources))
+        near = [resource for resource in resources if _namespace(resource) == _namespace(cluster)]
+        yield from _named(cluster, _check_namespaces(cluster, resources))
+        yield from _named(cluster, check_cluster(inputs, config, cluster, near))
+
+
+def _check_namespaces(cluster: Resource, resources: list[Resource]) -> Iterator[Finding]:
+    """A pod sees claims and ConfigMaps of its own namespace alone, and no other's NetworkPolicy selects it."""
+    own, spaces = _namespace(cluster), {_namespace(resource) for resource in resources if resource["kind"] in SHAPES}
+    if others := sorted(space or "none" for space in spaces - {own}):
+        yield warning(
+            f"its namespace is {own or 'none'}, of other manifests {', '.join(others)}: give them one, by namespace: "
+            "in the kustomization"
+        )
+
+
+def _namespace(resource: Resource) -> str | None:
+    metadata = resource.get("metadata")
+    return metadata.get("namespace") if isinstance(metadata, dict) else None
 
 
 def check_cluster(inputs: Inputs, config: Config, cluster: Resource, resources: list[Resource]) -> Iterator[Finding]:
@@ -45,11 +63,13 @@ def check_cluster(inputs: Inputs, config: Config, cluster: Resource, resources: 
     if broken:
         return
     yield ok(f"{len(operator_rules.RULES)} rules of the operator hold")
+    if cluster["spec"].get("suspend"):
+        yield warning("spec.suspend is true, and nothing starts before somebody sets it to false: leave it out")
     if not cluster_spec(cluster):
         yield warning("runs on a cluster that is already there, whose pods are not checked")
         return
     yield from pods.check_image(cluster)
-    yield from pods.check_pods(cluster)
+    yield from pods.check_pods(cluster, resources)
     yield from network.check_network(cluster, resources)
     yield from nodes.check_replicas(cluster)
     yield from nodes.check_limits(cluster)
@@ -78,8 +98,12 @@ def check_runs(args: Any, config: Config, cluster: Resource, resources: list[Res
 def _check_run(args: Any, cluster: Resource) -> Iterator[Finding]:
     yield from nodes.check_gpus(args, cluster)
     yield from volumes.check_folders(args, cluster)
-    if cluster["kind"] == "RayJob" and cluster["spec"].get("backoffLimit") and args.ckpt.save_steps == -1:
+    if not (cluster["kind"] == "RayJob" and cluster["spec"].get("backoffLimit")):
+        return
+    if args.ckpt.save_steps == -1:
         yield warning("each retry of backoffLimit would begin anew: set --ckpt.save_steps")
+    if args.ckpt.resume != "auto":
+        yield warning(f"--ckpt.resume {args.ckpt.resume} ends the first try or each retry of backoffLimit: set auto")
 
 
 def _named(resource: Resource, findings: Iterable[Finding]) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pepo_rlhf.checks.finding import Finding, error, warning
-from pepo_rlhf.checks.manifests.parts import Resource, cluster_spec, find, groups
+from pepo_rlhf.checks.manifests.parts import Resource, cluster_spec, containers_of, find, groups
 
 _PUBLIC_SERVICES = ("LoadBalancer", "NodePort")
 _METRICS = (8080, "metrics")  # tell much and run nothing
@@ -27,6 +27,13 @@ def check_network(cluster: Resource, resources: list[Resource]) -> Iterator[Find
         if any(map(_lets_everyone_in, policies[name].get("ingress", []))):
             yield error(f"NetworkPolicy {name} lets everyone in to run code: name in `from` who may reach the pods")
     yield from _check_services(cluster, resources)
+    for group in groups(cluster):
+        ports = [port for container in containers_of(group["template"]) for port in container.get("ports", [])]
+        if group["template"]["spec"].get("hostNetwork") or any("hostPort" in port for port in ports):
+            yield error(
+                f"{group.get('groupName', 'head')}: hostNetwork and hostPort open Ray's ports on the node, where no "
+                "NetworkPolicy holds and outsiders run code: leave them out"
+            )
 
 
 def _check_services(cluster: Resource, resources: list[Resource]) -> Iterator[Finding]:

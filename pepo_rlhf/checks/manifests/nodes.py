@@ -64,6 +64,8 @@ def check_limits(cluster: Resource) -> Iterator[Finding]:
                 f"{name}: Ray is told of {told:g} GPUs (rayStartParams or resources), the container's limit is "
                 f"{limit:g} {GPU}: make them equal, or take a -cpu image, in which GPUs are logical"
             )
+        elif told < limit:
+            yield warning(f"{name}: Ray is told of {told:g} GPUs, the container's {limit:g} stay idle: make them equal")
 
 
 def check_replicas(cluster: Resource) -> Iterator[Finding]:

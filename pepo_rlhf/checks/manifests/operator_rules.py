@@ -6,18 +6,22 @@ A rule is a function of the resource, as YAML has it, that returns what is wrong
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 
 import yaml
 from packaging.version import Version
 
-from pepo_rlhf.checks.manifests.parts import Resource, cluster_spec, groups, worker_groups
+from pepo_rlhf.checks.manifests.parts import Resource, cluster_spec, container_of, groups, worker_groups
 
 _LONGEST_NAME = {"RayJob": 47, "RayCluster": 53}  # what the operator appends must fit into 63 characters
 _DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")  # RFC 1035
 _SUBMISSION_MODES = ("K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode")
 _RESOURCE_PARAMETERS = ("num-cpus", "num-gpus", "memory", "resources")
 _LEAST_RAY_FOR_TOKENS = Version("2.52")
+_SELECTED = "ray.io/cluster"
+_DASHBOARD_PORT = "8265"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _MOST_KUEUE_GROUPS = 17
 
@@ -40,7 +44,37 @@ def jobs_have_a_cluster(resource: Resource) -> str | None:
     spec = resource["spec"]
     if resource["kind"] == "RayJob" and not (spec.get("rayClusterSpec") or spec.get("clusterSelector")):
         return "spec needs a rayClusterSpec, or the clusterSelector of a cluster that is there"
+    if spec.get("clusterSelector") and not spec["clusterSelector"].get(_SELECTED):
+        return f"spec.clusterSelector names no cluster: write {_SELECTED}: NAME"
     return None
+
+
+def jobs_reach_the_dashboard(resource: Resource) -> str | None:
+    """Through which the operator submits a job and asks for its status, by the head's port of that name."""
+    if resource["kind"] != "RayJob" or not (head := cluster_spec(resource).get("headGroupSpec")):
+        return None
+    start = head.get("rayStartParams") or {}
+    if str(start.get("include-dashboard", True)).lower() != "true" or start.get("dashboard-host") in _LOOPBACK:
+        return "the operator reaches no dashboard to submit to: leave include-dashboard out, dashboard-host at 0.0.0.0"
+    ports = {port.get("name"): str(port.get("containerPort")) for port in container_of(head).get("ports", [])}
+    serves = str(start.get("dashboard-port", _DASHBOARD_PORT))
+    if ports and ports.get("dashboard") != serves:
+        return f"the head's ports need one called dashboard, which is {serves}, as the operator submits through it"
+    return None
+
+
+def submitters_end(resource: Resource) -> str | None:
+    template = resource["spec"].get("submitterPodTemplate", {})
+    if template.get("spec", {}).get("restartPolicy") == "Always":
+        return "submitterPodTemplate.spec.restartPolicy Always is refused for the pod of a Job: write Never"
+    return None
+
+
+def worker_groups_have_names_of_their_own(resource: Resource) -> str | None:
+    """The operator tells the pods of groups apart by them, and would remove one group's as too many of the other's."""
+    counts = Counter(group["groupName"] for group in worker_groups(resource) if "groupName" in group)
+    twice = [name for name, count in counts.items() if count > 1]
+    return f"two worker groups are called {twice[0]!r}: give each a name of its own" if twice else None
 
 
 def finished_jobs_shut_down(resource: Resource) -> str | None:
@@ -97,7 +131,7 @@ def sidecar_submits_by_itself(resource: Resource) -> str | None:
         if spec.get(field):
             return f"spec.{field} does not go with submissionMode SidecarMode"
     head = cluster_spec(resource).get("headGroupSpec", {})
-    if head.get("template", {}).get("spec", {}).get("restartPolicy") != "Never":
+    if head.get("template", {}).get("spec", {}).get("restartPolicy", "Never") != "Never":
         return "submissionMode SidecarMode needs restartPolicy: Never in the head's template"
     return None
 
@@ -157,6 +191,9 @@ RULES: tuple[Callable[[Resource], str | None], ...] = (
     name_is_a_short_dns_label,
     submission_mode_is_known,
     jobs_have_a_cluster,
+    jobs_reach_the_dashboard,
+    submitters_end,
+    worker_groups_have_names_of_their_own,
     finished_jobs_shut_down,
     replicas_have_bounds,
     resources_are_said_once,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pepo_rlhf.checks import versions
 from pepo_rlhf.checks.finding import Finding, error, warning
-from pepo_rlhf.checks.manifests.parts import GPU, Resource, cluster_spec, containers_of, tag_words, templates
+from pepo_rlhf.checks.manifests.parts import GPU, Resource, cluster_spec, containers_of, find, tag_words, templates
 from pepo_rlhf.checks.manifests.quantity import quantity
 
 
@@ -23,9 +23,12 @@ def check_image(cluster: Resource) -> Iterator[Finding]:
             yield error(f"the tag of image {image} does not say ray{pinned}, the version that setup.py pins")
 
 
-def check_pods(cluster: Resource) -> Iterator[Finding]:
+def check_pods(cluster: Resource, resources: list[Resource]) -> Iterator[Finding]:
     """No container asks for what Kubernetes refuses, or may run as root."""
     for name, template in templates(cluster):
+        account = template["spec"].get("serviceAccountName", "default")
+        if account != "default" and account not in find(resources, "ServiceAccount"):
+            yield warning(f"{name}: serviceAccountName {account} is not among the manifests; it must exist")
         for container in containers_of(template):
             where = f"{name}: container {container['name']}"
             rights = template["spec"].get("securityContext", {}) | container.get("securityContext", {})

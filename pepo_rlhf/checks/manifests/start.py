@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 import shlex
 import tempfile
 from collections.abc import Iterator
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path, PurePosixPath
 
 from pepo_rlhf.checks.finding import Finding, ok, warning
@@ -15,9 +16,12 @@ from pepo_rlhf.checks.manifests.parts import Resource, cluster_spec, container_o
 from pepo_rlhf.checks.manifests.volumes import volumes_of
 from pepo_rlhf.checks.settings import broken_rules
 from pepo_rlhf.config import Config, parse_arguments
+from pepo_rlhf.config.secret_names import looks_secret
 from pepo_rlhf.viewer.runs import differing_settings, flat_settings
 
 _COMMAND = "python -m pepo_rlhf.train --config FILE"
+_ASSIGNED = re.compile(r"\b(\w+)=\S+")
+_SHELL = re.compile(r"^[|&;<>]|^\d>|;$")  # a word that is a shell's, or ends a command of it
 
 
 def started_configs(cluster: Resource, resources: list[Resource]) -> Iterator[Config]:
@@ -38,15 +42,30 @@ def started_configs(cluster: Resource, resources: list[Resource]) -> Iterator[Co
 
 def entrypoint_flags(entrypoint: str) -> list[str]:
     """Flags that an entrypoint gives to pepo_rlhf.train, --config and its file as two words."""
+    command = entrypoint.strip().replace("\\\n", " ")
+    if "\n" in command:
+        raise ValueError(f"spec.entrypoint {_shown(entrypoint)} is a command a line: write {_COMMAND} on one line")
     try:
-        words = shlex.split(entrypoint)
+        words = shlex.split(command)
     except ValueError as problem:
-        raise ValueError(f"spec.entrypoint {entrypoint!r} is no command ({problem}): write {_COMMAND}") from problem
+        raise ValueError(
+            f"spec.entrypoint {_shown(entrypoint)} is no command ({problem}): write {_COMMAND}"
+        ) from problem
     for index in range(1, len(words) - 1):
         if words[index : index + 2] == ["-m", "pepo_rlhf.train"]:
+            if after := next((word for word in words[index + 2 :] if _SHELL.search(word)), None):
+                raise ValueError(
+                    f"spec.entrypoint: {after!r} after the flags of pepo_rlhf.train may hide how the run ends, which "
+                    "retries depend on: end with the flags"
+                )
             flags = [word.split("=", 1) if word.startswith("--config=") else [word] for word in words[index + 2 :]]
             return sum(flags, [])
-    raise ValueError(f"spec.entrypoint {entrypoint!r} does not start pepo_rlhf.train: write {_COMMAND}")
+    raise ValueError(f"spec.entrypoint {_shown(entrypoint)} does not start pepo_rlhf.train: write {_COMMAND}")
+
+
+def _shown(entrypoint: str) -> str:
+    """On one line, without the values of secrets."""
+    return repr(_ASSIGNED.sub(lambda found: f"{found[1]}=***" if looks_secret(found[1]) else found[0], entrypoint))
 
 
 def mounted_files(group: Resource, resources: list[Resource]) -> dict[str, str]:
@@ -66,7 +85,8 @@ def mounted_files(group: Resource, resources: list[Resource]) -> dict[str, str]:
 
 def _parse(flags: list[str], files: dict[str, str], source: str) -> Config:
     """Settings that flags give, with the mounted files behind --config."""
-    with tempfile.TemporaryDirectory() as folder, redirect_stderr(io.StringIO()) as said:
+    said = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, redirect_stderr(said), redirect_stdout(io.StringIO()):
         local = list(flags)
         for index, path in enumerate(flags[1:], start=1):
             if flags[index - 1] != "--config":
@@ -82,6 +102,7 @@ def _parse(flags: list[str], files: dict[str, str], source: str) -> Config:
             config = parse_arguments(local, validated=False)
         except SystemExit:
             reason = said.getvalue().strip().removeprefix("error: ").replace(f"{folder}/", "")
+            reason = reason or "a flag has it print something and end"
             raise ValueError(f"{source} starts no run: {reason}") from None
         except (ValueError, RecursionError) as problem:  # a date that there is not; YAML nested too deeply
             raise ValueError(f"{source} starts no run: --config: {problem}") from problem

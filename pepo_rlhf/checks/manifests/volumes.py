@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -59,10 +60,14 @@ def place_of(path: str, group: Resource) -> Place:
 
 
 def check_volumes(cluster: Resource, resources: list[Resource]) -> Iterator[Finding]:
-    """Whatever is mounted is there."""
+    """Whatever is mounted is there, once."""
     claims, maps = find(resources, "PersistentVolumeClaim"), find(resources, "ConfigMap")
     for group in groups(cluster):
         name = group.get("groupName", "head")
+        mounts = Counter(mount["mountPath"] for mount in container_of(group).get("volumeMounts", []))
+        twice = mounts + Counter(volume["name"] for volume in group["template"]["spec"].get("volumes", []))
+        for repeated in (repeated for repeated, count in twice.items() if count > 1):
+            yield error(f"{name}: {repeated} is there twice, and Kubernetes refuses the pod: keep one of them")
         for path, mount in mounts_of(group).items():
             config_map = mount.volume.get("configMap", {}).get("name")
             if not mount.volume:
@@ -87,9 +92,14 @@ def check_folders(args: Any, cluster: Resource) -> Iterator[Finding]:
                 f"{name}: --run.dir {args.run.dir} is {place.path} of claim {place.claim}, for the head {head.path} of "
                 f"{head.claim}: mount the same, as workers write checkpoints that the head looks for"
             )
-        home = next((var.get("value") for var in container_of(group).get("env", []) if var["name"] == "HF_HOME"), None)
+        home = variable_of(group, "HF_HOME")
         if not (home and place_of(home, group).claim):
             yield warning(f"{name}: HF_HOME is on no persistent volume: every pod downloads model and data again")
+
+
+def variable_of(group: Resource, name: str) -> str | None:
+    """Value of an environment variable of the Ray container, as the manifest has it."""
+    return next((var.get("value") for var in container_of(group).get("env", []) if var["name"] == name), None)
 
 
 def check_access(args: Any, cluster: Resource, resources: list[Resource]) -> Iterator[Finding]:

@@ -117,6 +117,61 @@ CONFIG_MAP = r"(kind: ConfigMap\nmetadata:\n  name: pepo-rlhf-config)"
         ),
         ([], [("rayStartParams: {}", "resources: {GPU: '4'}")], "error: the run reserves 8 GPUs .* has 4"),
         ([], [("rayStartParams: {}", "resources: {GPU: '16'}")], "error: gpu: Ray is told of 16 GPUs .* limit is 8"),
+        (
+            [],
+            [(r"(requests:\n +cpu: '4'\n +memory: 16Gi)", r"\1\n                nvidia.com/gpu: '8'")]
+            + [(r"(limits:\n +cpu: '4'\n +memory: 16Gi)", r"\1\n                nvidia.com/gpu: '8'")],
+            "warning: head: Ray is told of 0 GPUs, the container's 8 stay idle",
+        ),
+        # Commands that a shell would understand otherwise.
+        (
+            [],
+            [(f"entrypoint: {ENTRYPOINT}", "entrypoint: |\n    python -m pepo_rlhf.train\n    --config /etc/x")],
+            "error: spec.entrypoint .* is a command a line: write python -m pepo_rlhf.train --config FILE on one line",
+        ),
+        (
+            [],
+            [(ENTRYPOINT, f"{ENTRYPOINT} || true")],
+            r"error: spec.entrypoint: '\|\|' after the flags .* hide how the",
+        ),
+        ([], [(ENTRYPOINT, f"{ENTRYPOINT} | tee log")], r"error: spec.entrypoint: '\|' after the flags"),
+        (
+            [],
+            [(ENTRYPOINT, f"{ENTRYPOINT}; true")],
+            "error: spec.entrypoint: '/etc/pepo-rlhf/train.yaml;' after the fl",
+        ),
+        ([], [(ENTRYPOINT, f"{ENTRYPOINT} 2>&1")], "error: spec.entrypoint: '2>&1' after the flags"),
+        (
+            [],
+            [(ENTRYPOINT, f"{ENTRYPOINT} --print_config")],
+            "error: spec.entrypoint starts no run: a flag has it print",
+        ),
+        (["--ckpt.resume", "never"], [], "warning: --ckpt.resume never ends the first try or each retry"),
+        (
+            [],
+            [(QUEUE, "x"), ("backoffLimit: 2\n  entry", "suspend: true\n  entry")],
+            "warning: spec.suspend is true, and",
+        ),
+        (
+            [],
+            [("preRunningDeadlineSeconds: 3600", "preRunningDeadlineSeconds: 1h")],
+            "error: .* is '1h': give it a whole",
+        ),
+        (
+            [],
+            [("submitterConfig:\n    backoffLimit: 2", "submitterConfig: {backoffLimit: -1}")],
+            "error: .* is -1: give",
+        ),
+        (
+            [],
+            [("  name: pepo-rlhf-runs\nspec", "  name: pepo-rlhf-runs\n  namespace: other\nspec")],
+            "warning: its namespace is none, of other manifests other: give them one, by namespace: in",
+        ),
+        (
+            [],
+            [("  name: pepo-rlhf-runs\nspec", "  name: pepo-rlhf-runs\n  namespace: other\nspec")],
+            "warning: head: claim pepo-rlhf-runs at /mnt/runs is not among",
+        ),
         ([], [("ray2.55.0-gpu", "ray2.55.0-cpu")], "error: gpu: image .*-cpu makes no use of its 8 nvidia.com/gpu"),
     ],
 )
@@ -132,6 +187,9 @@ def test_what_does_not_go_together_is_found(check_overlay, flags, texts, expecte
         [(" replicas: 1\n", " suspend: false\n")],  # absent replicas are minReplicas
         [(r"requests:\n.*\n.*\n +nvidia.com/gpu: '8'", "requests: {}")],  # then the limits are the requests
         [(ENTRYPOINT, ENTRYPOINT.replace("--config ", "--config="))],
+        [(ENTRYPOINT, f"cd /opt && {ENTRYPOINT}")],
+        [(f"entrypoint: {ENTRYPOINT}", "entrypoint: |\n    " + ENTRYPOINT.replace(" --", " \\\\\n      --"))],
+        [("(?m)^metadata:\n", "metadata:\n  namespace: training\n")],
         [("ray2.55.0-gpu", "ray2.55.0-gpu@sha256:0123abcd")],
         [("backoffLimit: 2\n  entry", "backoffLimit: 2\n  entrypointNumCpus: 2\n  entry")],
         [("rayStartParams: {}", "rayStartParams: {num-gpus: '8'}")],

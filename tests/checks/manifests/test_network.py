@@ -37,6 +37,12 @@ SERVICE = "\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: door}}\nspec:
         ("NetworkPolicy spec.ingress[1].from", [OUTSIDERS], "error: NetworkPolicy pepo-rlhf lets everyone in"),
         (f"{HEAD}.serviceType", "LoadBalancer", "error: headGroupSpec.serviceType is a LoadBalancer"),
         (f"{HEAD}.headService", {"spec": {"type": "NodePort"}}, "error: headGroupSpec.headService is a NodePort"),
+        (
+            f"{HEAD}.template.spec.hostNetwork",
+            True,
+            "error: head: hostNetwork and hostPort open Ray's ports on the node",
+        ),
+        (f"{HEAD}.template.spec.containers[0].ports[1].hostPort", 8265, "error: head: hostNetwork and hostPort open"),
         (f"{HEAD}.enableIngress", True, "error: headGroupSpec.enableIngress publishes the dashboard"),
     ],
 )

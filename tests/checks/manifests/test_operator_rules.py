@@ -36,6 +36,20 @@ NO_KUEUE = {"metadata": {"labels": {}}}
 NO_TTL = {"spec": {"ttlSecondsAfterFinished": 0}}
 NO_RETRY = {"spec": {"backoffLimit": 0}}
 
+
+def head(change):
+    return {"spec": {"rayClusterSpec": {"headGroupSpec": change}}}
+
+
+def head_starts(**parameters):
+    return head({"rayStartParams": {name.replace("_", "-"): value for name, value in parameters.items()}})
+
+
+def head_ports(*ports):
+    container = {"name": "ray", "ports": [{"name": name, "containerPort": number} for name, number in ports]}
+    return head({"template": {"spec": {"containers": [container]}}})
+
+
 # rule, changes to the job above (merged; lists and None replace), a word of the message
 BROKEN = [
     ("name_is_a_short_dns_label", [{"metadata": {"name": "t" * 48}}], "at most 47"),
@@ -49,7 +63,26 @@ BROKEN = [
         [NO_KUEUE, NO_TTL, {"spec": {"suspend": True, "shutdownAfterJobFinishes": False}}],
         "spec.suspend",
     ),
-    ("sidecar_submits_by_itself", [{"spec": {"submissionMode": "SidecarMode"}}], "restartPolicy"),
+    (
+        "jobs_have_a_cluster",
+        [NO_KUEUE, NO_RETRY, {"spec": {"rayClusterSpec": {}, "clusterSelector": {"cluster": "x"}}}],
+        "names no cluster",
+    ),
+    ("jobs_reach_the_dashboard", [head_starts(dashboard_host="127.0.0.1")], "dashboard-host at 0.0.0.0"),
+    ("jobs_reach_the_dashboard", [head_starts(include_dashboard="false")], "include-dashboard out"),
+    ("jobs_reach_the_dashboard", [head_ports(("gcs", 6379))], "one called dashboard, which is 8265"),
+    ("jobs_reach_the_dashboard", [head_ports(("dashboard", 8266))], "one called dashboard, which is 8265"),
+    ("submitters_end", [{"spec": {"submitterPodTemplate": {"spec": {"restartPolicy": "Always"}}}}], "write Never"),
+    (
+        "worker_groups_have_names_of_their_own",
+        [{"spec": {"rayClusterSpec": {"workerGroupSpecs": [group("gpu"), group("gpu")]}}}],
+        "two worker groups are called 'gpu'",
+    ),
+    (
+        "sidecar_submits_by_itself",
+        [{"spec": {"submissionMode": "SidecarMode"}}, head({"template": {"spec": {"restartPolicy": "Always"}}})],
+        "restartPolicy",
+    ),
     (
         "sidecar_submits_by_itself",
         [{"spec": {"submissionMode": "SidecarMode", "submitterConfig": {"backoffLimit": 1}}}],
@@ -134,6 +167,27 @@ def test_a_broken_rule_is_found_and_no_other(rule, changes, word):
 
 def test_every_rule_has_a_broken_manifest():
     assert {rule for rule, _, _ in BROKEN} == {rule.__name__ for rule in RULES}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        head_ports(("dashboard", 8265)),
+        head_starts(dashboard_host="0.0.0.0"),
+        {"spec": {"submissionMode": "SidecarMode"}},  # the operator sets the restartPolicy that is absent
+    ],
+)
+def test_what_the_operator_takes_is_left_alone(change):
+    resource = job()
+    merge(resource, change)
+    assert broken_rules(resource) == {}
+
+
+def test_another_port_of_the_dashboard_goes_with_its_flag():
+    resource = job()
+    merge(resource, head_starts(dashboard_port="8266"))
+    merge(resource, head_ports(("dashboard", 8266)))
+    assert broken_rules(resource) == {}
 
 
 def test_a_cluster_may_have_a_longer_name_and_be_upgraded():

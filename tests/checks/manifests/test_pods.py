@@ -26,10 +26,20 @@ RUN = "python -m pepo_rlhf.train --config /etc/pepo-rlhf/train.yaml"
         (f"{HEAD}.securityContext.runAsNonRoot", False, "warning: head: container ray-head runs as root if its image"),
         (f"{CONTAINER}.securityContext", {"runAsUser": 0}, "error: gpu: container ray-worker runs as root"),
         (f"{CONTAINER}.securityContext", {"privileged": True}, "error: gpu: container ray-worker is privileged"),
+        (
+            f"{HEAD}.serviceAccountName",
+            "trainer",
+            "warning: head: serviceAccountName trainer is not among the manifests",
+        ),
         # Secrets.
         (f"{HEAD}.containers[0].env[2]", {"name": "HF_TOKEN", "value": "hf_abc"}, "error: head: .* value of HF_TOKEN"),
         (f"{CONTAINER}.args", ["export HF_TOKEN=hf_abc"], "error: gpu: container ray-worker has the value of HF_TOKEN"),
         (f"{CONTAINER}.command", ["env", "A=$B", "X_KEY='k'"], "error: gpu: container ray-worker has .* of X_KEY"),
+        (
+            "RayJob spec.entrypoint",
+            "HF_TOKEN=hf_abc python -m x",
+            r"error: spec.entrypoint 'HF_TOKEN=\*\*\* python -m x' does",
+        ),
         ("RayJob spec.entrypoint", f"WANDB_API_KEY=abc {RUN}", "error: spec.entrypoint has the value of WANDB_API_KEY"),
         (
             "RayJob spec.runtimeEnvYAML",
@@ -56,6 +66,7 @@ def test_what_a_pod_may_not_is_found(check_overlay, field, value, expected):
     [
         (f"{CONTAINER}.securityContext", {"runAsUser": 1000, "allowPrivilegeEscalation": False}),
         (f"{CONTAINER}.resources", {"limits": AMOUNTS}),
+        (f"{HEAD}.serviceAccountName", "default"),
         (f"{CONTAINER}.args", ["HF_TOKEN=$(cat /run/secrets/token)", 'HF_TOKEN="$HF_TOKEN"', "# HF_TOKEN: from there"]),
         ("RayJob spec.entrypoint", f"TOKENIZERS_PARALLELISM=false MAX_TOKENS=8 {RUN}"),
         ("RayJob spec.runtimeEnvYAML", "env_vars: {NCCL_DEBUG: INFO}"),

@@ -22,6 +22,16 @@ SHARED = f"{WORKER}.volumes[3].emptyDir"
             [("PersistentVolumeClaim spec.resources.requests.storage", "216Gi")],
             "error: claim pepo-rlhf-runs of 216Gi, .* up to 216.07 GiB",
         ),
+        # 4e9 parameters of 2 bytes: 8e9 bytes or 7.45 GiB.
+        (
+            [("PersistentVolumeClaim spec.resources.requests.storage", "7Gi")],
+            "error: claim pepo-rlhf-cache of 7Gi, the download of the model takes up to 7.45 GiB: raise its storage$",
+        ),
+        ([(f"{WORKER}.containers[0].volumeMounts[2]", RUNS)], "error: gpu: /mnt/runs is there twice, and Kubernetes"),
+        (
+            [(f"{WORKER}.volumes[2].name", "runs"), (f"{WORKER}.containers[0].volumeMounts[2].name", "runs")],
+            "error: gpu: runs is there twice, and Kubernetes refuses the pod: keep one of them",
+        ),
         ([(f"{HEAD}.containers[0].volumeMounts[1]", RUNS | {"readOnly": True})], "error: head: .* mounted read-only"),
         (
             [(f"{WORKER}.volumes[1].persistentVolumeClaim.readOnly", True)],
