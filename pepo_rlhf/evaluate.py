@@ -96,10 +96,11 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     settings = {name: getattr(args, name) for name in GENERATION_FLAGS}
     engine: Any = None
     file = args.output / "results.json"
-    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    # Benchmarks that were asked before, with the same settings, keep their scores.
-    earlier = known["benchmarks"] if known.get("settings") == settings else {}
-    results: dict[str, Any] = {"settings": settings, "benchmarks": earlier}
+    # Benchmarks that were asked before keep their scores.
+    earlier = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    results: dict[str, Any] = earlier or {"settings": settings, "benchmarks": {}}
+    if results["settings"] != settings:
+        raise ValueError(f"{args.output} holds generations of other settings ({file}); choose another --output")
     for benchmark in benchmarks:
         store = GenerationStore(args.output / benchmark.name.replace(":", "-"), settings | {"source": benchmark.source})
         batches = missing_prompts(benchmark, store, args.batch_size)
@@ -107,7 +108,9 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
             engine = engine or _start_engine(args, measure, benchmarks)
             generate_and_grade(benchmark, batches, engine, store)
         results["benchmarks"][benchmark.name] = summarise_benchmark(benchmark, store.read())
-        file.write_text(json.dumps(results, indent=2), encoding="utf-8")
+        part = file.with_suffix(".part")  # whole or not at all: the same command reads it again
+        part.write_text(json.dumps(results, indent=2), encoding="utf-8")
+        part.replace(file)
     return results
 
 

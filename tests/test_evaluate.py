@@ -14,6 +14,7 @@ from pepo_rlhf import evaluate
 from pepo_rlhf.pipeline import generation
 from pepo_rlhf.pipeline.benchmarks import answered
 from pepo_rlhf.pipeline.generation import Generation, sample_seed
+from pepo_rlhf.rewards.accuracy import accuracy_reward
 from pepo_rlhf.rewards.choice import choice_label
 from pepo_rlhf.sandbox import grounding
 from pepo_rlhf.sandbox.dataset import write_rows
@@ -117,7 +118,17 @@ def test_an_output_of_other_settings_is_refused(arguments, problems: Path) -> No
     arguments.temperature = 0.5
     with pytest.raises(ValueError, match="holds generations of other settings.*choose another --output"):
         evaluate.evaluate(arguments)
-    arguments.temperature = 1.0
+    asked, arguments.benchmark = arguments.benchmark, [f"grounding:val={problems}"]
+    with pytest.raises(ValueError, match="holds generations of other settings"):
+        evaluate.evaluate(arguments)
+    assert list(json.loads((arguments.output / "results.json").read_text())["benchmarks"]) == ["grounding"]
+    arguments.temperature, arguments.benchmark = 1.0, asked
+    lines = problems.read_text()
+    relabelled = json.loads(lines.splitlines()[0])
+    relabelled["answer"] = '{"box": [0, 0, 9, 9], "frame": [112, 112]}'
+    problems.write_text("\n".join([json.dumps(relabelled), *lines.splitlines()[1:]]))
+    with pytest.raises(ValueError, match="prompt 0 is not the one that was generated for"):
+        evaluate.evaluate(arguments)
     write_rows(problems, grounding.generate(5, seed=1, split="test"), "grounding")
     with pytest.raises(ValueError, match="the source has changed"):
         evaluate.evaluate(arguments)
@@ -138,6 +149,13 @@ def test_answers_without_tags_count_where_the_protocol_says_so() -> None:
     assert answered("It is B.", mathvista) == "<answer>It is B.</answer>"
     assert answered("<think>x</think><answer>B", mathvista) == "<answer>B</answer>"
     assert answered("<answer>A</answer> B", mathvista) == "<answer>A</answer> B"
+    geometry3k = find_task("geometry3k")
+    box = r"\boxed{\frac{\sqrt{3}}{2}}"
+    for end in (box, rf"\[ x = {box}. \]", f"**{box}**"):
+        answer = answered(rf"<think>\boxed{{2}}</think> So it is {end}", geometry3k)
+        assert accuracy_reward(answer, r"\frac{\sqrt{3}}{2}") == 1.0
+    assert accuracy_reward(answered("<answer>13", geometry3k), "13") == 1.0
+    assert accuracy_reward(answered(r"\boxed{13} is wrong", geometry3k), "13") == 0.0
     assert answered("It is B.", counting_task) == "It is B."
     from pepo_rlhf.rewards.choice import choice_reward
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -23,6 +24,9 @@ from pepo_rlhf.tasks.task import image_root_of
 
 if TYPE_CHECKING:
     from pepo_rlhf.pipeline.generation import Engine
+
+# With two levels of braces in it; the last characters are what closes a formula, a sentence or bold type.
+_FINAL_BOX = re.compile(r"\\boxed\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}[\s.$*)\]\\]*$")
 
 
 @dataclass
@@ -55,14 +59,15 @@ def load_benchmark(spec: str, args: argparse.Namespace, measure: PromptMeasure) 
 
 def missing_prompts(benchmark: Benchmark, store: GenerationStore, batch_size: int) -> list[list[int]]:
     """Numbers of the prompts without generations, in batches."""
-    done = {row["number"]: row["prompt"] for row in store.read()}
-    for number, prompt in done.items():
-        if number >= len(benchmark.rows) or benchmark.rows[number].prompt != prompt:
+    done = {row["number"]: (row["prompt"], row["label"]) for row in store.read()}
+    asked = [(row.prompt, row.label) for row in benchmark.rows]
+    for number, problem in done.items():
+        if number >= len(asked) or asked[number] != problem:
             raise ValueError(
                 f"{benchmark.name}: prompt {number} is not the one that was generated for; the source has changed, "
                 "choose another --output"
             )
-    missing = [number for number in range(len(benchmark.rows)) if number not in done]
+    missing = [number for number in range(len(asked)) if number not in done]
     return [missing[start : start + batch_size] for start in range(0, len(missing), batch_size)]
 
 
@@ -100,7 +105,9 @@ def answered(response: str, task: Task) -> str:
     """The response, its answer tagged where the benchmark's protocol takes the text without tags for the answer."""
     if not task.untagged or extract_answer(response) is not None:
         return response
-    return f"<answer>{response.rpartition('<answer>')[2]}</answer>"
+    text = response.rpartition("<answer>")[2]
+    box = _FINAL_BOX.search(text)
+    return f"<answer>{box.group(1) if box else text}</answer>"
 
 
 def _record(task: Task, number: int, row: Row, sample: int, generation, grading) -> dict[str, Any]:

@@ -8,47 +8,12 @@ from __future__ import annotations
 
 import logging
 import re
-import unicodedata
 
 from pepo_rlhf.rewards.expression import is_one_expression
+from pepo_rlhf.rewards.notation import Value, normalise, read_metres, read_value
 
-# NFKC would make 52 of 5², 21/2 of 2½ and 60o of 60º.
-_BEFORE_NFKC = str.maketrans(
-    {"º": "°", "˚": "°"}
-    | {sign: f"^{digit}" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
-    | {fraction: f" {fraction} " for fraction in "¼½¾⅓⅔⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"}
-)
-# Signs and function names of plain text, as LaTeX.
-_SIGNS = str.maketrans(
-    {"√": r"\sqrt ", "π": r"\pi ", "°": r"^\circ ", "∠": r"\angle ", "△": r"\triangle ", "\u2212": "-", "\u2044": "/"}
-    | dict.fromkeys("≈≃≅≡", r"\approx ")
-)
-_SPELLED = {"<=": r"\le ", ">=": r"\ge ", r"\degree": "°"}
-_FUNCTION = re.compile(r"(?<![\\a-z])(sqrt|pi|(?:arc)?(?:sin|cos|tan)|log|ln)(?![a-z])")
-_ROOT_IN_PARENTHESES = re.compile(r"\\sqrt ?\(([^()]*)\)")
-_TEXT_COMMAND = re.compile(r"\\(?:text|mbox|mathrm|mathbf|textbf|textit|textrm) ?\{([^{}]*)\}")
-_SPACING = re.compile(r"\\?\$|~|\\[\[\](),;:! ]|\\q?quad\b|\\(?:left|right)\b")
-
-# A box around the value; a quantity's name before it, such as "x =", "AB =" or "m \angle 4 =".
-_BOXED = re.compile(
-    r"(?:(?:(?:so|thus|hence|therefore),? )?(?:the )?(?:(?:correct|final) )?answer(?: is)?:? ?)?\\boxed ?\{(.*)\}"
-    r"|\*\*(.*)\*\*"
-)
-_NAMED = re.compile(r"[a-z\\_{} ]+\d*[} ]*=(.*)")
-_UNIT = re.compile(
-    r"(?<=[\d}) ])(?:(sq|square|cubic)\.? )?([cmk]m|in|ft|yd|mi|foot|feet|degree|unit|inch|yard|mile|"
-    r"(?:centi|milli|kilo)?met(?=er|re))(?:er|re)?(?:s|es)?\.?(?: ?\^? ?\{?([23])\}?)?$"
-)
-_ABBREVIATED = {"foot": "ft", "feet": "ft", "inch": "in", "yard": "yd", "mile": "mi"}
-_ABBREVIATED |= {"centimet": "cm", "millimet": "mm", "kilomet": "km"}
-_DIMENSIONS = {"sq": "2", "square": "2", "cubic": "3"}
-
-# A number beside a bracket, which latex2sympy would add up as it does 1\frac{1}{2}; not \log_2(8) or \sin^2(x).
-_FACTOR = re.compile(r"((?:^|[^_^\d])\d+) ?(?=\()|(\)) ?(?=[(\d]|\\[dt]?frac)")
-_MIXED_NUMBER = re.compile(r"^([-+]?\d+) (\d+) ?/ ?(\d+)$")
-
+_TIME_OF_DAY = re.compile(r"0?(\d{1,2}):(\d\d)")
 _MAX_CHARACTERS = 512
-_MAX_NORMALISED = 4096  # Python sorts combining marks in quadratic time: an hour for a million
 
 
 def extract_answer(response: str) -> str | None:
@@ -70,35 +35,46 @@ def same_answer(answer: str, label: str) -> bool:
     the time limit of the reward service would make a grader error of it. math-verify's own time-outs are off.
     """
     answer, label = normalise(answer), normalise(label)
-    return answer != "" and (answer == label or _equal_expressions(answer, label))
+    if answer == label or max(len(answer), len(label)) > _MAX_CHARACTERS:
+        return answer == label != ""
+    first, second = read_value(answer), read_value(label)
+    return answer != "" and _same_value(read_metres(first, second), read_metres(second, first))
 
 
 def is_mathematics(text: str) -> bool:
     """Whether the text is one maths expression, which other ways to write it can equal."""
-    latex = bare_value(text)
-    return bool(latex) and is_one_expression(latex) and bool(_parse(latex))
+    return bool(_expression_of(text))
 
 
-def bare_value(text: str) -> str:
-    """LaTeX of the value in a short text: no maths delimiters, box, name or unit around it; "" of a long text."""
-    text = normalise(text)
-    return _value_and_unit(text)[0] if len(text) <= _MAX_CHARACTERS else ""
+def number_in(text: str) -> float | None:
+    """The number that the text is as mathematics; None if it is none."""
+    try:
+        return float(_expression_of(text)[0])
+    except (LookupError, TypeError, ValueError, OverflowError):  # of prose, a set, an equation, a variable
+        return None
 
 
-def normalise(text: str) -> str:
-    """NFKC, case folded, white space folded, a trailing full stop dropped; of a long text, without NFKC."""
-    text = " ".join(text.translate(_BEFORE_NFKC).split())
-    if len(text) <= _MAX_NORMALISED:
-        text = unicodedata.normalize("NFKC", text)
-    return " ".join(text.casefold().split()).removesuffix(".").rstrip()
+def _same_value(answer: Value, label: Value) -> bool:
+    if _differ(answer.unit, label.unit) or _differ(answer.variable, label.variable):
+        return False
+    if answer == label and answer.latex:
+        return True  # words too, such as "yes" in a box
+    if (time := _TIME_OF_DAY.fullmatch(answer.latex)) and (other := _TIME_OF_DAY.fullmatch(label.latex)):
+        return time.groups() == other.groups()  # no ratios: 4:23 is not 8:46
+    if "=" in answer.latex + label.latex:
+        return _equal_expressions(_equation(answer), _equation(label))
+    return _equal_expressions(answer.latex, label.latex)
+
+
+def _differ(first: str, second: str) -> bool:
+    return bool(first and second and first != second)
+
+
+def _equation(value: Value) -> str:
+    return f"{value.variable}={value.latex}" if value.variable and "=" not in value.latex else value.latex
 
 
 def _equal_expressions(answer: str, label: str) -> bool:
-    if max(len(answer), len(label)) > _MAX_CHARACTERS:
-        return False
-    (answer, answer_unit), (label, label_unit) = _value_and_unit(answer), _value_and_unit(label)
-    if answer_unit and label_unit and answer_unit != label_unit:
-        return False
     # math-verify reads the equation "13 = 14" as 14 when the label is a number.
     if not (is_one_expression(answer) and is_one_expression(label)) or ("=" in answer) != ("=" in label):
         return False
@@ -109,23 +85,11 @@ def _equal_expressions(answer: str, label: str) -> bool:
     return verify(_parse(label), _parse(answer), timeout_seconds=None)
 
 
-def _value_and_unit(text: str) -> tuple[str, str]:
-    """LaTeX of the bare value: no maths delimiters, text commands, spacing, box or name; its unit, "" for none."""
-    for spelled, sign in _SPELLED.items():
-        text = text.replace(spelled, sign)
-    text = _FUNCTION.sub(r"\\\1 ", text.translate(_SIGNS))
-    text = _ROOT_IN_PARENTHESES.sub(r"\\sqrt{\1}", text)
-    text = " ".join(_SPACING.sub(" ", _TEXT_COMMAND.sub(r" \1 ", text)).split())
-    unit = ""
-    while True:
-        if match := _BOXED.fullmatch(text) or _NAMED.fullmatch(text):
-            text = "".join(match.groups(default="")).strip()
-        elif not unit and (match := _UNIT.search(text)):
-            dimension, name, exponent = match.groups(default="")
-            unit = _ABBREVIATED.get(name, name) + _DIMENSIONS.get(dimension, exponent)
-            text = text[: match.start()].strip()
-        else:
-            return _MIXED_NUMBER.sub(r"\1\\frac{\2}{\3}", _FACTOR.sub(r"\1\2\\cdot ", text)), unit
+def _expression_of(text: str) -> list:
+    """What `_parse` makes of the value in a text, no box, name or unit around it; empty for a long text and prose."""
+    text = normalise(text)
+    latex = read_value(text).latex if len(text) <= _MAX_CHARACTERS else ""
+    return _parse(latex) if latex and is_one_expression(latex) else []
 
 
 def _parse(latex: str) -> list:

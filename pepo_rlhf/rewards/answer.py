@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 
-from pepo_rlhf.rewards.accuracy import bare_value, extract_answer, normalise, same_answer
+from pepo_rlhf.rewards.accuracy import extract_answer, number_in, same_answer
 from pepo_rlhf.rewards.box import read_box
 from pepo_rlhf.rewards.choice import choice_reward, chosen_letter
 from pepo_rlhf.rewards.label_match import fold_name
+from pepo_rlhf.rewards.notation import normalise
 from pepo_rlhf.rewards.structured_label import LabelError, read_label
 
 
@@ -50,7 +52,5 @@ def predicted_answer(response: str, label: str, right: bool) -> str | None:
 
 
 def _rounds_to(answer: str, number: str, precision: int) -> bool:
-    try:
-        return round(float(bare_value(answer)), precision) == float(number)
-    except (ValueError, OverflowError):
-        return False
+    value = number_in(answer)
+    return value is not None and math.isfinite(value) and round(value, precision) == float(number)

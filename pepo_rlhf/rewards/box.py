@@ -21,7 +21,7 @@ _NUMBER = r"([-+]?\d+(?:\.\d*)?|[-+]?\.\d+)"
 _FOUR = r"(?:\s*,\s*|\s+)".join([_NUMBER] * 4)
 _BRACKETS = re.compile(rf"[(\[]\s*{_FOUR}\s*[)\]]")
 _PAIR = re.compile(rf"[(\[]\s*{_NUMBER}\s*,\s*{_NUMBER}\s*[)\]]")
-_CORNERS = re.compile(rf"{_PAIR.pattern}\s*(?:(?:,|to)\s*)?{_PAIR.pattern}")
+_CORNERS = re.compile(rf"{_PAIR.pattern}\s*(?:(?:,|to|and|-)\s*)?{_PAIR.pattern}")
 _BARE = re.compile(rf"\s*{_FOUR}\s*|[\s$]*\\boxed\s*\{{\s*{_FOUR}\s*\}}[\s$.]*")
 _PERCENT = re.compile(r"[)\]]\s*(?:\\?%|per ?cent)", re.IGNORECASE)
 # Equal overlaps by different boxes differ in the last bit, which a division by the group's spread would blow up.

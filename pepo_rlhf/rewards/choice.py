@@ -15,11 +15,14 @@ from string import ascii_uppercase
 from pepo_rlhf.rewards.accuracy import extract_answer, same_answer
 from pepo_rlhf.rewards.structured_label import LabelError, require_label
 
-_WRAPPED = re.compile(r"(?:\\(?:boxed|text|textbf|mathrm|mathbf) ?\{(.*)\}|\$(.*)\$|\*\*(.*)\*\*)\.?", re.DOTALL)
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_WRAPPED = re.compile(
+    r"(?:\\(?:boxed|text|textbf|mathrm|mathbf) ?\{(.*)\}|\$(.*)\$|\\[(\[](.*)\\[)\]]|[\"'`](.*)[\"'`])\.?", re.DOTALL
+)
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {ord("。"): ord(".")}
 _PHRASE = r"(?:the )?(?:(?:correct|final|right) )?(?:answer|option|choice)(?: is)?:? *(?:option )?"
 _LETTER = re.compile(rf"(?:{_PHRASE})?[(\[]?([a-z])[)\]]?[.:]?", re.IGNORECASE)
 _LETTER_AND_VALUE = re.compile(rf"(?:{_PHRASE})?(?:\(([A-Za-z])\)[.:]?|([A-Za-z])[.:)])\s*(.+)", re.DOTALL)
+_LETTER_BEFORE_VALUE = re.compile(r"([A-Z])(?:,| [-–—])?\s+(.+)", re.DOTALL)
 # Only a capital, or "the answer is a square" would choose A.
 _SENTENCE = re.compile(r"(?i:answer|option|choice)(?: is| ?:)? *(?:[(\[*${]|\\boxed|\\text)*([A-Z])\b(?!['’])")
 # Neither the article nor the pronoun at the start of a sentence; in lower case only after "or".
@@ -78,7 +81,7 @@ def chosen_letter(answer: str, label: str) -> str | None:
 
 
 def _unwrap(text: str) -> str:
-    text = text.translate(_FULL_WIDTH).strip()
+    text = text.translate(_FULL_WIDTH).replace("**", "").strip()
     while match := _WRAPPED.fullmatch(text):
         text = next(group for group in match.groups() if group is not None).strip()
     return text
@@ -108,9 +111,16 @@ def _letter_of_value(answer: str, options: list[str]) -> str | None:
     letters = [
         letter
         for letter, option in zip(ascii_uppercase, options, strict=False)
-        if same_answer(answer.removesuffix(f"({letter})"), option)
+        if any(same_answer(value, option) for value in _values_beside(letter, answer))
     ]
     return letters[0] if len(letters) == 1 else None
+
+
+def _values_beside(letter: str, answer: str) -> set[str]:
+    """The answer, and what it is without this letter at its start or end."""
+    match = _LETTER_BEFORE_VALUE.fullmatch(answer)
+    before = {match.group(2)} if match and match.group(1) == letter else set()
+    return {answer, answer.removesuffix(f"({letter})")} | before
 
 
 def _closest(answer: str, options: list[str]) -> str | None:

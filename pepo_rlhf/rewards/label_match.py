@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pepo_rlhf.rewards.accuracy import extract_answer
 from pepo_rlhf.rewards.structured_label import LabelError, require_label
 
-_WRAPPED = re.compile(r"(?:\\(?:boxed|text|textbf) ?\{(.*)\}|\*\*(.*)\*\*)\.?")
+_WRAPPED = re.compile(r"(?:\\(?:boxed|text|textbf) ?\{(.*)\}|\$(.*)\$|\*\*(.*)\*\*)\.?")
 _ARTICLE = re.compile(r"^(?:an?|the) +")
 
 

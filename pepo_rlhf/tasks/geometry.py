@@ -49,11 +49,14 @@ def _mathvista(record: Record, frame: Frame) -> list[Row]:
     fields = record.fields
     image = fields.get("decoded_image") or fields.get("image")
     row = _row(record, fields.get("query") or fields.get("question"), image, _required(fields, "answer"))
-    if fields.get("question_type") == "multi_choice":
-        choices = [str(choice).strip() for choice in _required(fields, "choices")]
+    if _has_options(record):
+        choices = _required(fields, "choices")
+        if not isinstance(choices, list):
+            raise LabelError(f"the choices are no list but {choices!r:.100}; write a list of texts")
+        choices = [str(choice).strip() for choice in choices]
         return [replace(row, label=choice_label(letter_of(row.label, choices), choices, closest=True))]
     if fields.get("answer_type") == "float" and fields.get("precision") is not None:
-        return [replace(row, label=number_label(row.label, int(fields["precision"])))]
+        return [replace(row, label=number_label(row.label, int(float(fields["precision"]))))]
     return [row]
 
 
@@ -87,7 +90,7 @@ def _logicvista(record: Record, frame: Frame) -> list[Row]:
 
 def _row(record: Record, prompt: Any, image: Any, answer: Any) -> Row:
     """Row of columns that have other names in the record."""
-    columns = {"problem": prompt, "images": [] if image is None else [image], "answer": answer}
+    columns = {"problem": prompt, "images": image, "answer": answer}
     return row_from_record(columns, record.folder, record.source, record.datasource)
 
 
@@ -104,7 +107,13 @@ def _options_in(question: str) -> list[str] | None:
     return [text for _, text in found] if len(found) > 1 and in_order else None
 
 
-GEOMETRY3K = Task(name="geometry3k", hub_id="hiyouga/geometry3k", make_rows=_geometry3k, verifiers=("accuracy",))
+GEOMETRY3K = Task(
+    name="geometry3k",
+    hub_id="hiyouga/geometry3k",
+    make_rows=_geometry3k,
+    verifiers=("accuracy",),
+    untagged=True,
+)
 VIRL39K = Task(
     name="virl39k",
     hub_id="PAPOGalaxy/PAPO_ViRL39K_train",

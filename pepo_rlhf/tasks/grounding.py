@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.records import row_from_record
@@ -33,16 +34,14 @@ def grounding_prompt(expression: str, frame: Frame, size: tuple[int, int]) -> st
 
 def _make_rows(record: Record, frame: Frame) -> list[Row]:
     expressions, box, image = _read(record)
+    if not expressions or not all(expression.strip() for expression in expressions):
+        raise ValueError("no words for what the box holds; fill them, or drop the row")
     # An empty prompt keeps the record's image apart from its wording, which depends on the image's size.
     columns = {"problem": "", "images": [image], "answer": ""}
     bare = row_from_record(columns, record.folder, record.source, record.datasource)
     (stored,) = bare.images
-    if isinstance(stored, str) and not os.path.isfile(stored):  # a named pipe would be read for ever
-        raise DamagedImage(f"image file {stored} does not exist, or is no file")
-    try:
-        picture = decode_image(stored)
-    except ValueError as error:
-        raise DamagedImage(str(error)) from error
+    picture = _decode(stored)
+    _require_size_of_mask(record, picture.size)
     width, height = frame.size(picture)
     scale = (width / picture.width, height / picture.height) * 2
     label = box_label([value * factor for value, factor in zip(box, scale, strict=True)], (width, height))
@@ -56,6 +55,24 @@ def _make_rows(record: Record, frame: Frame) -> list[Row]:
         )
         for expression in expressions
     ]
+
+
+def _decode(image: str | bytes) -> Image.Image:
+    if isinstance(image, str) and not os.path.isfile(image):  # a named pipe would be read for ever
+        raise DamagedImage(f"image file {image} does not exist, or is no file")
+    try:
+        return decode_image(image)
+    except ValueError as error:
+        raise DamagedImage(str(error)) from error
+
+
+def _require_size_of_mask(record: Record, size: tuple[int, int]) -> None:
+    """A mask of another size, say of an image that has been resized or turned since, would place the box elsewhere."""
+    match record.fields:
+        case {"mask": [[*_], *_] as mask, "text": str()} if (len(mask[0]), len(mask)) != size:
+            raise LabelError(
+                f"the mask has {len(mask[0])} x {len(mask)} pixels and the image {size[0]} x {size[1]}; make them alike"
+            )
 
 
 def _read(record: Record) -> tuple[list[str], Sequence[float], Any]:

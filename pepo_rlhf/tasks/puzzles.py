@@ -26,17 +26,21 @@ def options_prompt(question: str, options: Sequence[str]) -> str:
 
 def _make_rows(record: Record, frame: Frame) -> list[Row]:
     match record.fields:
-        case {"question": str(question), "options": [*choices], "answer": str() | int() | float() as answer}:
+        case {"question": str(question), "options": [_, *_] as choices, "answer": str() | int() | float() as answer}:
             options = [_text(choice) for choice in choices]
             label = choice_label(letter_of(_text(answer), options), options)
             columns = {**record.fields, "question": options_prompt(question, options), "answer": label}
             return [row_from_record(columns, record.folder, record.source, record.datasource)]
-        case {"question": str(), "answer": _}:
-            return [row_from_record(*record)]
+        case {"question": str(), "answer": None}:
+            return [row_from_record(*record)]  # whose label is empty, which the report counts
     raise ValueError(
-        f"the schema is unknown; looked for 'question', 'options' and 'answer', and found the columns "
-        f"{sorted(record.fields)}"
+        "the schema is unknown; looked for a text in 'question', a list in 'options' and 'answer', and found the "
+        f"columns {sorted(record.fields)}"
     )
+
+
+def _make_rows_without_options(record: Record, frame: Frame) -> list[Row]:
+    return _make_rows(record, frame) if record.fields.get("options") else [row_from_record(*record)]
 
 
 def _text(option: Any) -> str:
@@ -48,6 +52,10 @@ PUZZLEVQA = Task(
 )
 # Some of its files leave the options out; such a row is graded by its answer.
 ALGOPUZZLEVQA = Task(
-    name="algopuzzlevqa", hub_id="declare-lab/AlgoPuzzleVQA", split="data", make_rows=_make_rows, verifiers=("answer",)
+    name="algopuzzlevqa",
+    hub_id="declare-lab/AlgoPuzzleVQA",
+    split="data",
+    make_rows=_make_rows_without_options,
+    verifiers=("answer",),
 )
 PUZZLES = Task(name="puzzles", make_rows=_make_rows, verifiers=("choice",))

@@ -26,7 +26,8 @@ class Task:
     split: default split for evaluation
     subset: configuration of the hub data set
     generate: records of a split, where a library or a formula provides them and no source is named
-    untagged: an answer without tags counts whole in an evaluation, as the published protocol has it
+    untagged: of a response without answer tags the box at its end counts in an evaluation, or all of it, as the
+        published protocol has it
     """
 
     name: str

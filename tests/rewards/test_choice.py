@@ -30,6 +30,18 @@ def choose(answer: str, options: list[str] | None = SHAPES, closest: bool = Fals
         "（B）",
         "square (B)",
         "Answer: B. A square has four sides",
+        r"\(B\)",
+        r"\[\boxed{B}\]",
+        '"B"',
+        "'B'.",
+        "`B`",
+        "B。",
+        "**Answer:** B",
+        "**B.** square",
+        "B - square",
+        "B, square",
+        "B\nsquare",
+        "B square",
     ],
 )
 def test_an_option_is_chosen_by_its_letter_or_value(answer: str) -> None:
@@ -42,6 +54,7 @@ def test_an_option_is_chosen_by_its_letter_or_value(answer: str) -> None:
     + ["A. square", "(C) square", "the answer is A or the answer is B", "circle or square", "pentagon", "B13", "x = B"]
     + [r"\boxed{A} or \boxed{B}", "neither A nor B", "A square", "I think so", "1"]
     + ["The answer is A or B", "Answer: A, B, C, D", "option A or B", "The answer is A? No: B", "the answer is A or b"]
+    + ["A - square", "A, square", "A\nsquare", "A\nB", "'A' or 'B'", r"\(A\) or \(B\)", "**A** or **B**", "B - A"]
     + ["square (A)", r"The answer is \boxed{A} or \boxed{B}"],
 )
 def test_letters_in_words_two_letters_and_contradictions_choose_nothing(answer: str) -> None:
@@ -66,12 +79,23 @@ def test_letters_in_words_two_letters_and_contradictions_choose_nothing(answer: 
         ("3/4", "D"),
         ("3 (C)", "C"),
         ("3 (B)", None),
+        ("C (3)", "C"),
+        ("B (3)", None),
         ("0.5 or 3", None),
         ("4", None),
     ],
 )
 def test_values_are_compared_as_mathematics(answer: str, letter: str | None) -> None:
     assert choose(answer, NUMBERS) == letter
+
+
+def test_variables_tell_lines_apart() -> None:
+    assert choose("y = 3", ["x = 3", "y = 3"]) == "B"
+    assert choose("3", ["x = 3", "y = 3"]) is None
+
+
+def test_a_letter_may_begin_an_option() -> None:
+    assert choose("A large circle", ["A small circle", "A large circle"]) == "B"
 
 
 def test_a_value_that_two_options_share_chooses_neither() -> None:

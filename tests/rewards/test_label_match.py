@@ -15,7 +15,7 @@ def score(answer: str, label: str = LABEL) -> float:
 @pytest.mark.parametrize(
     "answer",
     ["737-700", " 737 700.", "Boeing 737-700", "boeing-737-700", "a Boeing 737-700", r"\boxed{737-700}", "**737-700**"]
-    + [r"\text{737-700}.", "a 737-700"],
+    + [r"\text{737-700}.", "a 737-700", r"$\text{737-700}$"],
 )
 def test_a_name_of_the_class_scores_whatever_its_case_and_punctuation(answer: str) -> None:
     assert score(answer) == 1.0

@@ -99,10 +99,11 @@ def test_mathvista_asks_its_query_and_grades_by_question_type(tmp_path: Path) ->
         MATHVISTA | free | {"answer": "14", "answer_type": "integer"},
         MATHVISTA | free | {"answer": "[1, 2]", "answer_type": "list"},
         MATHVISTA | {"answer": "blue", "choices": ["red", " blue "]},
+        MATHVISTA | {"decoded_image": None, "image": None},
         MATHVISTA | {"answer": "green"},
         MATHVISTA | free | {"answer": "", "answer_type": "float", "precision": 1.0},
     ]
-    *rows, error, no_number = read(
+    *rows, no_image, error, no_number = read(
         "mathvista", write_hub(tmp_path, "testmini", records, decoded_image=datasets.Image()), "testmini"
     )
     assert rows[0].prompt == MATHVISTA["query"]
@@ -111,8 +112,22 @@ def test_mathvista_asks_its_query_and_grades_by_question_type(tmp_path: Path) ->
     assert json.loads(rows[1].label) == {"number": "1.2", "precision": 1}
     assert [row.label for row in rows[2:4]] == ["14", "[1, 2]"]
     assert rows[4].label == rows[0].label
-    assert "row 6" in str(error) and "'green'" in str(error)
-    assert "row 7" in str(no_number) and "is no number" in str(no_number)
+    assert "row 6" in str(no_image) and "no image is named" in str(no_image)
+    assert "row 7" in str(error) and "'green'" in str(error)
+    assert "row 8" in str(no_number) and "is no number" in str(no_number)
+
+
+def test_mathvista_columns_as_copies_write_them(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    choice = MATHVISTA | {"decoded_image": "a.png", "answer": 4, "choices": [3, 4], "question_type": "multi-choice"}
+    number = MATHVISTA | {"decoded_image": "a.png", "answer": 1.2, "question_type": "free_form"}
+    records = [choice, choice | {"choices": "['3', '4']"}, number | {"answer_type": "float", "precision": "1.0"}]
+    source = tmp_path / "testmini.jsonl"
+    source.write_text("".join(json.dumps(record) + "\n" for record in records))
+    numbers, text, rounded = read("mathvista", source)
+    assert json.loads(numbers.label) == {"choice": "B", "options": ["3", "4"], "closest": True}
+    assert "row 2" in str(text) and "the choices are no list" in str(text), "not letters of the text"
+    assert json.loads(rounded.label) == {"number": "1.2", "precision": 1}
 
 
 MATHVERSE = {
@@ -134,9 +149,10 @@ def test_mathverse_letters_free_forms_and_questions_in_the_image(tmp_path: Path)
         MATHVERSE,
         MATHVERSE | {"question": "", "problem_version": "Vision Only"},
         MATHVERSE | {"question": "Find x.", "question_type": "free-form", "answer": r"$\frac{1}{2}$"},
+        MATHVERSE | {"image": None},
     ]
     datasets.Dataset.from_list(records).cast_column("image", datasets.Image()).to_parquet(tmp_path / "testmini.parquet")
-    first, vision_only, free = read("mathverse", tmp_path, "testmini")
+    first, vision_only, free, blind = read("mathverse", tmp_path, "testmini")
     assert json.loads(first.label) == {"choice": "B", "options": ["30°", "40°"]}
     by_letter = "Answer with the option's letter from the given choices directly."
     assert first.prompt == f"{MATHVERSE['question']}\n{by_letter}"
@@ -144,7 +160,8 @@ def test_mathverse_letters_free_forms_and_questions_in_the_image(tmp_path: Path)
     assert free.prompt == "Find x."
     assert vision_only.label == '{"choice": "B"}'
     assert free.label == r"$\frac{1}{2}$"
-    *kept, left_out = read("mathverse_choice", tmp_path, "testmini")
+    assert "row 4" in str(blind) and "no image is named" in str(blind)
+    *kept, left_out, _ = read("mathverse_choice", tmp_path, "testmini")
     assert [row.label for row in kept] == [first.label, vision_only.label]
     assert isinstance(left_out, OutsideProtocol)
 

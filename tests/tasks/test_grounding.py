@@ -80,11 +80,13 @@ def test_lisa_boxes_its_masks_and_reads_an_array_of_json(tmp_path: Path) -> None
     mask = np.zeros((100, 200), dtype=bool)
     mask[10:60, 20:80] = True
     record = {"image": PICTURE, "text": "what one can drink from", "mask": mask.tolist(), "image_id": "1"}
-    dataset = datasets.Dataset.from_list([record, record | {"mask": np.zeros_like(mask).tolist()}])
+    other_size, blank = mask[:, :100].tolist(), np.zeros_like(mask).tolist()
+    dataset = datasets.Dataset.from_list([record, record | {"mask": blank}, record | {"mask": other_size}])
     dataset.to_parquet(tmp_path / "test-0.parquet")
-    row, empty = read("lisa", tmp_path, thousandths(), "test")
+    row, empty, other = read("lisa", tmp_path, thousandths(), "test")
     assert json.loads(row.label)["box"] == [100, 100, 400, 600]
     assert isinstance(empty, LabelError) and "mask is empty" in str(empty) and "row 2" in str(empty)
+    assert isinstance(other, LabelError) and "100 x 100 pixels and the image 200 x 100" in str(other)
     (tmp_path / "a.png").write_bytes(PICTURE["bytes"])
     array = tmp_path / "lisa_test.json"
     array.write_text(json.dumps([{"image": "a.png", "problem": "the cup", "solution": [20, 10, 80, 60]}]))
@@ -102,8 +104,10 @@ def test_a_box_that_cannot_be_one_is_an_unparsable_answer(tmp_path: Path, box: l
 def test_unknown_columns_and_bad_images_are_errors_of_their_row(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(PICTURE["bytes"])
     good = {"image": "a.png", "problem": "left man", "solution": [20, 10, 80, 60]}
-    source = jsonl(tmp_path / "rows.jsonl", {"image": "a.png"}, good | {"image": "absent.png"}, good)
-    unknown, absent, row = read("refcoco", source, thousandths())
+    wordless = [good | {"problem": " "}, {"image_path": "a.png", "captions": [], "bbox": [20, 10, 80, 60]}]
+    source = jsonl(tmp_path / "rows.jsonl", {"image": "a.png"}, good | {"image": "absent.png"}, good, *wordless)
+    unknown, absent, row, *nameless = read("refcoco", source, thousandths())
+    assert ["no words for what the box holds" in str(error) for error in nameless] == [True, True]
     assert "row 1" in str(unknown) and "found the columns ['image']" in str(unknown)
     assert "row 2" in str(absent) and "does not exist" in str(absent)
     assert "left man" in row.prompt

@@ -53,12 +53,17 @@ def test_algopuzzlevqa_numbers_are_options_and_rows_without_options_are_graded_b
     records = [
         {"image": "a.png", "question": "How many?", "options": [6, 3, 4.5], "answer": 3},
         {"image": "a.png", "question": CLOCK, "answer": "4:23", "solution": {"current_hour": 2}},
+        {"image": "a.png", "question": CLOCK, "answer": "4:23", "options": []},
+        {"image": "a.png", "question": CLOCK, "answer": "4:23", "options": "['4:23', '5:23']"},
     ]
     source = tmp_path / "clock.json"
     source.write_text("".join(json.dumps(record) + "\n" for record in records))
-    number, time = read("algopuzzlevqa", source, "data")
+    number, time, empty, text = read("algopuzzlevqa", source, "data")
     assert json.loads(number.label) == {"choice": "B", "options": ["6", "3", "4.5"]}
-    assert (time.prompt, time.label) == (CLOCK, "4:23")
+    assert (time.prompt, time.label) == (empty.prompt, empty.label) == (CLOCK, "4:23")
+    assert "row 4" in str(text) and "a list in 'options'" in str(text)
+    without_letters = read("puzzlevqa", source, "data")[1:]
+    assert ["a list in 'options'" in str(error) for error in without_letters] == [True] * 3
 
 
 @pytest.mark.skipif(not SAMPLES.exists(), reason="the sixteen real puzzles are not beside the repository")
