@@ -30,6 +30,7 @@ BENCHMARKS = {
 def print_table(rows: list[dict]) -> None:
     """Rows under their benchmark's name; a column that a row has no number for stays empty."""
     columns = {"seconds": "{:.4g} s", "ratio": "{:.3f}x", "peak_mib": "{:.0f} MiB", "memory_ratio": "{:.3f}x"}
+    columns["bytes"] = "{:,.0f} B"
     for title in dict.fromkeys(row["benchmark"] for row in rows):
         print(f"\n{title}", flush=True)
         for row in (row for row in rows if row["benchmark"] == title):
@@ -45,7 +46,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all without any")
     parser.add_argument("--rounds", type=int, default=5, help="paired rounds of each measurement")
-    parser.add_argument("--json", metavar="FILE", help="write the rows there too; - for standard output alone")
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="FILE", help="write rows there too; without, print them as JSON"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(BENCHMARKS):
         parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")

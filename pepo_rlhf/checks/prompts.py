@@ -28,7 +28,7 @@ class Length(NamedTuple):
 
 
 def check_rows(inputs: Inputs) -> Iterator[Finding]:
-    """Whether every row can be read, and whether there are enough of them."""
+    """Whether every row can be read, whether there are enough of them, and whether ranks can work on them together."""
     loaded, args = inputs.training_rows, inputs.args
     num_prompts = prompts_per_episode(len(loaded.rows), args)
     skipped = f", {loaded.num_skipped} skipped" if loaded.num_skipped else ""
@@ -38,6 +38,18 @@ def check_rows(inputs: Inputs) -> Iterator[Finding]:
     )
     if args.eval.dataset:
         yield ok(f"{len(inputs.evaluation_rows.rows)} rows to evaluate on")
+    num_without_image = sum(not row.images for row in loaded.rows)
+    if 0 < num_without_image < len(loaded.rows) and _ranks_share_the_encoder(args):
+        yield error(
+            f"{num_without_image} rows have no image: a rank with such rows alone leaves out the vision encoder, whose "
+            "weights or gradients the others wait for: drop these rows, or set --actor.freeze_visual_encoder true and "
+            "--ds.zero_stage 2"
+        )
+
+
+def _ranks_share_the_encoder(args: Any) -> bool:
+    several = args.actor.num_nodes * args.actor.num_gpus_per_node > 1
+    return several and (args.ds.zero_stage == 3 or not args.actor.freeze_visual_encoder)
 
 
 def check_prompts(inputs: Inputs) -> Iterator[Finding]:

@@ -152,13 +152,18 @@ def token_weights_keep_off_the_kl(config: Config) -> str | None:
 
 
 def corrections_combine(config: Config) -> str | None:
-    """What openrlhf.models.loss.PolicyLoss accepts."""
+    """What openrlhf.models.loss.PolicyLoss accepts, and compares rightly."""
     correction = config.algo.advantage
     level, gating = correction.is_correction_level, correction.is_correction_gating
     if correction.is_correction_mode == "clip" and (level == "seq" or gating != "ratio"):
         return (
             "--algo.advantage.is_correction_mode clip clamps the ratio of a token: set is_correction_level token and "
             "is_correction_gating ratio, or mode mask"
+        )
+    if level != "off" and config.rollout.top_p < 1:
+        return (
+            f"--algo.advantage.is_correction_level {level} compares log-probs of all tokens with those of what "
+            "--rollout.top_p leaves: set that to 1"
         )
     thresholds = correction.is_correction_threshold
     bounds = [0.0, *thresholds][-2:]

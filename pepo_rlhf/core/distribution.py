@@ -62,6 +62,9 @@ class _LogProbsAndEntropy(torch.autograd.Function):
         weight_gradient = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for chunk in _slices(len(tokens), num_tokens):
             hidden, of_log_prob = hidden_states[chunk], log_prob_gradient[chunk]
+            total = torch.zeros(
+                hidden.shape, dtype=torch.float32, device=hidden.device
+            )  # bfloat16 would round per tile
             for block in _slices(len(weight), num_entries):
                 log_probs = _logits(hidden, weight[block], ctx.temperature) - log_sums[chunk, None]
                 # d log_prob / d logit is [token] - p, and d entropy / d logit is -p (log p + entropy).
@@ -72,10 +75,11 @@ class _LogProbsAndEntropy(torch.autograd.Function):
                 gradient = log_probs.exp_().neg_().mul_(factor)
                 inside, column = _within(tokens[chunk], block)
                 gradient.scatter_add_(1, column[:, None], torch.where(inside, of_log_prob, 0)[:, None])
-                gradient = (gradient / ctx.temperature).to(weight.dtype)
-                hidden_gradient[chunk] += gradient @ weight[block]
+                gradient = gradient.div_(ctx.temperature).to(weight.dtype)
+                total += gradient @ weight[block]
                 if weight_gradient is not None:
                     weight_gradient[block] += gradient.T @ hidden
+            hidden_gradient[chunk] = total
         return hidden_gradient, weight_gradient, None, None, None
 
 

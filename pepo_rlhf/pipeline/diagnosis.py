@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import mean
 
+from pepo_rlhf.config.validate import GROUP_ESTIMATORS
+
 Records = Sequence[dict]  # of metrics.jsonl, the newest last
 WINDOW = 5  # steps that a share is averaged over: a batch holds few responses
 # What spreads the weights of a method; of all others it is a lower temperature.
@@ -23,7 +25,7 @@ def diagnose(records: Records, args) -> dict[str, str]:
 
 
 def flat_rewards(records: Records, args) -> str | None:
-    if args.rollout.n_samples_per_prompt == 1 or records[-1].get("flat_groups") != 1:
+    if args.algo.advantage.estimator not in GROUP_ESTIMATORS or records[-1].get("flat_groups") != 1:
         return None
     enabled = args.algo.dynamic_filtering_enable
     flag = "--algo.dynamic_filtering_max_resamples (more of them)" if enabled else "--algo.dynamic_filtering_enable"

@@ -8,6 +8,7 @@ import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 
+from pepo_rlhf.config.validate import GROUP_ESTIMATORS
 from pepo_rlhf.core import is_scheduled, token_advantages, token_weights
 from pepo_rlhf.pipeline.prompt_count import PromptCount
 from pepo_rlhf.pipeline.token_metrics import token_metrics
@@ -40,14 +41,16 @@ class PepoExperienceMaker(RemoteExperienceMaker):
 
     @torch.no_grad()
     def compute_advantages_and_returns(self, experiences: list[Experience]) -> list[Experience]:
-        """Upstream's advantages, exactly 0 in groups without reward spread, times the token weights."""
+        """Upstream's advantages, exactly 0 in groups without reward spread if groups are compared, times the token
+        weights."""
         # Each sample carries its prompt's place in the run; the first of the batch says what was consumed before it.
         progress = torch.cat([experience.info.pop("progress") for experience in experiences]).min().item()
         tasks = [experience.info.pop("task") for experience in experiences]
         prompts = self._count_prompts(experiences)
         experiences = super().compute_advantages_and_returns(experiences)
         flat = flat_responses(experiences, self.args.rollout.n_samples_per_prompt)
-        if self.args.algo.kl.use_loss or self.initial_model_group is None:
+        has_kl_in_reward = self.initial_model_group is not None and not self.args.algo.kl.use_loss
+        if self.advantage_estimator in GROUP_ESTIMATORS and not has_kl_in_reward:
             zero_advantages(experiences, flat)
         responses = [experience.action_mask.bool() for experience in experiences]
         unweighted = [experience.advantages for experience in experiences]
@@ -81,16 +84,16 @@ class PepoExperienceMaker(RemoteExperienceMaker):
 
     def _count_prompts(self, experiences: list[Experience]) -> dict[str, int]:
         """The metrics of PromptCount; takes what it needs out of the samples' info."""
-        rows, episodes, drawn = (
+        rows, episodes, drawn, dropped = (
             list(itertools.chain.from_iterable(experience.info.pop(name) for experience in experiences))
-            for name in ("row", "episode", "episode_prompts_drawn")
+            for name in ("row", "episode", "episode_prompts_drawn", "prompts_dropped")
         )
         num_samples = self.args.rollout.n_samples_per_prompt
         return self.prompt_count.add(
             int(episodes[0]),
             sorted(rows)[::num_samples],
-            int(experiences[0].info["flat_groups_dropped"][0]),
-            int(drawn[0]),
+            int(sum(dropped)) // num_samples,
+            int(max(drawn)),
         )
 
     def _weights(self, experiences: list[Experience]) -> tuple[torch.Tensor, ...]:

@@ -212,7 +212,7 @@ def _engine_arguments(args) -> dict:
         "full_determinism": args.train.full_determinism_enable,
         "weight_transfer_config": {"backend": "nccl"} if args.vllm.packed_weight_transfer else None,
         "worker_extension_cls": "pepo_rlhf.workers.engine_extension.WeightSyncExtension",
-        # Log-probs of the distribution that was sampled from (temperature, top-p), as the trainer computes them.
+        # Of the distribution that was sampled from: with the temperature, as the trainer's, and with top-p.
         "logprobs_mode": "processed_logprobs",
         "max_logprobs": 1,
     }

@@ -81,18 +81,24 @@ class PepoSamplesGenerator(SamplesGenerator):
 
     def _whole_batch(self, accepted: list, flat: list, num_prompts: int) -> list[list[Experience]]:
         """`num_prompts` groups, flat ones at the end where the others do not suffice, or none at all."""
-        num_dropped = len(flat)
         fill = flat[: num_prompts - len(accepted)]
+        num_dropped = len(flat) - len(fill)
         batch = accepted + fill
         if len(batch) < num_prompts:
             if batch:
                 logger.warning(f"the data ended: {len(batch)} groups of an incomplete batch are not trained on")
             return []
         episode, last = divmod(self.num_prompts_drawn - 1, len(self.prompts_dataloader))
+        for position, group in enumerate(batch, start=1):
+            # A generation may make several training batches: the one with its last group answers for the dropped.
+            is_last = position == len(batch)
+            num_drawn = last + 1 - (0 if is_last else num_dropped + len(batch) - position)
+            for experience in group:
+                experience.info["episode"] = torch.tensor([float(episode)])
+                experience.info["episode_prompts_drawn"] = torch.tensor([float(num_drawn)])
+                experience.info["prompts_dropped"] = torch.tensor([float(num_dropped if is_last else 0)])
         for experience in itertools.chain.from_iterable(batch):
-            experience.info["episode"] = torch.tensor([float(episode)])
-            experience.info["episode_prompts_drawn"] = torch.tensor([last + 1.0])
-            experience.info["flat_groups_dropped"] = torch.tensor([float(num_dropped - len(fill))])
+            experience.info["flat_groups_dropped"] = torch.tensor([float(num_dropped)])
             experience.info["flat_groups_kept"] = torch.tensor([float(len(fill))])
             experience.info["rows_skipped"] = torch.tensor([float(self.prompts_dataloader.dataset.num_skipped)])
             experience.info["engine_restarts"] = torch.tensor([float(self.engine_recovery.num_restarts)])

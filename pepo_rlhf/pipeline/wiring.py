@@ -18,7 +18,7 @@ REBINDINGS = (
         "openrlhf.trainer.ray.ppo_actor",
         "Actor",
         "pepo_rlhf.workers.model:VisionLanguageActor",
-        "returns log-probs only, and takes flash_attention_2 for granted",
+        "computes float32 logits of every position, returns log-probs only, and takes flash_attention_2 for granted",
     ),
     Rebinding(
         "openrlhf.trainer.ray.launcher",

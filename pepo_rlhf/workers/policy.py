@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
 
 import ray
@@ -96,9 +97,12 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
 
     def _vision_mask(self, sequences, action_mask, attention_mask, images: list) -> torch.Tensor:
         mask = vision_mask(sequences, action_mask, vision_token_ids(self.tokenizer))
-        num_images, num_seen = sum(image is not None for image in images), int(mask.any(dim=-1).sum())
-        if num_images != num_seen:  # the policy would train blind, and nothing else would show it
-            raise ValueError(f"{num_images} prompts of a micro-batch have images, {num_seen} have image tokens")
+        has_image = [image is not None for image in images] or [False] * len(mask)
+        num_wrong = sum(map(operator.ne, has_image, mask.any(dim=-1).tolist()))
+        if num_wrong:  # the policy would train blind, and nothing else would show it
+            raise ValueError(
+                f"{num_wrong} prompts of a micro-batch have an image without image tokens, or tokens without an image"
+            )
         if self.strategy.args.pepo.no_image == "sequence":
             without_image = ~mask.any(dim=-1, keepdim=True)
             mask = torch.where(without_image, sequence_mask(attention_mask), mask)

@@ -1,4 +1,4 @@
-"""Weight sync: how the policy's weights reach the rollout engines, and how both sides know that they did."""
+"""The policy's updates, and how its weights reach the rollout engines and both sides know that they did."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from openrlhf.utils.distributed_util import torch_dist_barrier_and_cuda_sync
 from pepo_rlhf.pipeline.engine_recovery import DEATHS, SyncInterrupted
 from pepo_rlhf.workers.packed_transfer import EnginesClient, PolicyWeights, open_packed_transfer
 
+_NO_TOKENS = 1e-9  # the weight of a micro-batch's means if it has none: upstream divides by the sum over ranks
+
 
 class PolicyTrainer(ActorPPOTrainer):
-    """Upstream's update loop, with a sync that drains, transfers, verifies and resets."""
+    """Upstream's update loop, which nothing to learn from does not break, and a sync that drains, transfers, verifies
+    and resets."""
 
     num_syncs = 0  # weight syncs so far, failed ones too
     _died: Exception | None = None  # of an engine, in the sync that is under way
@@ -30,7 +33,7 @@ class PolicyTrainer(ActorPPOTrainer):
             super()._init_vllm_sync_group(backend)
 
     def ppo_train(self, kl_ctl: float) -> dict[str, float]:
-        """Upstream's update of one batch; `skipped_updates` counts windows in which every response was masked."""
+        """Upstream's update of one batch; `skipped_updates` counts those in which every response was masked."""
         self.strategy.num_skipped_updates = 0
         return super().ppo_train(kl_ctl) | {"skipped_updates": self.strategy.num_skipped_updates}
 
@@ -38,21 +41,32 @@ class PolicyTrainer(ActorPPOTrainer):
         """Upstream's micro-batch; where every response of it is masked its means are 0/0, and reported as 0."""
         versions = experience.info["weights_version"]  # one a response: a list in the replay buffer
         experience.info["weights_age"] = [self.num_syncs - version for version in versions]
-        dynamic = self.args.train.dynamic_batch_enable
-        if dynamic:
-            # Upstream leaves DeepSpeed to count to 1: the gradient of a step would be that of its last micro-batch.
-            is_last = bool(self.replay_buffer.dynamic_optimizer_step[step])
-            self.actor.model.set_gradient_accumulation_boundary(is_last)
-        status = super().training_step(experience, kl_ctl, step, loss_batch_info)
-        if dynamic:
-            self._shares_to_means(status, step)
+        if self.args.train.dynamic_batch_enable:
+            status = self._dynamic_step(experience, kl_ctl, step)
+        else:
+            status = super().training_step(experience, kl_ctl, step, loss_batch_info)
         if status["num_action_tokens"] == 0:
+            status["num_action_tokens"] = _NO_TOKENS
             status["metrics"] = {
                 name: torch.nan_to_num(value)
                 if isinstance(value, torch.Tensor) and value.is_floating_point()
                 else value
                 for name, value in status["metrics"].items()
             }
+        return status
+
+    def _dynamic_step(self, experience, kl_ctl: float, step: int) -> dict:
+        buffer = self.replay_buffer
+        is_last, is_empty = bool(buffer.dynamic_optimizer_step[step]), buffer.dynamic_batch_num_tokens[step] == 0
+        # Without a token to learn from upstream divides 0 by 0: the gradient is 0 instead, and no step is taken.
+        nothing = {"dp_size": 1, "batch_num_tokens": 1, "global_batch_size": 1} if is_empty else None
+        # Upstream leaves DeepSpeed to count to 1: the gradient of a step would be that of its last micro-batch.
+        self.actor.model.set_gradient_accumulation_boundary(is_last and not is_empty)
+        buffer.dynamic_optimizer_step[step] = int(is_last and not is_empty)
+        status = super().training_step(experience, kl_ctl, step, nothing)
+        buffer.dynamic_optimizer_step[step] = int(is_last)  # of another epoch too
+        self.strategy.num_skipped_updates += is_last and is_empty
+        self._shares_to_means(status, step)
         return status
 
     def _shares_to_means(self, status: dict, step: int) -> None:

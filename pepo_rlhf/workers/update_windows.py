@@ -11,7 +11,7 @@ def trainable_windows(data_iter, strategy, accumulated_gradient: int, mask_fn) -
     """Upstream's micro-batches with their loss normalisers, less the windows in which every response is masked.
 
     A window is one optimiser step's micro-batches. Its token count is summed over all ranks, so that all of them skip
-    the same windows. `strategy.num_skipped_updates` counts the windows of this call.
+    the same windows. `strategy.num_skipped_updates` counts them.
     """
     num_skipped_micro_batches = 0
     for item, info in iter_grad_accum_global_norm(data_iter, strategy, accumulated_gradient, mask_fn):
@@ -19,4 +19,4 @@ def trainable_windows(data_iter, strategy, accumulated_gradient: int, mask_fn) -
             yield item, info
         else:
             num_skipped_micro_batches += 1
-    strategy.num_skipped_updates = num_skipped_micro_batches // max(accumulated_gradient, 1)
+    strategy.num_skipped_updates += num_skipped_micro_batches // max(accumulated_gradient, 1)

@@ -109,6 +109,11 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "corrections_combine",
+        {"algo.advantage.is_correction_level": "token", "rollout.top_p": 0.9},
+        "--rollout.top_p",
+    ),
+    (
+        "corrections_combine",
         {
             "algo.advantage.is_correction_level": "token",
             "algo.advantage.is_correction_mode": "clip",

@@ -99,3 +99,26 @@ def test_products_alone_are_taken_in_bfloat16():
     ):
         assert low.dtype == torch.float32
         torch.testing.assert_close(low, full)
+
+
+def test_gradients_in_bfloat16_are_as_close_as_those_of_all_logits_at_once(monkeypatch):
+    # Nearly even distributions over 256 tiles: each adds about 1/256 of the sum, which bfloat16 would round away.
+    monkeypatch.setitem(distribution.TILE, "cpu", (16, 16))
+    hidden_states, weight = torch.randn(24, 32).mul(0.05).bfloat16(), torch.randn(4096, 32).add(2).bfloat16()
+    tokens, upstream = torch.randint(4096, (24,)), torch.rand(24)
+
+    def gradients(log_probs_of, dtype):
+        inputs = [tensor.clone().to(dtype).requires_grad_() for tensor in (hidden_states, weight)]
+        (log_probs_of(*inputs) * upstream).sum().backward()
+        return [tensor.grad.double() for tensor in inputs]
+
+    def at_once(hidden_states, weight):
+        logits = torch.nn.functional.linear(hidden_states, weight)
+        logits = logits.float() if logits.dtype == torch.bfloat16 else logits
+        return logits.log_softmax(dim=-1)[torch.arange(24), tokens]
+
+    exact = gradients(at_once, torch.float64)
+    stock = gradients(at_once, torch.bfloat16)
+    ours = gradients(lambda *inputs: log_probs_and_entropy(*inputs, tokens, with_entropy=False)[0], torch.bfloat16)
+    for best, reference, actual in zip(exact, stock, ours, strict=True):
+        assert (actual - best).norm() <= 1.5 * (reference - best).norm()

@@ -346,6 +346,6 @@ def test_a_blind_prompt_is_an_error(args, workers, prompt):
     image_token = max(set(response["observation_tokens"]), key=response["observation_tokens"].count)
     response["observation_tokens"] = [5 if token == image_token else token for token in response["observation_tokens"]]
     with pytest.raises(
-        ray.exceptions.RayTaskError, match="1 prompts of a micro-batch have images, 0 have image tokens"
+        ray.exceptions.RayTaskError, match="1 prompts of a micro-batch have an image without image tokens"
     ):
         score(policy, response)

@@ -4,10 +4,10 @@ from pepo_rlhf.pipeline.diagnosis import diagnose
 HEALTHY = {"flat_groups": 0.25, "weight_p20": 0.9, "weight_p80": 1.1, "truncated": 0.0, "reward_errors": 0.0}
 
 
-def findings(*changes, method="pepo", dynamic_filtering=False):
+def findings(*changes, method="pepo", dynamic_filtering=False, estimator="group_norm"):
     """Of a run whose steps are healthy but for the changes."""
     args = to_arguments(Config())
-    args.pepo.method = method
+    args.pepo.method, args.algo.advantage.estimator = method, estimator
     args.algo.dynamic_filtering_enable = dynamic_filtering
     return diagnose([HEALTHY | change for change in changes], args)
 
@@ -19,6 +19,7 @@ def test_a_healthy_run_gets_no_advice():
 def test_flat_rewards_name_the_filter():
     assert "--algo.dynamic_filtering_enable" in findings({"flat_groups": 1.0})["flat_rewards"]
     assert not findings({"flat_groups": 1.0}, {"flat_groups": 0.875})
+    assert not findings({"flat_groups": 1.0}, estimator="reinforce"), "which learns from equal rewards too"
     assert "max_resamples" in findings({"flat_groups": 1.0}, dynamic_filtering=True)["flat_rewards"]
 
 

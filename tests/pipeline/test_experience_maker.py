@@ -50,7 +50,7 @@ def make_batch(rewards, lengths, with_image=lambda row: True, progress=0.0, micr
                     "row": rows,
                     "episode": torch.zeros(len(rows)),
                     "episode_prompts_drawn": torch.full((len(rows),), float(len(rewards))),
-                    "flat_groups_dropped": torch.zeros(len(rows)),
+                    "prompts_dropped": torch.zeros(len(rows)),
                     "format": torch.zeros(len(rows)),
                     "accuracy": torch.zeros(len(rows)),
                 },
@@ -124,6 +124,32 @@ def test_prompts_are_counted_over_batches():
     run(maker, (experiences, scores))
     assert (maker.metrics["prompts_repeated"], maker.metrics["prompts_lost"]) == (0, 1), "four of five were trained"
     assert "row" not in experiences[0].info
+
+
+def test_a_dropped_prompt_is_not_lost():
+    maker = make_maker(samples=2)
+    for drawn, dropped, row in [(1.0, 0.0, 0), (3.0, 1.0, 2)]:  # of one generation, row 1 was dropped
+        experiences, scores = make_batch([1.0, 0.0], [2] * 2)
+        experiences[0].info |= {
+            "row": [row] * 2,
+            "episode_prompts_drawn": torch.full((2,), drawn),
+            "prompts_dropped": torch.full((2,), dropped),
+        }
+        run(maker, (experiences, scores))
+        assert (maker.metrics["prompts_repeated"], maker.metrics["prompts_lost"]) == (0, 0)
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+def test_estimators_that_compare_no_group_keep_the_advantages_of_equal_rewards(samples):
+    rewards = [1.0] * 4 + [0.0] * 4
+    stock, ours = make_maker(RemoteExperienceMaker, samples), make_maker(samples=samples, method="uniform")
+    for maker in (stock, ours):
+        maker.args.algo.advantage.estimator = maker.advantage_estimator = "reinforce"
+    expected = stock.compute_advantages_and_returns(make_batch(rewards, [2] * 8)[0])
+    actual = run(ours, make_batch(rewards, [2] * 8))
+    assert actual[0].advantages.abs().max() > 0.1
+    for a, b in zip(actual, expected, strict=True):
+        assert torch.equal(a.advantages, b.advantages)
 
 
 def test_flat_groups_are_found_when_micro_batches_are_out_of_order():

@@ -90,8 +90,17 @@ def test_every_sample_carries_its_rows_number_and_what_the_episode_has_drawn():
     *_, experiences = draw(made, [FLAT, SPREAD, SPREAD], 2)
     assert [experience.info["row"] for experience in experiences] == [[1], [1], [2], [2]]
     *_, later = draw(made, [SPREAD, SPREAD, SPREAD], 3)  # an episode has four prompts
-    seen = [(e.info["episode"].item(), e.info["episode_prompts_drawn"].item()) for e in (experiences[0], later[0])]
+    seen = [(e.info["episode"].item(), e.info["episode_prompts_drawn"].item()) for e in (experiences[-1], later[-1])]
     assert seen == [(0, 3), (1, 2)]
+
+
+def test_of_a_generation_that_makes_two_batches_the_last_answers_for_what_it_dropped():
+    *_, experiences = draw(generator(True), [FLAT, SPREAD, SPREAD], 2)
+    first, last = (
+        {key: e.info[key].item() for key in ("episode_prompts_drawn", "prompts_dropped")} for e in experiences[::2]
+    )
+    assert first == {"episode_prompts_drawn": 1, "prompts_dropped": 0}  # one trained, none lost
+    assert last == {"episode_prompts_drawn": 3, "prompts_dropped": 1}  # two trained and one dropped
 
 
 def test_without_filtering_flat_groups_stay():

@@ -54,7 +54,7 @@ def test_a_masked_response_carries_no_loss_in_either_mode():
 
 
 def windows(masks, accumulated_gradient):
-    strategy = SimpleNamespace()
+    strategy = SimpleNamespace(num_skipped_updates=0)
     items = [torch.tensor(mask, dtype=torch.float32) for mask in masks]
     kept = list(trainable_windows(items, strategy, accumulated_gradient, lambda item: item))
     return kept, strategy.num_skipped_updates
