@@ -29,8 +29,8 @@ BENCHMARKS = {
 
 def print_table(rows: list[dict]) -> None:
     """Rows under their benchmark's name; a column that a row has no number for stays empty."""
-    columns = {"seconds": "{:.4g} s", "ratio": "{:.3f}x", "peak_mib": "{:.0f} MiB", "memory_ratio": "{:.3f}x"}
-    columns["bytes"] = "{:,.0f} B"
+    columns = {"seconds": "{:.4g} s", "ratio": "{:.3f}x"}
+    columns |= {"peak_mib": "{:.0f} MiB", "memory_ratio": "{:.3f}x", "bytes": "{:,} bytes"}
     for title in dict.fromkeys(row["benchmark"] for row in rows):
         print(f"\n{title}", flush=True)
         for row in (row for row in rows if row["benchmark"] == title):
