@@ -9,11 +9,13 @@ counts and FLOPs against the real architecture, bytes of a sync against the weig
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pepo_rlhf.core.distribution import TILE
 
 BYTES = 2  # a bfloat16 weight, gradient or activation
+GPU_GIB = 80 * 1e9 / 2**30
 OPTIMISER_BYTES = 12  # float32 master weight and Adam's two moments
 
 
@@ -104,46 +106,72 @@ def memory_gib(shape: Shape, step: Step) -> dict[str, float]:
     return {name: size / 2**30 for name, size in parts.items()}
 
 
-def seconds(shape: Shape, step: Step, gpu: Gpu | None = None) -> dict[str, float]:
-    """Seconds of each phase on one GPU of many, all of which do the same."""
-    gpu = gpu or Gpu()
-    length, responses = step.prompt + step.response, step.responses_per_gpu
-    whole = shape.parameters + shape.vision_parameters
-    forward = responses * (shape.body_flops(length) + shape.head_flops(step.response))
-    link = gpu.node_link if step.num_gpus <= 8 else gpu.network
-    gather = BYTES * shape.parameters * (step.num_gpus - 1) / step.num_gpus / link
+def work(shape: Shape, step: Step) -> dict[str, float]:
+    """What one GPU of many, all of which do the same, computes (FLOPs) or moves (bytes) in each phase."""
+    responses, whole = step.responses_per_gpu, shape.parameters + shape.vision_parameters
+    forward = responses * (shape.body_flops(step.prompt + step.response) + shape.head_flops(step.response))
+    # Decoding reads the engine's weights once a token for all of its sequences, and each sequence's keys and values.
+    keys_and_values = 2 * BYTES * shape.layers * shape.hidden // shape.heads * shape.key_value_heads
+    read = step.response * BYTES * shape.parameters / step.engine_gpus
+    read += keys_and_values * responses * step.response * (step.prompt + step.response / 2)
+    gather = BYTES * shape.parameters * (step.num_gpus - 1) / step.num_gpus
     micro_batches = math.ceil(responses / step.micro_batch)
-    # ZeRO-2 reduces gradients and gathers weights once a step; ZeRO-3 gathers each micro-batch's forward and backward.
-    communication = gather * (2 if step.zero_stage == 2 else 2 * micro_batches + 1)
     return {
-        # Decoding reads the engine's weights once a token for all of its sequences.
-        "generation": step.response * BYTES * shape.parameters / step.engine_gpus / gpu.memory_bandwidth,
-        "experience": 2 * forward / gpu.flops,
-        "update": 4 * forward / gpu.flops,  # forward, the checkpointed one once more, backward twice
-        "communication": communication,
-        "sync": BYTES * whole / step.engine_gpus / link,
+        "generation": read,
+        "experience": 2 * forward,
+        "update": 4 * forward,  # forward, the checkpointed one once more, backward twice
+        # ZeRO-2 reduces gradients and gathers weights once a step, ZeRO-3 gathers for each forward and backward.
+        "communication": gather * (2 if step.zero_stage == 2 else 2 * micro_batches + 1),
+        "sync": BYTES * whole / step.engine_gpus,
     }
 
 
+def seconds(shape: Shape, step: Step, gpu: Gpu | None = None) -> dict[str, float]:
+    """Seconds of each phase."""
+    gpu = gpu or Gpu()
+    link = gpu.node_link if step.num_gpus <= 8 else gpu.network
+    rates = [gpu.memory_bandwidth, gpu.flops, gpu.flops, link, link]
+    return {phase: amount / rate for (phase, amount), rate in zip(work(shape, step).items(), rates, strict=True)}
+
+
+def print_table(columns: Iterable[str], rows: Iterable[tuple[str, Iterable[float]]]) -> None:
+    """rows: what a line begins with, and its numbers."""
+    header = ["model", "GPUs", *columns]
+    print("| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|")
+    for name, numbers in rows:
+        print(f"| {name} | " + " | ".join(f"{number:.1f}" for number in numbers) + " |")
+    print()
+
+
 def main() -> None:
-    print("| model | GPUs | ZeRO | engine | " + " | ".join(memory_gib(SHAPES["3B"], Step(8))) + " |")
-    print("|---|---|---|---|" + "---|" * 7)
-    plans = [(name, num_gpus) for name in SHAPES for num_gpus in (8, 64, 1024) if (name, num_gpus) != ("72B", 8)]
     steps = {
         (name, num_gpus): Step(
             num_gpus, zero_stage=3 if name == "72B" else 2, engine_gpus={"3B": 1, "7B": 1, "72B": 4}[name]
         )
-        for name, num_gpus in plans
+        for name in SHAPES
+        for num_gpus in (8, 64, 1024)
     }
-    for (name, num_gpus), step in steps.items():
-        cells = [f"{size:.1f}" for size in memory_gib(SHAPES[name], step).values()]
-        print(f"| {name} | {num_gpus} | {step.zero_stage} | TP {step.engine_gpus} | " + " | ".join(cells) + " |")
-    print("\n| model | GPUs | " + " | ".join(seconds(SHAPES["3B"], Step(8))) + " | whole step |")
-    print("|---|---|" + "---|" * 6)
-    for (name, num_gpus), step in steps.items():
-        phases = seconds(SHAPES[name], step)
-        cells = [f"{phase:.1f}" for phase in [*phases.values(), sum(phases.values())]]
-        print(f"| {name} | {num_gpus} | " + " | ".join(cells) + " |")
+    memory = {plan: memory_gib(SHAPES[plan[0]], step) for plan, step in steps.items()}
+    zero = {plan: f"{plan[0]} | {plan[1]} | {step.zero_stage} | TP {step.engine_gpus}" for plan, step in steps.items()}
+    print_table(["ZeRO", "engine", *memory["3B", 8]], [(zero[plan], parts.values()) for plan, parts in memory.items()])
+    fitting = [plan for plan in steps if sum(memory[plan].values()) - memory[plan]["logits, stock"] < GPU_GIB]
+    amounts = {plan: work(SHAPES[plan[0]], steps[plan]) for plan in fitting}
+    units = {"generation": "GB", "experience": "TFLOP", "update": "TFLOP", "communication": "GB", "sync": "GB"}
+    scales = [1e12 if unit == "TFLOP" else 1e9 for unit in units.values()]
+    print_table(
+        [f"{phase}, {unit}" for phase, unit in units.items()],
+        [
+            (
+                f"{name} | {num_gpus}",
+                [amount / scale for amount, scale in zip(amounts[name, num_gpus].values(), scales, strict=True)],
+            )
+            for name, num_gpus in fitting
+        ],
+    )
+    phases = {plan: list(seconds(SHAPES[plan[0]], steps[plan]).values()) for plan in fitting}
+    print_table(
+        [*units, "whole step"], [(f"{name} | {gpus}", [*times, sum(times)]) for (name, gpus), times in phases.items()]
+    )
 
 
 if __name__ == "__main__":

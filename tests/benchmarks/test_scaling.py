@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from benchmarks.scaling import SHAPES, Shape, Step, memory_gib, seconds
+from benchmarks.scaling import SHAPES, Shape, Step, memory_gib, seconds, work
 
 
 def build(shape: Shape, device: str, vision_intermediate: int = 3420, vision_depth: int = 32):
@@ -61,7 +61,19 @@ def test_a_sync_moves_the_bytes_of_the_weights_file(tmp_path):
     model = build(shape, "cpu", vision_intermediate=64, vision_depth=1).bfloat16()
     save_file({n: w for n, w in model.named_parameters() if "visual" not in n}, tmp_path / "weights.safetensors")
     header = 10_000  # names and shapes
-    assert (tmp_path / "weights.safetensors").stat().st_size == pytest.approx(2 * shape.parameters, abs=header)
+    moved = work(shape, Step(8))["sync"]
+    assert (tmp_path / "weights.safetensors").stat().st_size == pytest.approx(moved, abs=header)
+
+
+def test_decoding_reads_the_cache_that_transformers_keeps():
+    shape = Shape(64, 3, 96, 4, 2, 500, True, 0)
+    model = build(shape, "cpu", vision_intermediate=64, vision_depth=1).bfloat16()
+    with torch.no_grad():
+        cache = model(torch.randint(10, 100, (1, 40)), use_cache=True).past_key_values
+    num_bytes = sum(tensor.nbytes for layer in cache.layers for tensor in (layer.keys, layer.values))
+    weights = work(shape, Step(8, responses_per_gpu=0, prompt=0, response=2))["generation"]
+    step = Step(8, responses_per_gpu=1, prompt=39, response=2)  # contexts of 39 and 41 tokens: two of 40 on average
+    assert work(shape, step)["generation"] - weights == pytest.approx(2 * num_bytes)
 
 
 def test_shards_of_all_gpus_make_the_whole():
