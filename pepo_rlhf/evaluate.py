@@ -93,7 +93,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """
     measure = load_measure(args.model, args.max_len - args.max_new_tokens, args.min_pixels, args.max_pixels)
     benchmarks = [load_benchmark(spec, args, measure) for spec in args.benchmark]
-    settings = {name: getattr(args, name) for name in GENERATION_FLAGS}
+    settings = {name: getattr(args, name) for name in GENERATION_FLAGS} | {"weights": _written(args.model)}
     engine: Any = None
     file = args.output / "results.json"
     # Benchmarks that were asked before keep their scores.
@@ -112,6 +112,11 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         part.write_text(json.dumps(results, indent=2), encoding="utf-8")
         part.replace(file)
     return results
+
+
+def _written(model: str) -> int | None:
+    """When a folder's weights were written, in ns: a run that goes on writes others to the same place."""
+    return max((file.stat().st_mtime_ns for file in Path(model).glob("*.safetensors")), default=None)
 
 
 def _start_engine(args: argparse.Namespace, measure: PromptMeasure, benchmarks: list[Benchmark]) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -111,6 +113,17 @@ def test_a_benchmark_that_was_asked_before_keeps_its_scores(arguments, problems:
     arguments.benchmark = [f"grounding:val={problems}"]
     both = evaluate.evaluate(arguments)["benchmarks"]
     assert list(both) == ["grounding", "grounding:val"] and both["grounding"] == first["grounding"]
+
+
+def test_weights_that_were_trained_on_since_need_another_output(arguments, tmp_path: Path) -> None:
+    shutil.copytree(arguments.model, tmp_path / "model")
+    arguments.model = str(tmp_path / "model")
+    (weights := tmp_path / "model" / "model.safetensors").touch()
+    evaluate.evaluate(arguments)
+    evaluate.evaluate(arguments)
+    os.utime(weights, (0, 1))
+    with pytest.raises(ValueError, match="holds generations of other settings.*choose another --output"):
+        evaluate.evaluate(arguments)
 
 
 def test_an_output_of_other_settings_is_refused(arguments, problems: Path) -> None:

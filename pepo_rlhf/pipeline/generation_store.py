@@ -44,9 +44,10 @@ class GenerationStore:
         folder.mkdir(parents=True, exist_ok=True)
         described = json.dumps(settings, indent=1, sort_keys=True)
         file = folder / "settings.json"
-        if file.exists() and file.read_text(encoding="utf-8") != described:
+        if not file.exists():
+            file.write_text(described, encoding="utf-8")
+        elif file.read_text(encoding="utf-8") != described:
             raise ValueError(f"{folder} holds generations of other settings ({file}); choose another --output")
-        file.write_text(described, encoding="utf-8")
 
     def read(self) -> list[dict[str, Any]]:
         """All generations, ordered by prompt and sample."""
