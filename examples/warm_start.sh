@@ -6,6 +6,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 task=${1:-counting}
+# As for all other processes: threads that spin while they wait make hours of these minutes beside other work.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 if [ ! -f "runs/warm_start_$task/model.safetensors" ]; then
   rm -rf "runs/warm_start_$task.part"
   .venv/bin/python -W ignore -m pepo_rlhf.sandbox.warm_start --task "$task" --output "runs/warm_start_$task.part"
