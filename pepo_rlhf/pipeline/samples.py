@@ -93,15 +93,17 @@ class PepoSamplesGenerator(SamplesGenerator):
             # A generation may make several training batches: the one with its last group answers for the dropped.
             is_last = position == len(batch)
             num_drawn = last + 1 - (0 if is_last else num_dropped + len(batch) - position)
+            info = {
+                "episode": episode,
+                "episode_prompts_drawn": num_drawn,
+                "prompts_dropped": num_dropped if is_last else 0,
+                "flat_groups_dropped": num_dropped,
+                "flat_groups_kept": len(fill),
+                "rows_skipped": self.prompts_dataloader.dataset.num_skipped,
+                "engine_restarts": self.engine_recovery.num_restarts,
+            }
             for experience in group:
-                experience.info["episode"] = torch.tensor([float(episode)])
-                experience.info["episode_prompts_drawn"] = torch.tensor([float(num_drawn)])
-                experience.info["prompts_dropped"] = torch.tensor([float(num_dropped if is_last else 0)])
-        for experience in itertools.chain.from_iterable(batch):
-            experience.info["flat_groups_dropped"] = torch.tensor([float(num_dropped)])
-            experience.info["flat_groups_kept"] = torch.tensor([float(len(fill))])
-            experience.info["rows_skipped"] = torch.tensor([float(self.prompts_dataloader.dataset.num_skipped)])
-            experience.info["engine_restarts"] = torch.tensor([float(self.engine_recovery.num_restarts)])
+                experience.info |= {name: torch.tensor([float(value)]) for name, value in info.items()}
         return batch
 
     def _sample_groups(self, prompts, labels, images, first: int, **generate_kwargs) -> list[list[Experience]]:
