@@ -31,13 +31,14 @@ def print_table(rows: list[dict]) -> None:
     """Rows under their benchmark's name; a column that a row has no number for stays empty."""
     columns = {"seconds": "{:.4g} s", "ratio": "{:.3f}x"}
     columns |= {"peak_mib": "{:.0f} MiB", "memory_ratio": "{:.3f}x", "bytes": "{:,} bytes"}
+    columns |= {"gpu_seconds": "{:.4g} s of kernels"}
     for title in dict.fromkeys(row["benchmark"] for row in rows):
         print(f"\n{title}", flush=True)
         for row in (row for row in rows if row["benchmark"] == title):
             cells = [form.format(row[name]) if name in row else "" for name, form in columns.items()]
             spread = "[{:.3f}, {:.3f}]".format(*row["ratio_quartiles"]) if "ratio_quartiles" in row else ""
             print(
-                f"  {row['variant']:44}" + "".join(f"{cell:>12}" for cell in [*cells[:2], spread, *cells[2:]]),
+                f"  {row['variant']:44}" + "".join(f" {cell:>11}" for cell in [*cells[:2], spread, *cells[2:]]),
                 flush=True,
             )
 

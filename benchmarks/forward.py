@@ -1,7 +1,8 @@
 """The policy's experience forward and its update, response-only and chunked, against OpenRLHF's own Actor.
 
 On a CPU the model is a Qwen2.5-VL of 8 layers with the real vocabulary, in float32; on a GPU it has the shapes of
-Qwen2.5-VL-3B, in bfloat16. Weights are random, attention is sdpa.
+Qwen2.5-VL-3B, in bfloat16, with examples/gpu.yaml's micro-batch and gradient checkpointing. Weights are random,
+attention is sdpa.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from benchmarks.measure import DEVICE, add_memory, compare, peak_memory
 from pepo_rlhf.core import VisualSimilarity
 from pepo_rlhf.workers.model import VisionLanguageActor
 
-BATCH, PROMPT, RESPONSE, VISUAL, VOCABULARY = 2, 600, 400, 400, 151_936
+BATCH, PROMPT, RESPONSE = (4, 500, 1000) if DEVICE == "cuda" else (2, 600, 400)
+VISUAL, VOCABULARY = 400, 151_936
 CPU_SHAPE = {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 8, "num_attention_heads": 8}
 GPU_SHAPE = {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16}
 
@@ -42,9 +44,11 @@ def build_model() -> Qwen2_5_VLForConditionalGeneration:
     dtype = torch.bfloat16 if DEVICE == "cuda" else torch.float32
     torch.set_default_dtype(dtype)
     with torch.device(DEVICE):
-        model = Qwen2_5_VLForConditionalGeneration(config).eval()
+        model = Qwen2_5_VLForConditionalGeneration(config)
     torch.set_default_dtype(torch.float32)
     model.model.visual.requires_grad_(False)  # as the recipe trains
+    if DEVICE == "cuda":
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     return model
 
 
@@ -72,21 +76,21 @@ def run(rounds: int) -> list[dict]:
 
     @torch.no_grad()
     def experience(actor, **flags):
+        model.eval()
         return actor(*batch, **images, return_output=True, **flags)[0]
 
     def experience_with_scores():
+        model.eval()
         similarity = VisualSimilarity(vision_mask, response_mask=torch.nn.functional.pad(batch[1], (1, 0)))
         return ours.score(*batch, similarity, **images).action_log_probs
 
     def update(actor):
+        model.train()  # else no gradient checkpointing
         model.zero_grad(set_to_none=False)
         log_probs = actor(*batch, **images)
         (log_probs * batch[1]).sum().backward()
         return log_probs.detach()
 
-    torch.testing.assert_close(
-        experience_with_scores(), experience(stock), rtol=1e-4, atol=1e-4 if DEVICE == "cpu" else 0.05
-    )
     experience_variants = {
         "stock, without entropy": lambda: experience(stock),
         "stock, with entropy": lambda: experience(stock, return_entropy=True),
@@ -97,6 +101,9 @@ def run(rounds: int) -> list[dict]:
         if weight.requires_grad:
             weight.grad = torch.zeros_like(weight)  # there before memory is measured
     experience_peaks, update_peaks = peak_memory(experience_variants), peak_memory(update_variants)
+    torch.testing.assert_close(
+        experience_with_scores(), experience(stock), rtol=1e-4, atol=1e-4 if DEVICE == "cpu" else 0.05
+    )
     rows = compare("experience forward", experience_variants, rounds)
     update_rows = compare("update forward and backward", update_variants, rounds)
     return [

@@ -38,7 +38,6 @@ def run(rounds: int) -> list[dict]:
         "ours, with entropy": ours,
         "ours, without entropy": partial(ours, with_entropy=False),
     }
-    torch.testing.assert_close(ours(), stock(), rtol=1e-4, atol=1e-4 if DEVICE == "cpu" else 0.05)
     if DEVICE == "cuda" and importlib.util.find_spec("liger_kernel"):
         from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
 
@@ -46,12 +45,24 @@ def run(rounds: int) -> list[dict]:
         log_probs["Liger, without entropy"] = lambda: -liger(weight, states[:RESPONSE], tokens[:RESPONSE])
     for tensor in (states, weight):
         tensor.grad = torch.zeros_like(tensor)  # there before memory is measured
-    rows = []
-    for title, call in (("experience", _without_gradients), ("update", _with_gradients)):
-        variants = {name: partial(call, function) for name, function in log_probs.items()}
-        peaks = peak_memory(variants)
-        rows += add_memory(compare(f"head, {title}", variants, rounds), peaks, base="stock, every position")
-    return rows
+    calls = {"experience": _without_gradients, "update": _with_gradients}
+    variants = {
+        title: {name: partial(call, function) for name, function in log_probs.items()} for title, call in calls.items()
+    }
+    peaks = {title: peak_memory(functions) for title, functions in variants.items()}
+    torch.testing.assert_close(ours(), stock(), rtol=1e-4, atol=1e-4 if DEVICE == "cpu" else 0.05)
+    for gradient, expected in zip(
+        *(torch.autograd.grad(f().sum(), (states, weight)) for f in (ours, stock)), strict=True
+    ):
+        error = ((gradient - expected).norm() / expected.norm()).item()
+        assert error < 0.01, error
+    return [
+        entry
+        for title, functions in variants.items()
+        for entry in add_memory(
+            compare(f"head, {title}", functions, rounds), peaks[title], base="stock, every position"
+        )
+    ]
 
 
 @torch.no_grad()

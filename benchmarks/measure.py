@@ -19,7 +19,8 @@ def compare(benchmark: str, variants: dict[str, Callable[[], object]], rounds: i
     """Times every variant once a round, in turn, and compares each with the first of the same round.
 
     Returns:
-        A row a variant: median seconds; median ratio to the first variant, and the ratio's quartiles over rounds.
+        A row a variant: median seconds; median ratio to the first variant, and the ratio's quartiles over rounds. On a
+        GPU also the seconds that its kernels take: the rest is waiting for the host, which a fuller GPU would hide.
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for round_number in range(rounds + 1):  # the first one warms up
@@ -30,7 +31,17 @@ def compare(benchmark: str, variants: dict[str, Callable[[], object]], rounds: i
                 torch.cuda.synchronize()
             if round_number > 0:
                 seconds[name].append(time.perf_counter() - start)
-    return [row(benchmark, name, times, seconds[next(iter(variants))]) for name, times in seconds.items()]
+    rows = [row(benchmark, name, times, seconds[next(iter(variants))]) for name, times in seconds.items()]
+    if DEVICE == "cuda":
+        rows = [entry | {"gpu_seconds": _kernel_seconds(variants[entry["variant"]])} for entry in rows]
+    return rows
+
+
+def _kernel_seconds(function: Callable[[], object]) -> float:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        function()
+        torch.cuda.synchronize()
+    return sum(event.self_device_time_total for event in profile.key_averages()) / 1e6
 
 
 def row(benchmark: str, variant: str, times: list[float], base: list[float]) -> dict:
@@ -48,9 +59,9 @@ def row(benchmark: str, variant: str, times: list[float], base: list[float]) -> 
 def peak_memory(variants: dict[str, Callable[[], object]]) -> dict[str, float]:
     """MiB that a call of each variant takes above what was there before it.
 
-    On a CPU each variant runs in a process forked for it, so that none finds memory that another has left behind, and
-    a call that is not measured comes first: it maps the libraries' code, which is no memory that the call takes. Call
-    it before anything has run backward: autograd's threads do not survive a fork.
+    A call that is not measured comes first: it compiles, and maps the libraries' code, which is no memory that the
+    call takes. On a CPU each variant runs in a process forked for it, so that none finds memory that another has left
+    behind. Call it before anything has been compiled or has run backward: threads of either do not survive a fork.
     """
     measure = _peak_on_gpu if DEVICE == "cuda" else _peak_of_fork
     return {name: measure(function) for name, function in variants.items()}
@@ -65,6 +76,7 @@ def add_memory(rows: list[dict], peaks: dict[str, float], base: str) -> list[dic
 
 
 def _peak_on_gpu(function: Callable[[], object]) -> float:
+    function()
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()

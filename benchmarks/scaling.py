@@ -100,7 +100,7 @@ def memory_gib(shape: Shape, step: Step) -> dict[str, float]:
         "reference": BYTES * whole / shards,
         # Gradient checkpointing keeps a layer's input, and one layer's inside while it is computed again.
         "activations": BYTES * step.micro_batch * length * (shape.layers * shape.hidden + 6 * shape.intermediate),
-        "logits, tiles": 3 * 4 * math.prod(TILE["cuda"]),
+        "logits, tiles": 2 * BYTES * math.prod(TILE["cuda"]),
         "logits, stock": 3 * 4 * step.micro_batch * length * shape.vocabulary,
     }
     return {name: size / 2**30 for name, size in parts.items()}

@@ -95,6 +95,7 @@ def find_all(config: Config, options: argparse.Namespace) -> Iterator[tuple[str,
         checks.append(("cluster", lambda inputs: placement.check_cluster(inputs.args, options.cluster)))
     elif not (options.manifest or os.environ.get("RAY_ADDRESS")):
         checks.append(("machine", lambda inputs: placement.check_machine(inputs.args)))
+        checks.append(("compiler", lambda inputs: versions.check_compiler()))
     if options.manifest:
         checks.remove(_RUN_FOLDER)  # it is on a volume of the pods
         checks.append(("manifest", lambda inputs: manifest.check_manifest(inputs, config, options.manifest)))

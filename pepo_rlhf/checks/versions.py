@@ -1,7 +1,9 @@
-"""Do the installed packages have the versions that this one is pinned to?"""
+"""Do the installed packages have the versions that this one is pinned to, and is there what they compile with?"""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from importlib import metadata
 
@@ -56,3 +58,14 @@ def check_versions() -> Iterator[Finding]:
         else:
             yield warning(f"{name} {installed} is installed, {requirement} is what this package is tested with")
     yield ok(f"{num_right} packages as pinned")
+
+
+def check_compiler() -> Iterator[Finding]:
+    """Of this machine. torch builds fused kernels with it, Triton their launchers, DeepSpeed its optimisers."""
+    compiler = os.environ.get("CXX", "g++")
+    if path := shutil.which(compiler):
+        yield ok(f"compiler: {path}")
+    else:
+        yield error(
+            f"{compiler} is not there, which torch and DeepSpeed compile with: install g++, or set CXX to another"
+        )

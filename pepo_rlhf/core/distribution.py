@@ -10,9 +10,11 @@ from collections.abc import Iterator
 
 import torch
 
+from pepo_rlhf.core.fusion import fused
+
 # Most tokens and vocabulary entries of a tile: on a CPU one that its caches hold, on a GPU one whose kernels take
 # longer than their launch (`python -m benchmarks head`).
-TILE = {"cpu": (1024, 1024), "cuda": (4096, 16384)}
+TILE = {"cpu": (1024, 1024), "cuda": (4096, 32768)}
 _LOWEST = -1e30  # below every logit; finite, as differences of two infinities are not numbers
 
 
@@ -26,7 +28,7 @@ def log_probs_and_entropy(
     """Of the distributions softmax(hidden_states @ weight.T / temperature); differentiable.
 
     Products are taken in the dtype of the arguments, as a linear layer does, everything else in float32. Beyond its
-    arguments and their gradients it holds a few tiles.
+    arguments and their gradients it holds a tile, two while it runs backward; of float32 none, where it is `fused`.
 
     Args:
         hidden_states: [N, D].
@@ -61,24 +63,23 @@ class _LogProbsAndEntropy(torch.autograd.Function):
         hidden_gradient = torch.zeros_like(hidden_states)
         weight_gradient = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for chunk in _slices(len(tokens), num_tokens):
-            hidden, of_log_prob = hidden_states[chunk], log_prob_gradient[chunk]
-            total = torch.zeros(
-                hidden.shape, dtype=torch.float32, device=hidden.device
-            )  # bfloat16 would round per tile
+            hidden = hidden_states[chunk]
+            of_token = [log_sums[chunk], log_prob_gradient[chunk]]
+            if ctx.with_entropy:
+                of_token += [entropy[chunk], entropy_gradient[chunk]]
+            total = torch.zeros(hidden.shape, device=hidden.device)  # float32: bfloat16 would round per tile
+            gradient_of_tile = fused(_gradient_of_tile, len(hidden) * len(weight))
             for block in _slices(len(weight), num_entries):
-                log_probs = _logits(hidden, weight[block], ctx.temperature) - log_sums[chunk, None]
-                # d log_prob / d logit is [token] - p, and d entropy / d logit is -p (log p + entropy).
-                factor = of_log_prob[:, None]
-                if ctx.with_entropy:
-                    of_entropy = entropy_gradient[chunk, None]
-                    factor = (log_probs + entropy[chunk, None]).mul_(of_entropy).add_(factor)
-                gradient = log_probs.exp_().neg_().mul_(factor)
-                inside, column = _within(tokens[chunk], block)
-                gradient.scatter_add_(1, column[:, None], torch.where(inside, of_log_prob, 0)[:, None])
-                gradient = gradient.div_(ctx.temperature).to(weight.dtype)
+                gradient = gradient_of_tile(
+                    torch.nn.functional.linear(hidden, weight[block]),
+                    tokens[chunk] - block.start,
+                    ctx.temperature,
+                    *of_token,
+                )
                 total += gradient @ weight[block]
                 if weight_gradient is not None:
-                    weight_gradient[block] += gradient.T @ hidden
+                    weight_gradient[block].addmm_(gradient.T, hidden)
+                del gradient  # before the next tile: two are alive at most
             hidden_gradient[chunk] = total
         return hidden_gradient, weight_gradient, None, None, None
 
@@ -87,34 +88,50 @@ def _reduce(hidden_states, weight, tokens, temperature, with_entropy) -> tuple[t
     """Log-probs, entropy (without it something else) and log of the sum of exponentials, [n] each."""
     maximum = torch.full(tokens.shape, _LOWEST, dtype=torch.float32, device=tokens.device)
     chosen, exponentials, products = (torch.zeros_like(maximum) for _ in range(3))
+    add_tile = fused(_add_tile, len(tokens) * len(weight))
     for block in _slices(len(weight), TILE[weight.device.type][1]):
-        logits = _logits(hidden_states, weight[block], temperature)
-        inside, column = _within(tokens, block)
-        chosen = torch.where(inside, logits.gather(1, column[:, None])[:, 0], chosen)
-        previous, maximum = maximum, torch.maximum(maximum, logits.amax(dim=-1))
-        logits -= maximum[:, None]
-        tile = logits.exp()
-        # Sums over e^(z - maximum) and e^(z - maximum) (z - maximum), moved to the new maximum.
-        shrunk = (previous - maximum).exp()
-        if with_entropy:
-            products = shrunk * (products + exponentials * (previous - maximum)) + torch.linalg.vecdot(tile, logits)
-        exponentials = shrunk * exponentials + tile.sum(dim=-1)
+        maximum, chosen, exponentials, products = add_tile(
+            torch.nn.functional.linear(hidden_states, weight[block]),
+            tokens - block.start,
+            temperature,
+            with_entropy,
+            maximum,
+            chosen,
+            exponentials,
+            products,
+        )
     log_sums = maximum + exponentials.log()
     return chosen - log_sums, exponentials.log() - products / exponentials, log_sums
 
 
-def _logits(hidden_states: torch.Tensor, weight: torch.Tensor, temperature: float) -> torch.Tensor:
-    logits = torch.nn.functional.linear(hidden_states, weight).float()
-    return logits if temperature == 1 else logits.div_(temperature)
+def _add_tile(logits, columns, temperature, with_entropy, maximum, chosen, exponentials, products):
+    """The last four, [n] each, with one more tile taken in: logits [n, v], of the tokens in columns [n] of it."""
+    logits = logits.float() / temperature
+    inside = (columns >= 0) & (columns < logits.shape[1])
+    chosen = torch.where(inside, logits.gather(1, torch.where(inside, columns, 0)[:, None])[:, 0], chosen)
+    previous, maximum = maximum, torch.maximum(maximum, logits.amax(dim=-1))
+    logits = logits - maximum[:, None]
+    tile = logits.exp()
+    # Sums over e^(z - maximum) and e^(z - maximum) (z - maximum), moved to the new maximum.
+    shrunk = (previous - maximum).exp()
+    if with_entropy:
+        products = shrunk * (products + exponentials * (previous - maximum)) + (tile * logits).sum(dim=-1)
+    exponentials = shrunk * exponentials + tile.sum(dim=-1)
+    return maximum, chosen, exponentials, products
 
 
-def _within(tokens: torch.Tensor, block: slice) -> tuple[torch.Tensor, torch.Tensor]:
-    """[n] bool, True at tokens that lie in a block of the vocabulary, and their columns there; any column elsewhere.
-
-    Of fixed shape: a GPU would have to be waited for to know how many lie inside.
-    """
-    inside = (tokens >= block.start) & (tokens < block.stop)
-    return inside, torch.where(inside, tokens - block.start, 0)
+def _gradient_of_tile(
+    logits, columns, temperature, log_sums, log_prob_gradient, entropy=None, entropy_gradient=None
+) -> torch.Tensor:
+    """[n, v] in the logits' dtype, of logits [n, v]; all else [n], the tokens' columns in the tile among it."""
+    log_probs = logits.float() / temperature - log_sums[:, None]
+    # d log_prob / d logit is [token] - p, and d entropy / d logit is -p (log p + entropy).
+    factor = log_prob_gradient[:, None]
+    if entropy is not None:
+        factor = factor + entropy_gradient[:, None] * (log_probs + entropy[:, None])
+    is_token = torch.arange(logits.shape[1], device=logits.device) == columns[:, None]
+    gradient = torch.where(is_token, log_prob_gradient[:, None], 0.0) - log_probs.exp() * factor
+    return (gradient / temperature).to(logits.dtype)
 
 
 def _slices(length: int, size: int) -> Iterator[slice]:

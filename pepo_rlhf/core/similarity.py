@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import torch
 
+from pepo_rlhf.core.fusion import fused
+
 SIMILARITY_KINDS = ("cosine", "dot", "l2", "l1")
 _EPSILON = 1e-8  # torch's cosine_similarity uses the same floor for a norm
 _DISTANCE_TOKENS = 64  # image tokens that distances are taken to at once: bounds the [T, tokens, D] difference
-# Elements of a layer that are held as float32 at once: few launches on a GPU, 8 MiB for the caches of a CPU.
-_FLOAT_ELEMENTS = {"cpu": 2**21, "cuda": 2**26}
 
 
 class VisualSimilarity:
@@ -34,16 +34,11 @@ class VisualSimilarity:
         self.kind = kind
         self.vision_mask = vision_mask.bool()
         self.response_mask = torch.ones_like(self.vision_mask) if response_mask is None else response_mask.bool()
-        columns = self.response_mask.any(dim=0).nonzero().flatten()
-        self._columns = slice(int(columns[0]), int(columns[-1]) + 1) if len(columns) else slice(0, 0)
-        self._vision = self.vision_mask.flatten().nonzero().flatten()  # [N] image tokens of all rows, in one line
-        # [B, N]: times the image tokens' hidden states it is each row's mean. A row without image tokens has the mean
-        # 0, and so the similarity 0.
+        self._vision_columns, self._response_columns = _span(self.vision_mask), _span(self.response_mask)
+        # [B, N]: times the hidden states of image tokens it is each row's mean, 0 in a row without any.
         counts = self.vision_mask.sum(dim=-1, keepdim=True)
-        rows = torch.arange(len(vision_mask), device=vision_mask.device).unsqueeze(-1)
-        self._averaging = (self._vision // vision_mask.shape[1] == rows) / counts.clamp(min=1)
-        self._total = torch.zeros(vision_mask.shape, dtype=torch.float32, device=vision_mask.device)
-        self._floats = torch.empty(0)
+        self._averaging = (self.vision_mask / counts.clamp(min=1))[:, self._vision_columns]
+        self._total = torch.zeros(self.response_mask[:, self._response_columns].shape, device=vision_mask.device)
         self._num_layers = 0
 
     def add(self, layer: torch.Tensor) -> None:
@@ -53,35 +48,15 @@ class VisualSimilarity:
                 f"hidden states of shape {tuple(layer.shape)} do not fit a vision mask of shape "
                 f"{tuple(self.vision_mask.shape)}"
             )
-        similarity = self._mean_inner_product if self.kind in ("cosine", "dot") else self._negative_mean_distance
-        self._total[:, self._columns] += similarity(layer, layer[:, self._columns])
+        response = layer[:, self._response_columns]
+        if self.kind in ("cosine", "dot"):
+            inner_product = fused(_mean_inner_product, layer.numel())
+            vision = layer[:, self._vision_columns]
+            similarity = inner_product(vision, self._averaging, response, self.kind == "cosine")
+        else:
+            similarity = self._negative_mean_distance(layer, response)
+        self._total += similarity
         self._num_layers += 1
-
-    def _mean_inner_product(self, layer: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
-        # Linear in the image side: the mean over n of <h_t, v_n> is <h_t, mean_n v_n>. No [T, N] matrix exists.
-        batch_size, length, hidden_size = layer.shape
-        num_tokens = max(batch_size, _FLOAT_ELEMENTS[layer.device.type] // hidden_size)
-        if not len(self._floats):  # kept: on a CPU memory taken anew for each chunk costs as much as the conversion
-            self._floats = torch.empty(min(num_tokens, batch_size * length) * hidden_size, device=layer.device)
-        mean_vision = torch.zeros(batch_size, hidden_size, device=layer.device)
-        tokens = layer.flatten(0, 1)
-        for chunk, averaging in zip(self._vision.split(num_tokens), self._averaging.split(num_tokens, 1), strict=True):
-            vision = self._as_float(tokens[chunk])
-            if self.kind == "cosine":
-                averaging = averaging / vision.norm(dim=-1).clamp(min=_EPSILON)
-            mean_vision += averaging @ vision
-        products = []
-        for positions in response.split(num_tokens // batch_size, dim=1):
-            positions = self._as_float(positions)
-            product = (positions @ mean_vision.unsqueeze(-1)).squeeze(-1)
-            if self.kind == "cosine":
-                product /= positions.norm(dim=-1).clamp(min=_EPSILON)
-            products.append(product)
-        return torch.cat(products, dim=1)
-
-    def _as_float(self, states: torch.Tensor) -> torch.Tensor:
-        """`states` as float32, valid until the next call."""
-        return self._floats[: states.numel()].view(states.shape).copy_(states)
 
     def _negative_mean_distance(self, layer: torch.Tensor, response: torch.Tensor) -> torch.Tensor:
         order = 2.0 if self.kind == "l2" else 1.0
@@ -98,7 +73,31 @@ class VisualSimilarity:
         `response_mask`."""
         if self._num_layers == 0:
             raise ValueError("no layer was added: visual similarity needs at least one hidden state")
-        return torch.where(self.response_mask, self._total / self._num_layers, 0.0)
+        result = torch.zeros(self.response_mask.shape, device=self._total.device)
+        result[:, self._response_columns] = self._total / self._num_layers
+        return result.where(self.response_mask, 0.0)
+
+
+def _mean_inner_product(
+    vision: torch.Tensor, averaging: torch.Tensor, response: torch.Tensor, cosine: bool
+) -> torch.Tensor:
+    """[B, T] float32, of vision [B, N, D], averaging [B, N] and response [B, T, D].
+
+    Linear in the image side: the mean over n of <h_t, v_n> is <h_t, mean_n v_n>. No [T, N] matrix exists.
+    """
+    vision = torch.where(averaging.unsqueeze(-1) > 0, vision.float(), 0.0)  # between two images may be infinities
+    response = response.float()
+    if cosine:
+        averaging = averaging / vision.norm(dim=-1).clamp(min=_EPSILON)
+    mean_vision = (averaging.unsqueeze(-1) * vision).sum(dim=1, keepdim=True)
+    product = (response * mean_vision).sum(dim=-1)
+    return product / response.norm(dim=-1).clamp(min=_EPSILON) if cosine else product
+
+
+def _span(mask: torch.Tensor) -> slice:
+    """The columns from the first to the last that hold a True in any row."""
+    columns = mask.any(dim=0).nonzero().flatten().tolist()
+    return slice(columns[0], columns[-1] + 1) if columns else slice(0, 0)
 
 
 def visual_similarity(

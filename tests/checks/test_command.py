@@ -41,7 +41,7 @@ def test_a_sound_run_passes_in_less_than_a_minute(words, tmp_path, param_dtype):
     assert done.returncode == 0, done.stdout + done.stderr
     names = [line.split()[1] for line in done.stdout.splitlines()[:-1] if line.startswith("ok")]
     expected = ["settings", "placement", "run.dir", "model", "data", "rewards", "disk", "/dev/shm", "versions"]
-    assert names == [*expected, "model", "tokenizer", "prompts", "rewards", "blindness"]
+    assert names == [*expected, "model", "tokenizer", "prompts", "rewards", "blindness", "compiler"]
     assert done.stdout.splitlines()[-1] == "no errors"
     assert not (tmp_path / "run").exists()
     assert time.monotonic() - start < 60

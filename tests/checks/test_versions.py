@@ -33,3 +33,9 @@ def test_another_version_is_a_warning_and_a_missing_package_an_error(monkeypatch
     found = run_check(versions.check_versions)
     assert [finding.message[:9] for finding in found["warning"]] == ["ray 1.2.3"]
     assert "datasets" in found["error"][0].message and "pip install" in found["error"][0].message
+
+
+def test_a_missing_compiler_is_named(monkeypatch, run_check):
+    assert run_check(versions.check_compiler)["ok"]
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "no-such-compiler is not there" in run_check(versions.check_compiler)["error"][0].message

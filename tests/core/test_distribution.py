@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from pepo_rlhf.core import distribution, log_probs_and_entropy
+from pepo_rlhf.core import distribution, fusion, log_probs_and_entropy
 
 
 @pytest.fixture(params=[(1024, 1024), (3, 4), (2, 1)], ids=["one tile", "tiles with a rest", "one entry a tile"])
@@ -73,6 +73,31 @@ def test_without_entropy_log_probs_and_gradients_are_the_same():
     ours = torch.autograd.grad((log_probs * gradient).sum(), (hidden_states, weight))
     expected = torch.autograd.grad((exact * gradient).sum(), (hidden_states, weight))
     torch.testing.assert_close((log_probs.double(), *ours), (exact, *expected), atol=2e-6, rtol=2e-6)
+
+
+@pytest.mark.parametrize("with_entropy", [True, False])
+def test_compiled_code_gives_the_same_for_all_shapes(with_entropy, monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setitem(distribution.TILE, "cpu", (6, 8))
+
+    def values_and_gradients(num_tokens, vocabulary, hidden_size):
+        generator = torch.Generator().manual_seed(num_tokens)
+        hidden_states, weight = (
+            torch.randn(length, hidden_size, generator=generator).requires_grad_()
+            for length in (num_tokens, vocabulary)
+        )
+        tokens = torch.randint(vocabulary, (num_tokens,), generator=generator)
+        log_probs, entropy = log_probs_and_entropy(hidden_states, weight, tokens, 0.7, with_entropy)
+        loss = log_probs.sum() + (entropy.square().sum() if with_entropy else 0)
+        return [log_probs, *([entropy] if with_entropy else []), *torch.autograd.grad(loss, (hidden_states, weight))]
+
+    shapes = [(9, 20, 4), (14, 30, 6), (5, 37, 5)]  # tiles of many sizes
+    expected = [values_and_gradients(*shape) for shape in shapes]
+    monkeypatch.setattr(fusion, "FUSE_FROM", 0)
+    actual = [values_and_gradients(*shapes[0])]
+    with torch.compiler.set_stance("fail_on_recompile"):
+        actual += [values_and_gradients(*shape) for shape in shapes[1:]]
+    torch.testing.assert_close(actual, expected, atol=2e-6, rtol=2e-6)
 
 
 def test_a_frozen_head_gets_no_gradient():

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pepo_rlhf.core import VisualSimilarity, similarity, visual_similarity
+from pepo_rlhf.core import VisualSimilarity, fusion, visual_similarity
 
 
 def formula(hidden_states, vision_mask, kind):
@@ -85,12 +85,16 @@ def test_a_response_mask_leaves_zeros_elsewhere(kind):
     assert not visual_similarity([hidden], vision_mask, kind, torch.zeros_like(response_mask)).any()
 
 
-@pytest.mark.parametrize("num_elements", [1, 8, 20])  # a token of each row, one, two and a half
-def test_chunks_add_up(num_elements, monkeypatch):
-    hidden, mask = [torch.randn(2, 9, 4) for _ in range(2)], torch.rand(2, 9) < 0.5
-    at_once = visual_similarity(hidden, mask)
-    monkeypatch.setitem(similarity._FLOAT_ELEMENTS, "cpu", num_elements)
-    torch.testing.assert_close(visual_similarity(hidden, mask), at_once)
+def test_compiled_code_gives_the_same_for_all_shapes(monkeypatch):
+    shapes = [(2, 9, 4), (3, 12, 6), (4, 40, 16)]
+    hidden = [torch.randn(shape) for shape in shapes]
+    masks = [torch.rand(shape[:2]) < 0.5 for shape in shapes]
+    expected = [visual_similarity([layer], mask) for layer, mask in zip(hidden, masks, strict=True)]
+    monkeypatch.setattr(fusion, "FUSE_FROM", 0)
+    actual = [visual_similarity(hidden[:1], masks[0])]
+    with torch.compiler.set_stance("fail_on_recompile"):
+        actual += [visual_similarity([layer], mask) for layer, mask in zip(hidden[1:], masks[1:], strict=True)]
+    torch.testing.assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("kind", ["cosine", "dot", "l2", "l1"])
