@@ -37,7 +37,7 @@ class VisualSimilarity:
         self._vision_columns, self._response_columns = _span(self.vision_mask), _span(self.response_mask)
         # [B, N]: times the hidden states of image tokens it is each row's mean, 0 in a row without any.
         counts = self.vision_mask.sum(dim=-1, keepdim=True)
-        self._averaging = (self.vision_mask / counts.clamp(min=1))[:, self._vision_columns]
+        self._averaging = self.vision_mask[:, self._vision_columns] / counts.clamp(min=1)
         self._total = torch.zeros(self.response_mask[:, self._response_columns].shape, device=vision_mask.device)
         self._num_layers = 0
 

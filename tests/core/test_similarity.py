@@ -86,9 +86,13 @@ def test_a_response_mask_leaves_zeros_elsewhere(kind):
 
 
 def test_compiled_code_gives_the_same_for_all_shapes(monkeypatch):
-    shapes = [(2, 9, 4), (3, 12, 6), (4, 40, 16)]
-    hidden = [torch.randn(shape) for shape in shapes]
-    masks = [torch.rand(shape[:2]) < 0.5 for shape in shapes]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    # No two lengths of the first shape are equal: compiled code would take them for one.
+    shapes = [(2, 9, 4), (3, 12, 6), (4, 40, 16), (5, 1000, 300)]
+    hidden = [torch.randn(shape, device=device) for shape in shapes]
+    masks = [torch.zeros(shape[:2], dtype=torch.bool, device=device) for shape in shapes]
+    for mask in masks:
+        mask[0, 1:3], mask[-1, 3:7] = True, True
     expected = [visual_similarity([layer], mask) for layer, mask in zip(hidden, masks, strict=True)]
     monkeypatch.setattr(fusion, "FUSE_FROM", 0)
     actual = [visual_similarity(hidden[:1], masks[0])]
