@@ -1,8 +1,8 @@
 """The policy's experience forward and its update, response-only and chunked, against OpenRLHF's own Actor.
 
 On a CPU the model is a Qwen2.5-VL of 8 layers with the real vocabulary, in float32; on a GPU it has the shapes of
-Qwen2.5-VL-3B, in bfloat16, with examples/gpu.yaml's micro-batch and gradient checkpointing. Weights are random,
-attention is sdpa.
+Qwen2.5-VL-3B, in bfloat16, and examples/gpu.yaml's micro-batch. Weights are random, attention is sdpa, the vision
+encoder is frozen, as the recipes train.
 """
 
 from __future__ import annotations
@@ -44,11 +44,9 @@ def build_model() -> Qwen2_5_VLForConditionalGeneration:
     dtype = torch.bfloat16 if DEVICE == "cuda" else torch.float32
     torch.set_default_dtype(dtype)
     with torch.device(DEVICE):
-        model = Qwen2_5_VLForConditionalGeneration(config)
+        model = Qwen2_5_VLForConditionalGeneration(config).eval()
     torch.set_default_dtype(torch.float32)
-    model.model.visual.requires_grad_(False)  # as the recipe trains
-    if DEVICE == "cuda":
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.model.visual.requires_grad_(False)
     return model
 
 
@@ -73,40 +71,49 @@ def run(rounds: int) -> list[dict]:
     for actor in (stock, ours):
         actor.is_vlm, actor._vlm_config, actor.packing_samples = True, model.config, False
     vision_mask = batch[0] == model.config.image_token_id
+    images_of = {stock: images, ours: images | {"image_index": list(range(BATCH))}}
 
     @torch.no_grad()
     def experience(actor, **flags):
-        model.eval()
-        return actor(*batch, **images, return_output=True, **flags)[0]
+        return actor(*batch, **images_of[actor], return_output=True, **flags)[0]
 
     def experience_with_scores():
-        model.eval()
         similarity = VisualSimilarity(vision_mask, response_mask=torch.nn.functional.pad(batch[1], (1, 0)))
-        return ours.score(*batch, similarity, **images).action_log_probs
+        return ours.score(*batch, similarity, **images_of[ours]).action_log_probs
 
     def update(actor):
-        model.train()  # else no gradient checkpointing
         model.zero_grad(set_to_none=False)
-        log_probs = actor(*batch, **images)
-        (log_probs * batch[1]).sum().backward()
-        return log_probs.detach()
+        (actor(*batch, **images_of[actor]) * batch[1]).sum().backward()
 
-    experience_variants = {
-        "stock, without entropy": lambda: experience(stock),
-        "stock, with entropy": lambda: experience(stock, return_entropy=True),
-        "ours, with entropy and similarity": experience_with_scores,
-    }
-    update_variants = {"stock": lambda: update(stock), "ours": lambda: update(ours)}
+    def checkpointed_update(actor):
+        model.train()  # else transformers keeps everything
+        actor.gradient_checkpointing_enable()
+        update(actor)
+        actor.gradient_checkpointing_disable()
+        model.disable_input_require_grads()  # which would stay
+        model.eval()
+
     for weight in model.parameters():
         if weight.requires_grad:
             weight.grad = torch.zeros_like(weight)  # there before memory is measured
-    experience_peaks, update_peaks = peak_memory(experience_variants), peak_memory(update_variants)
+    comparisons = {
+        "experience forward": {
+            "stock, without entropy": lambda: experience(stock),
+            "stock, with entropy": lambda: experience(stock, return_entropy=True),
+            "ours, with entropy and similarity": experience_with_scores,
+        },
+        "update forward and backward": {"stock": lambda: update(stock), "ours": lambda: update(ours)},
+        "update with gradient checkpointing": {
+            "stock": lambda: checkpointed_update(stock),
+            "ours": lambda: checkpointed_update(ours),
+        },
+    }
+    peaks = {title: peak_memory(variants) for title, variants in comparisons.items()}
     torch.testing.assert_close(
         experience_with_scores(), experience(stock), rtol=1e-4, atol=1e-4 if DEVICE == "cpu" else 0.05
     )
-    rows = compare("experience forward", experience_variants, rounds)
-    update_rows = compare("update forward and backward", update_variants, rounds)
     return [
-        *add_memory(rows, experience_peaks, base="stock, with entropy"),
-        *add_memory(update_rows, update_peaks, base="stock"),
+        entry
+        for title, variants in comparisons.items()
+        for entry in add_memory(compare(title, variants, rounds), peaks[title], base=list(variants)[-2])
     ]

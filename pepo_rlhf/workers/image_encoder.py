@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def shared_images(model: PreTrainedModel, inputs: dict) -> Iterator[dict]:
     """Inside the context one forward of `model`, given what is yielded, takes pixels of distinct images only.
 
-    Their features are placed as `image_index` says, and the gradients of an image's places add up.
+    Their features are placed as `image_index` says, and the gradients of an image's places add up. A frozen encoder
+    runs without gradients: transformers' gradient checkpointing, and upstream's LoRA, ask for those of every input, so
+    that backward would run through the encoder, and compute it again, for nothing.
 
     Args:
         model: a Hugging Face vision-language model whose forward calls `get_image_features`: Qwen2.5-VL, Qwen3-VL,
@@ -39,9 +41,12 @@ def shared_images(model: PreTrainedModel, inputs: dict) -> Iterator[dict]:
         raise ValueError(f"{type(model).__name__} has no get_image_features, by which images are encoded")
     owner = owners[-1]  # the innermost; those around it, an adapter's too, pass the call on
     encode = owner.get_image_features
+    of_decoder = set(model.get_decoder().parameters())
+    is_trained = any(weight.requires_grad for weight in owner.parameters() if weight not in of_decoder)
 
     def get_image_features(pixel_values, all_grids=None, **kwargs):
-        output = encode(pixel_values, *grids, **kwargs)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and is_trained):
+            output = encode(pixel_values, *grids, **kwargs)
         features = output.pooler_output  # [tokens, D] an image
         if (deepstack := getattr(output, "deepstack_features", None)) is not None:  # Qwen3-VL's, [all tokens, D]
             sizes = [len(image) for image in features]

@@ -66,6 +66,26 @@ def test_the_encoder_sees_each_image_once(batch):
     assert "get_image_features" not in vars(actor.model.model), "the model is left as it was"
 
 
+def test_backward_runs_through_a_trained_encoder_only(batch):
+    actor, tokens, shared, _ = batch
+    (encoder,) = (m for name, m in actor.model.named_modules() if name in ("model.visual", "model.vision_tower"))
+    language = [weight for name, weight in actor.model.named_parameters() if "language_model" in name]
+    outputs = []
+    encoder.register_forward_hook(lambda module, args, output: outputs.append(output[0]))
+
+    def gradients_of_language():
+        return torch.autograd.grad(actor(*tokens, **shared).sum(), language)
+
+    expected = gradients_of_language()
+    actor.model.train()
+    actor.gradient_checkpointing_enable()
+    torch.testing.assert_close(gradients_of_language(), expected)
+    for name, weight in actor.model.named_parameters():  # as --actor.freeze_visual_encoder does
+        weight.requires_grad_("language_model" in name or "lm_head" in name)
+    torch.testing.assert_close(gradients_of_language(), expected)
+    assert [output.requires_grad for output in outputs] == [True, True, False]
+
+
 def test_a_model_without_image_features_is_named():
     with (
         pytest.raises(ValueError, match="Linear has no get_image_features"),
