@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from importlib import metadata
@@ -61,8 +62,8 @@ def check_versions() -> Iterator[Finding]:
 
 
 def check_compiler() -> Iterator[Finding]:
-    """Of this machine. torch builds fused kernels with it, Triton their launchers, DeepSpeed its optimisers."""
-    compiler = os.environ.get("CXX", "g++")
+    """Of this machine. torch and DeepSpeed compile with it."""
+    compiler = shlex.split(os.environ.get("CXX", "g++"))[0]
     if path := shutil.which(compiler):
         yield ok(f"compiler: {path}")
     else:

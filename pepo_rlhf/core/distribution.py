@@ -28,7 +28,8 @@ def log_probs_and_entropy(
     """Of the distributions softmax(hidden_states @ weight.T / temperature); differentiable.
 
     Products are taken in the dtype of the arguments, as a linear layer does, everything else in float32. Beyond its
-    arguments and their gradients it holds a tile, two while it runs backward; of float32 none, where it is `fused`.
+    arguments and their gradients it holds a tile, two while it runs backward; in float32 a few of small computations,
+    which are not compiled (`fused`), and none of others.
 
     Args:
         hidden_states: [N, D].
@@ -67,7 +68,8 @@ class _LogProbsAndEntropy(torch.autograd.Function):
             of_token = [log_sums[chunk], log_prob_gradient[chunk]]
             if ctx.with_entropy:
                 of_token += [entropy[chunk], entropy_gradient[chunk]]
-            total = torch.zeros(hidden.shape, device=hidden.device)  # float32: bfloat16 would round per tile
+            # In float32: bfloat16 would round per tile.
+            total = torch.zeros(hidden.shape, dtype=torch.float32, device=hidden.device)
             gradient_of_tile = fused(_gradient_of_tile, len(hidden) * len(weight))
             for block in _slices(len(weight), num_entries):
                 gradient = gradient_of_tile(

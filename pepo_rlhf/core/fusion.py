@@ -7,14 +7,15 @@ from functools import cache
 
 import torch
 
-# Elements that a call passes over. Below, as with a tiny model, compiling costs more than a run gains.
+# Elements of a computation. Below, as with a tiny model, compiling costs more than a run gains.
 FUSE_FROM = 2**22
 
 
 def fused(function: Callable, num_elements: int) -> Callable:
-    """`function` of tensors, compiled for their device if a call passes over many elements.
+    """`function` of tensors, compiled for their device if `num_elements`, those of the computation, are many.
 
-    Once for all shapes; compiled code is kept between processes, in torch's cache.
+    Lengths are variables of the compiled code, so that few shapes ask for code of their own (lengths of 0 and 1, two
+    lengths that are equal the first time and differ later). torch keeps it between processes.
     """
     return _compiled(function) if num_elements >= FUSE_FROM else function
 

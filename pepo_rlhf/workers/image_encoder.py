@@ -18,7 +18,7 @@ def shared_images(model: PreTrainedModel, inputs: dict) -> Iterator[dict]:
 
     Their features are placed as `image_index` says, and the gradients of an image's places add up. A frozen encoder
     runs without gradients: transformers' gradient checkpointing, and upstream's LoRA, ask for those of every input, so
-    that backward would run through the encoder, and compute it again, for nothing.
+    that backward would run through the encoder, and compute it again, for nothing. An adapter in it is trained.
 
     Args:
         model: a Hugging Face vision-language model whose forward calls `get_image_features`: Qwen2.5-VL, Qwen3-VL,
@@ -41,8 +41,10 @@ def shared_images(model: PreTrainedModel, inputs: dict) -> Iterator[dict]:
         raise ValueError(f"{type(model).__name__} has no get_image_features, by which images are encoded")
     owner = owners[-1]  # the innermost; those around it, an adapter's too, pass the call on
     encode = owner.get_image_features
-    of_decoder = set(model.get_decoder().parameters())
-    is_trained = any(weight.requires_grad for weight in owner.parameters() if weight not in of_decoder)
+    is_trained = any(  # by name, as --actor.freeze_visual_encoder freezes
+        weight.requires_grad and "language_model" not in name and "lm_head" not in name
+        for name, weight in owner.named_parameters()
+    )
 
     def get_image_features(pixel_values, all_grids=None, **kwargs):
         with torch.set_grad_enabled(torch.is_grad_enabled() and is_trained):

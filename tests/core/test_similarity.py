@@ -85,7 +85,8 @@ def test_a_response_mask_leaves_zeros_elsewhere(kind):
     assert not visual_similarity([hidden], vision_mask, kind, torch.zeros_like(response_mask)).any()
 
 
-def test_compiled_code_gives_the_same_for_all_shapes(monkeypatch):
+@pytest.mark.parametrize("kind", ["cosine", "dot"])
+def test_compiled_code_gives_the_same_for_all_shapes(kind, monkeypatch):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # No two lengths of the first shape are equal: compiled code would take them for one.
     shapes = [(2, 9, 4), (3, 12, 6), (4, 40, 16), (5, 1000, 300)]
@@ -93,11 +94,11 @@ def test_compiled_code_gives_the_same_for_all_shapes(monkeypatch):
     masks = [torch.zeros(shape[:2], dtype=torch.bool, device=device) for shape in shapes]
     for mask in masks:
         mask[0, 1:3], mask[-1, 3:7] = True, True
-    expected = [visual_similarity([layer], mask) for layer, mask in zip(hidden, masks, strict=True)]
+    expected = [visual_similarity([layer], mask, kind) for layer, mask in zip(hidden, masks, strict=True)]
     monkeypatch.setattr(fusion, "FUSE_FROM", 0)
-    actual = [visual_similarity(hidden[:1], masks[0])]
+    actual = [visual_similarity(hidden[:1], masks[0], kind)]
     with torch.compiler.set_stance("fail_on_recompile"):
-        actual += [visual_similarity([layer], mask) for layer, mask in zip(hidden[1:], masks[1:], strict=True)]
+        actual += [visual_similarity([layer], mask, kind) for layer, mask in zip(hidden[1:], masks[1:], strict=True)]
     torch.testing.assert_close(actual, expected)
 
 
@@ -115,6 +116,14 @@ def test_infinities_at_padding_do_not_reach_other_positions(kind):
     clean = visual_similarity([hidden], mask, kind)
     hidden[0, 3] = torch.inf
     assert torch.equal(visual_similarity([hidden], mask, kind)[0, :3], clean[0, :3])
+
+
+def test_infinities_between_images_do_not_reach_anything():
+    hidden = torch.randn(1, 5, 3)
+    mask = torch.tensor([[True, False, True, False, False]])
+    clean = visual_similarity([hidden], mask)
+    hidden[0, 1] = torch.inf
+    assert torch.equal(visual_similarity([hidden], mask)[0, 2:], clean[0, 2:])
 
 
 def test_permuting_image_tokens_changes_nothing_else():
