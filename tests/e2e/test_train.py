@@ -210,6 +210,8 @@ def test_async_trainer(tiny_model, problems, tmp_path):
 # Numbers of the batch itself. Seeds belong to requests, so another number of engines draws the same responses.
 SAME = ("reward", "response_length", "entropy", "similarity_min", "similarity_max", "weight_min", "weight_max", "kl")
 
+ZERO_3 = ["--ds.zero_stage", "3", "--actor.num_gpus_per_node", "2", "--ref.num_gpus_per_node", "2"]
+
 
 def train(model, problems, run_dir, *flags):
     letters = write_letters(run_dir.parent)
@@ -247,18 +249,16 @@ def test_two_ranks_and_two_engines(one_of_each, tiny_model, problems, tmp_path):
 @pytest.mark.full
 @pytest.mark.usefixtures("no_process_left")
 def test_zero_3_gathers_the_head_for_its_chunks(one_of_each, tiny_model, problems, tmp_path):
-    metrics = train(
-        tiny_model,
-        problems,
-        tmp_path / "run",
-        "--ds.zero_stage",
-        "3",
-        "--actor.num_gpus_per_node",
-        "2",
-        "--ref.num_gpus_per_node",
-        "2",
-    )
-    assert_same(metrics, one_of_each)
+    assert_same(train(tiny_model, problems, tmp_path / "run", *ZERO_3), one_of_each)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("no_process_left")
+def test_zero_3_with_a_frozen_encoder_and_layers_computed_again(tiny_model, problems, tmp_path):
+    frozen = ["--actor.freeze_visual_encoder", "true"]
+    expected = train(tiny_model, problems, tmp_path / "one", *frozen)
+    flags = [*ZERO_3, *frozen, "--actor.gradient_checkpointing_enable", "true"]
+    assert_same(train(tiny_model, problems, tmp_path / "two", *flags), expected)
 
 
 @pytest.mark.full
