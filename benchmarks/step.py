@@ -94,7 +94,8 @@ def _train(side: str, model: Path, run_dir: Path, flags: list[str], cores: list[
     command += [part for flag, value in settings.items() for part in (f"--{flag}", str(value))]
     result = subprocess.run(
         ["taskset", "--cpu-list", ",".join(map(str, cores)), sys.executable, *command, *flags],
-        env=os.environ | {"OMP_NUM_THREADS": str(len(cores))},
+        # Without bytecode each of a run's many processes compiles vLLM, transformers and Ray again.
+        env=os.environ | {"OMP_NUM_THREADS": str(len(cores)), "PYTHONDONTWRITEBYTECODE": ""},
         capture_output=True,
         text=True,
     )
