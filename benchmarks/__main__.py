@@ -1,12 +1,18 @@
-"""python -m benchmarks [NAME ...] [--rounds N] [--json FILE]: every measurement, or those named, as one table."""
+"""python -m benchmarks [NAME ...] [--rounds N] [--json FILE]: every measurement, or those named, as one table.
+
+Each benchmark has a process of its own: memory is measured in forks of it, which threads that an earlier one's compiler
+or backward pass has started would not survive.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import json
+import multiprocessing
 import os
 import platform
+from concurrent.futures import ProcessPoolExecutor
 
 from pepo_rlhf import runtime
 
@@ -27,6 +33,13 @@ BENCHMARKS = {
 }
 
 
+def measure(name: str, rounds: int) -> list[dict]:
+    """The rows of one benchmark. What else is printed, by Ray's workers too, goes to stderr: stdout may be JSON."""
+    os.dup2(2, 1)
+    module, function = BENCHMARKS[name].split(":")
+    return getattr(importlib.import_module(f"benchmarks.{module}"), function)(rounds)
+
+
 def print_table(rows: list[dict]) -> None:
     """Rows under their benchmark's name; a column that a row has no number for stays empty."""
     columns = {"seconds": "{:.4g} s", "ratio": "{:.3f}x"}
@@ -44,9 +57,9 @@ def print_table(rows: list[dict]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all without any")
-    parser.add_argument("--rounds", type=int, default=5, help="paired rounds of each measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="paired rounds of times; memory is measured once")
     parser.add_argument(
         "--json", nargs="?", const="-", metavar="FILE", help="write rows there too; without, print them as JSON"
     )
@@ -55,12 +68,13 @@ def main() -> None:
         parser.error(f"{', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
     machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores"
     rows = []
-    for name in arguments.names or BENCHMARKS:
-        module, function = BENCHMARKS[name].split(":")
-        measured = getattr(importlib.import_module(f"benchmarks.{module}"), function)(arguments.rounds)
-        rows += measured
-        if arguments.json != "-":
-            print_table(measured)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=spawn, max_tasks_per_child=1) as pool:
+        for name in arguments.names or BENCHMARKS:
+            measured = pool.submit(measure, name, arguments.rounds).result()
+            rows += measured
+            if arguments.json != "-":
+                print_table(measured)
     report = {"machine": machine, "python": platform.python_version(), "torch": torch.__version__, "rows": rows}
     if arguments.json == "-":
         print(json.dumps(report, indent=1))

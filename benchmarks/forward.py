@@ -11,7 +11,7 @@ import torch
 from openrlhf.models import Actor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from benchmarks.measure import DEVICE, add_memory, compare, peak_memory
+from benchmarks.measure import DEVICE, compare_with_memory
 from pepo_rlhf.core import VisualSimilarity
 from pepo_rlhf.workers.model import VisionLanguageActor
 
@@ -108,13 +108,11 @@ def run(rounds: int) -> list[dict]:
             "ours": lambda: checkpointed_update(ours),
         },
     }
-    memory_base = {"experience forward": "stock, with entropy"}
-    peaks = {title: peak_memory(variants) for title, variants in comparisons.items()}
-    torch.testing.assert_close(
-        experience_with_scores(), experience(stock), rtol=1e-4, atol=1e-4 if DEVICE == "cpu" else 0.05
-    )
-    return [
-        entry
-        for title, variants in comparisons.items()
-        for entry in add_memory(compare(title, variants, rounds), peaks[title], memory_base.get(title, "stock"))
-    ]
+
+    def check() -> None:
+        torch.testing.assert_close(
+            experience_with_scores(), experience(stock), rtol=1e-4, atol=1e-4 if DEVICE == "cpu" else 0.05
+        )
+
+    memory_base = dict.fromkeys(comparisons, "stock") | {"experience forward": "stock, with entropy"}
+    return compare_with_memory(comparisons, check, rounds, memory_base)

@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from benchmarks.measure import DEVICE, add_memory, compare, peak_memory
+from benchmarks.measure import DEVICE, compare_with_memory
 from pepo_rlhf.core.distribution import log_probs_and_entropy
 
 POSITIONS, RESPONSE, HIDDEN = (3000, 2000, 2048) if DEVICE == "cuda" else (2000, 800, 512)
@@ -45,24 +45,19 @@ def run(rounds: int) -> list[dict]:
         log_probs["Liger, without entropy"] = lambda: -liger(weight, states[:RESPONSE], tokens[:RESPONSE])
     for tensor in (states, weight):
         tensor.grad = torch.zeros_like(tensor)  # there before memory is measured
-    calls = {"experience": _without_gradients, "update": _with_gradients}
-    variants = {
+
+    def check() -> None:
+        torch.testing.assert_close(ours(), stock(), rtol=1e-4, atol=1e-4 if DEVICE == "cpu" else 0.05)
+        gradients = [torch.autograd.grad(function().sum(), (states, weight)) for function in (ours, stock)]
+        for gradient, expected in zip(*gradients, strict=True):
+            error = ((gradient - expected).norm() / expected.norm()).item()
+            assert error < 0.01, error
+
+    calls = {"head, experience": _without_gradients, "head, update": _with_gradients}
+    comparisons = {
         title: {name: partial(call, function) for name, function in log_probs.items()} for title, call in calls.items()
     }
-    peaks = {title: peak_memory(functions) for title, functions in variants.items()}
-    torch.testing.assert_close(ours(), stock(), rtol=1e-4, atol=1e-4 if DEVICE == "cpu" else 0.05)
-    for gradient, expected in zip(
-        *(torch.autograd.grad(f().sum(), (states, weight)) for f in (ours, stock)), strict=True
-    ):
-        error = ((gradient - expected).norm() / expected.norm()).item()
-        assert error < 0.01, error
-    return [
-        entry
-        for title, functions in variants.items()
-        for entry in add_memory(
-            compare(f"head, {title}", functions, rounds), peaks[title], base="stock, every position"
-        )
-    ]
+    return compare_with_memory(comparisons, check, rounds, dict.fromkeys(comparisons, "stock, every position"))
 
 
 @torch.no_grad()

@@ -58,6 +58,7 @@ def _peak_mib(ours: bool) -> float:
     ray.init(num_cpus=4, object_store_memory=12 * 2**30, log_to_driver=False)
     try:
         rollout, policy, reference = Rollout.remote(), Worker.remote(), Worker.remote()
+        ray.get([worker.__ray_ready__.remote() for worker in (rollout, policy, reference)])  # they have loaded torch
         base, peak = _used_mib(), 0.0
         samples = []
         for _ in range(NUM_PROMPTS):

@@ -56,23 +56,41 @@ def row(benchmark: str, variant: str, times: list[float], base: list[float]) -> 
     }
 
 
-def peak_memory(variants: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """MiB that a call of each variant takes above what was there before it.
+def compare_with_memory(
+    comparisons: dict[str, dict[str, Callable[[], object]]],
+    check: Callable[[], None],
+    rounds: int,
+    memory_base: dict[str, str],
+) -> list[dict]:
+    """Memory of every variant, then `check`, that they agree, then times by `compare`: in this order, since threads
+    that a compiler or a backward pass has started do not survive the forks in which memory is measured.
+
+    Args:
+        comparisons: variants by name, by the title of their benchmark.
+        memory_base: by title, the variant that the others' memory is compared with.
+
+    Returns:
+        The rows of `compare` with `peak_mib`, and its ratio to the base's.
+    """
+    peaks = {
+        title: {name: _peak_mib(call) for name, call in variants.items()} for title, variants in comparisons.items()
+    }
+    check()
+    rows = [entry for title, variants in comparisons.items() for entry in compare(title, variants, rounds)]
+    for entry in rows:
+        mib = peaks[entry["benchmark"]]
+        entry["peak_mib"] = mib[entry["variant"]]
+        entry["memory_ratio"] = entry["peak_mib"] / mib[memory_base[entry["benchmark"]]]
+    return rows
+
+
+def _peak_mib(function: Callable[[], object]) -> float:
+    """MiB that a call takes above what was there before it.
 
     A call that is not measured comes first: it compiles, and maps the libraries' code, which is no memory that the
-    call takes. On a CPU each variant runs in a process forked for it, so that none finds memory that another has left
-    behind. Call it before anything has been compiled or has run backward: threads of either do not survive a fork.
+    call takes. On a CPU both run in a process forked for them, which finds no memory that another variant has left.
     """
-    measure = _peak_on_gpu if DEVICE == "cuda" else _peak_of_fork
-    return {name: measure(function) for name, function in variants.items()}
-
-
-def add_memory(rows: list[dict], peaks: dict[str, float], base: str) -> list[dict]:
-    """The rows with `peak_mib` and its ratio to the variant `base`."""
-    return [
-        entry | {"peak_mib": peaks[entry["variant"]], "memory_ratio": peaks[entry["variant"]] / peaks[base]}
-        for entry in rows
-    ]
+    return _peak_on_gpu(function) if DEVICE == "cuda" else _peak_of_fork(function)
 
 
 def _peak_on_gpu(function: Callable[[], object]) -> float:

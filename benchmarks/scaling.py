@@ -108,7 +108,7 @@ def memory_gib(shape: Shape, step: Step) -> dict[str, float]:
 
 def work(shape: Shape, step: Step) -> dict[str, float]:
     """What one GPU of many, all of which do the same, computes (FLOPs) or moves (bytes) in each phase."""
-    responses, whole = step.responses_per_gpu, shape.parameters + shape.vision_parameters
+    responses = step.responses_per_gpu
     forward = responses * (shape.body_flops(step.prompt + step.response) + shape.head_flops(step.response))
     # Decoding reads the engine's weights once a token for all of its sequences, and each sequence's keys and values.
     keys_and_values = 2 * BYTES * shape.layers * shape.hidden // shape.heads * shape.key_value_heads
@@ -120,9 +120,11 @@ def work(shape: Shape, step: Step) -> dict[str, float]:
         "generation": read,
         "experience": 2 * forward,
         "update": 4 * forward,  # forward, the checkpointed one once more, backward twice
-        # ZeRO-2 reduces gradients and gathers weights once a step, ZeRO-3 gathers for each forward and backward.
-        "communication": gather * (2 if step.zero_stage == 2 else 2 * micro_batches + 1),
-        "sync": BYTES * whole / step.engine_gpus,
+        # Each micro-batch's gradients are reduced. ZeRO-2 gathers weights once a step, ZeRO-3 for each forward, of
+        # policy and reference in experience too, and each backward.
+        "communication": gather * (micro_batches + 1 if step.zero_stage == 2 else 5 * micro_batches),
+        # Trainable weights, whole ones: a GPU of a tensor parallel engine receives them all and keeps its part.
+        "sync": BYTES * shape.parameters,
     }
 
 

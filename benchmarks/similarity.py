@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.measure import DEVICE, add_memory, compare, peak_memory
+from benchmarks.measure import DEVICE, compare_with_memory
 from pepo_rlhf.core import visual_similarity
 
 ENTRIES, BATCH, POSITIONS, VISUAL, RESPONSE, HIDDEN = 37, 2, 1500, 400, 1000, 2048
@@ -33,10 +33,11 @@ def run(rounds: int) -> list[dict]:
         "visual_similarity": lambda: visual_similarity(states, mask, response_mask=is_response),
         "copy of the same bytes": lambda: [state.clone() for state in states],
     }
-    # Before anything else: in a heap with holes a call's tensors wander, and touch more of it than they need. The copy
-    # is as large as the tuple of hidden states, which the authors' code keeps: the base for memory.
-    peaks = peak_memory(variants)
-    exact = authors_formula([state.double() for state in states], mask)
-    error = (variants["visual_similarity"]()[:, -RESPONSE:] - exact).abs().max().item()
-    assert error < 1e-5, error
-    return add_memory(compare("similarity", variants, rounds), peaks, base="copy of the same bytes")
+
+    def check() -> None:
+        exact = authors_formula([state.double() for state in states], mask)
+        error = (variants["visual_similarity"]()[:, -RESPONSE:] - exact).abs().max().item()
+        assert error < 1e-5, error
+
+    # The copy is as large as the tuple of hidden states, which the authors' code keeps.
+    return compare_with_memory({"similarity": variants}, check, rounds, {"similarity": "copy of the same bytes"})

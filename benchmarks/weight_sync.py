@@ -1,7 +1,8 @@
 """One weight sync of a model with more than 700 parameters into a real vLLM engine: in one transfer, and one by one.
 
-One by one is upstream's way on CUDA: a remote call to the engine and one into its worker for each parameter. A CPU
-engine can only be reloaded as a whole, so there the worker collects them and reloads at the end.
+Both drain the engine before and drop its caches after. One by one is upstream's way on CUDA: a remote call to the
+engine for each parameter, which passes it to its worker. A CPU engine can only be reloaded as a whole, so there the
+worker collects them and reloads at the end. What is counted are the calls to the engine.
 """
 
 from __future__ import annotations
@@ -56,7 +57,6 @@ def run(rounds: int) -> list[dict]:
             engine_arguments(args) | {"worker_extension_cls": "benchmarks.weight_sync.CollectingExtension"}
         )
         engines = launch.start_engines(args, None)
-        ray.get(engines[0].begin_weight_update.remote())
         try:
             return _measure(engines[0], {name: weight.detach() for name, weight in weights.items()}, rounds)
         finally:
@@ -65,28 +65,33 @@ def run(rounds: int) -> list[dict]:
 
 
 def _measure(engine, weights: dict, rounds: int) -> list[dict]:
-    def in_one_transfer() -> int:
-        ray.get(engine.reload_weights.remote(ray.put(weights)))
-        return 1
+    calls: dict[str, int] = {}
 
-    def one_by_one() -> int:
+    def call(variant: str, method: str, *arguments) -> None:
+        calls[variant] = calls.get(variant, 0) + 1
+        ray.get(getattr(engine, method).remote(*arguments))
+
+    def one_by_one(variant: str) -> None:
         for name, weight in weights.items():
-            ray.get(engine.collect.remote(name, weight))
-        ray.get(engine.reload_collected.remote())
-        return len(weights) + 1
+            call(variant, "collect", name, weight)
+        call(variant, "reload_collected")
+
+    def in_one_transfer(variant: str) -> None:
+        call(variant, "reload_weights", ray.put(weights))
 
     variants = {"one by one": one_by_one, "in one transfer": in_one_transfer}
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    calls = {}
-    for _ in range(rounds):
+    for number in range(rounds):
         for name, sync in variants.items():
             start = time.perf_counter()
-            calls[name] = sync()
+            call(name, "begin_weight_update")
+            sync(name)
+            call(name, "finish_weight_update", number)
             seconds[name].append(time.perf_counter() - start)
     title = f"weight sync of {len(weights)} parameters"
     num_bytes = sum(weight.numel() * weight.element_size() for weight in weights.values())
     return [
-        row(title, f"{name}: {calls[name]} remote calls", times, seconds["one by one"]) | {"bytes": num_bytes}
+        row(title, f"{name}: {calls[name] // rounds} remote calls", times, seconds["one by one"]) | {"bytes": num_bytes}
         for name, times in seconds.items()
     ]
 

@@ -7,17 +7,6 @@ from pepo_rlhf.config.running import Reference
 from pepo_rlhf.config.settings import Config
 
 
-def ranks_are_whole(config: Config) -> str | None:
-    for name, group in _groups(config):
-        num_gpus = group.num_nodes * group.num_gpus_per_node
-        if num_gpus % config.ds.tensor_parallel_size:
-            return (
-                f"the {num_gpus} GPUs of --{name}.num_nodes x --{name}.num_gpus_per_node do not divide by "
-                f"--ds.tensor_parallel_size {config.ds.tensor_parallel_size}: change one of them"
-            )
-    return None
-
-
 def updates_are_whole(config: Config) -> str | None:
     num_samples = _num_samples(config)
     if num_samples % config.train.batch_size == 0:
@@ -29,7 +18,7 @@ def updates_are_whole(config: Config) -> str | None:
 
 
 def train_micro_batches_are_whole(config: Config) -> str | None:
-    ranks = _num_ranks(config.actor, config)
+    ranks = _num_ranks(config.actor)
     micro_batch_size = 1 if config.train.dynamic_batch_enable else config.train.micro_batch_size
     if config.train.batch_size % (micro_batch_size * ranks) == 0:
         return None
@@ -52,9 +41,9 @@ def ranks_share_micro_batches(config: Config) -> str | None:
     """Unequal counts leave a rank waiting in a collective for ever."""
     num_batches = _num_samples(config) // config.rollout.micro_batch_size
     if config.train.dynamic_batch_enable:  # forms some multiple of the policy's ranks
-        num_batches = _num_ranks(config.actor, config)
+        num_batches = _num_ranks(config.actor)
     for name, group in _groups(config):
-        ranks = _num_ranks(group, config)
+        ranks = _num_ranks(group)
         if num_batches % ranks:
             return (
                 f"{num_batches} rollout micro batches (--rollout.batch_size x --rollout.n_samples_per_prompt / "
@@ -77,7 +66,7 @@ def colocated_models_match(config: Config) -> str | None:
 def colocated_engines_match(config: Config) -> str | None:
     if config.train.async_enable or not config.train.colocate_all:
         return None
-    policy = config.actor.num_nodes * config.actor.num_gpus_per_node
+    policy = _num_ranks(config.actor)
     engines = config.vllm.num_engines * config.vllm.tensor_parallel_size
     if policy == engines:
         return None
@@ -116,6 +105,6 @@ def _groups(config: Config) -> list[tuple[str, Actor | Reference]]:
     return [policy, ("ref", config.ref)] if config.algo.kl.init_coef > 0 else [policy]
 
 
-def _num_ranks(group: Actor | Reference, config: Config) -> int:
+def _num_ranks(group: Actor | Reference) -> int:
     """Data-parallel ranks."""
-    return group.num_nodes * group.num_gpus_per_node // config.ds.tensor_parallel_size
+    return group.num_nodes * group.num_gpus_per_node

@@ -44,7 +44,7 @@ class Train:
     dynamic_batch_enable: bool = False
     """Fill micro batches by tokens instead of by responses."""
     max_tokens_per_gpu: int = 16192
-    """Tokens of a micro batch with train.dynamic_batch_enable."""
+    """Tokens of a micro batch with train.dynamic_batch_enable, before responses are padded to the longest of it."""
     num_episodes: int = 1
     """Passes over the prompts."""
     max_epochs: int = 1
@@ -97,7 +97,7 @@ class Lora:
     """Low-rank adapters"""
 
     rank: int = 0
-    """Rank; 0 trains the full weights."""
+    """Rank; 0 trains the full weights, and is all that rollout engines can take."""
     alpha: int = 16
     """Scale of the adapters, divided by the rank."""
     target_modules: list[str] | str = "all-linear"
@@ -119,7 +119,7 @@ class DeepSpeed:
     experts_implementation: Literal["eager", "batched_mm", "grouped_mm", "deepgemm"] | None = None
     """Computation of a mixture of experts in transformers; None leaves the choice to it."""
     tensor_parallel_size: int = 1
-    """GPUs that one copy of the policy, or of the reference, is split over."""
+    """GPUs that one copy of the policy is split over; 1 is all that rollout engines can take."""
     adam_offload: bool = False
     """Keep the optimiser's states in host memory."""
     enable_sleep: bool = False

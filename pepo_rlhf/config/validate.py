@@ -209,13 +209,16 @@ def token_records_hold_a_group(config: Config) -> str | None:
     )
 
 
-def adapters_are_saved_without_pickle(config: Config) -> str | None:
-    if config.ds.lora.rank == 0 or (config.ds.zero_stage < 3 and config.ds.tensor_parallel_size == 1):
-        return None
-    return (
-        f"--ds.lora.rank {config.ds.lora.rank} with --ds.zero_stage 3 or --ds.tensor_parallel_size would save the "
-        "adapter as a pickle: set --ds.zero_stage 2 and --ds.tensor_parallel_size 1"
-    )
+def weights_reach_the_engines(config: Config) -> str | None:
+    """A sync sends parameters as the policy has them: an adapter's and a shard's fit nowhere in an engine."""
+    if config.ds.lora.rank > 0:
+        return f"--ds.lora.rank {config.ds.lora.rank}: rollout engines cannot take adapters; leave it at 0"
+    if config.ds.tensor_parallel_size > 1:
+        return (
+            f"--ds.tensor_parallel_size {config.ds.tensor_parallel_size}: rollout engines cannot take shards of "
+            "weights; leave it at 1, and share large models out with --ds.zero_stage 3"
+        )
+    return None
 
 
 def checkpoints_hold_every_prompt(config: Config) -> str | None:
@@ -262,7 +265,6 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     generation_fills_a_batch,
     checkpoints_hold_every_prompt,
     evaluation_has_data,
-    placement.ranks_are_whole,
     placement.updates_are_whole,
     placement.train_micro_batches_are_whole,
     placement.rollout_micro_batches_are_whole,
@@ -272,7 +274,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     placement.sleep_is_possible,
     placement.packed_transfer_is_possible,
     token_records_hold_a_group,
-    adapters_are_saved_without_pickle,
+    weights_reach_the_engines,
     trackio_is_installed,
     wandb_has_a_key,
 )

@@ -234,7 +234,6 @@ def _model_group(args, size, actor_class, colocated: PlacementGroup | None) -> R
         actor_class,
         pg=colocated,
         num_gpus_per_actor=_SHARED_GPU if colocated else 1,
-        duplicate_actors=args.ds.tensor_parallel_size,
     )
 
 

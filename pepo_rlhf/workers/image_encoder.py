@@ -17,8 +17,8 @@ def shared_images(model: PreTrainedModel, inputs: dict) -> Iterator[dict]:
     """Inside the context one forward of `model`, given what is yielded, takes pixels of distinct images only.
 
     Their features are placed as `image_index` says, and the gradients of an image's places add up. A frozen encoder
-    runs without gradients: transformers' gradient checkpointing, and upstream's LoRA, ask for those of every input, so
-    that backward would run through the encoder, and compute it again, for nothing. An adapter in it is trained.
+    runs without gradients: transformers' gradient checkpointing asks for those of every input, so that backward would
+    run through the encoder, and compute it again, for nothing.
 
     Args:
         model: a Hugging Face vision-language model whose forward calls `get_image_features`: Qwen2.5-VL, Qwen3-VL,
@@ -39,7 +39,7 @@ def shared_images(model: PreTrainedModel, inputs: dict) -> Iterator[dict]:
     owners = [module for module in model.modules() if hasattr(module, "get_image_features")]
     if not owners:
         raise ValueError(f"{type(model).__name__} has no get_image_features, by which images are encoded")
-    owner = owners[-1]  # the innermost; those around it, an adapter's too, pass the call on
+    owner = owners[-1]  # the innermost; those around it pass the call on
     encode = owner.get_image_features
     is_trained = any(  # by name, as --actor.freeze_visual_encoder freezes
         weight.requires_grad and "language_model" not in name and "lm_head" not in name

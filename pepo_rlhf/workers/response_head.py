@@ -31,15 +31,15 @@ def response_head(
 
     Raises:
         ValueError: if its logits are more than hidden states times a weight, which would go unnoticed: softcapping, a
-            bias, an adapter on the head.
+            bias.
     """
     if getattr(model.config.get_text_config(), "final_logit_softcapping", None) is not None:
         raise ValueError(f"{type(model).__name__} caps its logits after the head: not supported")
     head = model.get_output_embeddings()
     if type(head) is not torch.nn.Linear or head.bias is not None:
         raise ValueError(
-            f"{type(model).__name__} has a head of type {type(head).__name__}: only a linear layer without bias is "
-            "supported; leave it out of --ds.lora.target_modules"
+            f"{type(model).__name__} has a head of type {type(head).__name__}: "
+            "only a linear layer without bias is supported"
         )
 
     def score(hidden_states: torch.Tensor) -> torch.Tensor:

@@ -213,7 +213,8 @@ class RolloutWorker(RolloutRayActor.__ray_metadata__.modified_class):
         """
         self.weights_version = weights_version
         received = await self.llm.collective_rpc("received_weights")
-        await self.llm.reset_prefix_cache()
+        if not await self.llm.reset_prefix_cache():
+            raise RuntimeError("vLLM has kept its prefix cache, of old weights: its blocks are still in use")
         await self.llm.reset_mm_cache()
         await self.llm.reset_encoder_cache()
         if self._paused:

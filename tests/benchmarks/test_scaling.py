@@ -1,12 +1,17 @@
 """The parts of the scaling model that can be checked without a GPU, against the real architecture."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
+from benchmarks import scaling
 from benchmarks.scaling import SHAPES, Shape, Step, memory_gib, seconds, work
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "scaling.md"
 
 
 def build(shape: Shape, device: str, vision_intermediate: int = 3420, vision_depth: int = 32):
@@ -57,11 +62,12 @@ def test_flops_are_those_that_torch_counts():
 
 
 def test_a_sync_moves_the_bytes_of_the_weights_file(tmp_path):
-    shape = Shape(64, 3, 96, 4, 2, 500, False, 0)
+    """Of those that are trained, whole, to each GPU of an engine."""
+    shape = Shape(64, 3, 96, 4, 2, 500, False, vision_parameters=123_456)
     model = build(shape, "cpu", vision_intermediate=64, vision_depth=1).bfloat16()
     save_file({n: w for n, w in model.named_parameters() if "visual" not in n}, tmp_path / "weights.safetensors")
     header = 10_000  # names and shapes
-    moved = work(shape, Step(8))["sync"]
+    moved = work(shape, Step(8, engine_gpus=4))["sync"]
     assert (tmp_path / "weights.safetensors").stat().st_size == pytest.approx(moved, abs=header)
 
 
@@ -81,6 +87,28 @@ def test_shards_of_all_gpus_make_the_whole():
     whole = 2 * (shape.parameters + shape.vision_parameters) / 2**30
     assert memory_gib(shape, Step(64, zero_stage=2))["policy weights"] == pytest.approx(whole)
     assert 64 * memory_gib(shape, Step(64, zero_stage=3))["policy weights"] == pytest.approx(whole)
+
+
+@pytest.mark.parametrize(
+    ("zero_stage", "micro_batch", "transfers"),
+    [
+        (2, 1, 9),  # 8 micro-batches reduce their gradients, the optimiser's step gathers
+        (2, 8, 2),
+        (3, 1, 40),  # policy and reference gather for 8 experience forwards; 8 updates gather twice and reduce
+        (3, 4, 10),
+    ],
+)
+def test_every_micro_batch_communicates(zero_stage, micro_batch, transfers):
+    shape = SHAPES["7B"]
+    step = Step(2, responses_per_gpu=8, micro_batch=micro_batch, zero_stage=zero_stage)
+    assert work(shape, step)["communication"] == pytest.approx(transfers * shape.parameters)  # 2 bytes, half of them
+
+
+def test_the_document_has_the_tables_that_are_printed(capsys):
+    scaling.main()
+    printed = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert len(printed) > 20
+    assert [line for line in DOCUMENT.read_text().splitlines() if line in set(printed)] == printed
 
 
 def test_an_update_costs_two_experience_forwards():

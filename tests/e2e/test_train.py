@@ -194,7 +194,8 @@ def test_ctrl_c_leaves_nothing_behind(tiny_model, problems, tmp_path):
 @pytest.mark.usefixtures("no_process_left")
 def test_async_trainer(tiny_model, problems, tmp_path):
     run_dir = tmp_path / "run"
-    process = start(tiny_model, problems, run_dir, "--train.async_enable", "--train.colocate_actor_ref")
+    correction = ["--algo.advantage.is_correction_level", "token"]
+    process = start(tiny_model, problems, run_dir, "--train.async_enable", "--train.colocate_actor_ref", *correction)
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 0, output[-4000:]
     metrics = read_metrics(run_dir)
@@ -205,6 +206,9 @@ def test_async_trainer(tiny_model, problems, tmp_path):
     assert metrics[0]["weights_age"] == 0
     assert all(0 <= step["weights_age"] <= 2 for step in metrics)
     assert any(step["weights_age"] > 0 for step in metrics)
+    # Importance correction by the ratio of trainer to engine, which the gap bounds: no token leaves the thresholds.
+    assert all(abs(step["vllm_kl"]) <= step["rollout_trainer_gap"] + 1e-6 for step in metrics)
+    assert all(step["is_filter_ratio"] == 0 for step in metrics)
 
 
 # Numbers of the batch itself. Seeds belong to requests, so another number of engines draws the same responses.

@@ -14,6 +14,7 @@ from vllm import SamplingParams
 from pepo_rlhf.config import Config, to_arguments
 from pepo_rlhf.core import visual_similarity
 from pepo_rlhf.data import LoadedRows, Row, load_rows
+from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.prompt import choose_prompts
 from pepo_rlhf.pipeline import blindness
 from pepo_rlhf.pipeline.prompts import PromptDataset
@@ -314,6 +315,52 @@ def test_sync_carries_language_and_vision_weights_and_drops_old_images(args, wor
         fresh = gap(policy, sample(engine, args, prompt))
         assert stale > 0.1, f"disturbing {part} must show before the sync"
         assert fresh < 0.06, f"after the sync the engine still answers with old {part} weights"
+
+
+def test_a_prompt_is_cached_for_its_samples_until_a_sync(args, workers, prompt):
+    policy, engine = workers
+    text, label, images = prompt
+    response = sample(engine, args, (text + "count " * 50, label, images), num_samples=1)[0]
+    tokens = response["observation_tokens"][: response["action_ranges"][0][0]]
+    assert len(tokens) > 256, "vLLM caches whole blocks, of 128 tokens on a CPU"
+    pictures = {"image": [decode_image(image) for image in images]}
+
+    def num_cached():
+        return ray.get(engine.generate.remote(tokens, SamplingParams(max_tokens=1), pictures)).num_cached_tokens
+
+    assert num_cached() == 256
+    ray.get(policy.broadcast_to_vllm.remote())
+    assert num_cached() == 0, "keys and values of old weights"
+    assert num_cached() == 256
+
+
+def test_a_prompt_is_encoded_once_for_its_samples(args, workers, prompt):
+    _, engine = workers
+
+    def count(worker):
+        from pepo_rlhf.workers import rollout
+
+        worker.originals, worker.counts = {}, {}
+        for name in ("encode_prompt", "decode_image"):
+            worker.originals[name], worker.counts[name] = getattr(rollout, name), 0
+
+            def counted(*arguments, name=name):
+                worker.counts[name] += 1
+                return worker.originals[name](*arguments)
+
+            setattr(rollout, name, counted)
+
+    def restore(worker):
+        from pepo_rlhf.workers import rollout
+
+        for name, original in worker.originals.items():
+            setattr(rollout, name, original)
+        return worker.counts
+
+    ray.get(engine.__ray_call__.remote(count))
+    responses = sample(engine, args, prompt, num_samples=4)
+    assert len(responses) == 4 and len(prompt[2]) == 1
+    assert ray.get(engine.__ray_call__.remote(restore)) == {"encode_prompt": 1, "decode_image": 1}
 
 
 def test_a_weight_that_does_not_arrive_is_named(workers):

@@ -1,8 +1,11 @@
 """What the rollout worker checks by itself; sampling is tested end to end."""
 
+import asyncio
+from unittest.mock import AsyncMock
+
 import pytest
 
-from pepo_rlhf.workers.rollout import require_same_prompt
+from pepo_rlhf.workers.rollout import RolloutWorker, require_same_prompt
 
 
 def test_equal_prompts_pass():
@@ -20,3 +23,11 @@ def test_equal_prompts_pass():
 def test_other_tokens_are_located_and_the_message_says_where_to_look(engine_ids, trainer_ids, message):
     with pytest.raises(ValueError, match=f"{message}.*--data.min_pixels and --data.max_pixels"):
         require_same_prompt(engine_ids, trainer_ids)
+
+
+def test_a_sync_after_which_old_values_stay_cached_is_an_error():
+    worker = object.__new__(RolloutWorker)
+    worker.llm = AsyncMock()
+    worker.llm.reset_prefix_cache.return_value = False  # vLLM only warns
+    with pytest.raises(RuntimeError, match="kept its prefix cache"):
+        asyncio.run(worker.finish_weight_update(1))
