@@ -7,7 +7,6 @@ or backward pass has started would not survive.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import multiprocessing
 import os
@@ -20,6 +19,8 @@ runtime.install()
 
 import torch  # noqa: E402  (prepared first)
 
+from benchmarks.measure import run_benchmark  # noqa: E402
+
 # Loaded when they run: similarity needs torch alone, the others the whole stack.
 BENCHMARKS = {
     "similarity": "similarity:run",
@@ -31,13 +32,6 @@ BENCHMARKS = {
     "step": "step:run",
     "step_152k": "step:run_large_vocabulary",
 }
-
-
-def measure(name: str, rounds: int) -> list[dict]:
-    """The rows of one benchmark. What else is printed, by Ray's workers too, goes to stderr: stdout may be JSON."""
-    os.dup2(2, 1)
-    module, function = BENCHMARKS[name].split(":")
-    return getattr(importlib.import_module(f"benchmarks.{module}"), function)(rounds)
 
 
 def print_table(rows: list[dict]) -> None:
@@ -71,7 +65,7 @@ def main() -> None:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=spawn, max_tasks_per_child=1) as pool:
         for name in arguments.names or BENCHMARKS:
-            measured = pool.submit(measure, name, arguments.rounds).result()
+            measured = pool.submit(run_benchmark, BENCHMARKS[name], arguments.rounds).result()
             rows += measured
             if arguments.json != "-":
                 print_table(measured)

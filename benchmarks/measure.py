@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import multiprocessing
+import os
 import re
 import statistics
 import time
@@ -13,6 +15,13 @@ from pathlib import Path
 import torch
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def run_benchmark(path: str, rounds: int) -> list[dict]:
+    """The rows of module:function, in a process for it alone, whose output goes to stderr: stdout may be for JSON."""
+    os.dup2(2, 1)
+    module, function = path.split(":")
+    return getattr(importlib.import_module(f"benchmarks.{module}"), function)(rounds)
 
 
 def compare(benchmark: str, variants: dict[str, Callable[[], object]], rounds: int) -> list[dict]:
