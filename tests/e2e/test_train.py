@@ -100,6 +100,7 @@ def check_token_records(run_dir, metrics):
     assert table["largest_change"].item() < 1e-6
 
 
+@pytest.mark.timeout(1000)  # the first job on a machine compiles DeepSpeed's Adam
 @pytest.mark.usefixtures("no_process_left")
 def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
     secrets = {"WANDB_API_KEY": 10 * "5ec7", "HF_TOKEN": "hf_" + 17 * "5e"}
@@ -110,7 +111,7 @@ def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
     flags = ["--pepo.temperature", "0.2", "--logger.tokens_every", "2", "--logger.wandb.enable"]
     flags += ["--reward.functions", f"[format, accuracy, '{reward}:letters']"]
     process = start(tiny_model, problems, run_dir, *flags)
-    output, _ = process.communicate(timeout=500)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output[-4000:]
     # The folder above the run's is the job's working directory, where wandb keeps its own files.
     files = [file for file in tmp_path.rglob("*") if file.is_file()]
