@@ -58,5 +58,5 @@ setup(
         "trackio": ["trackio"],
         "dev": ["mypy", "pip-audit", "pip-licenses", "ruff", "types-PyYAML"],
     },
-    package_data={"pepo_rlhf.runtime": ["site/*.py"], "pepo_rlhf.viewer": ["report/*"]},
+    package_data={"pepo_rlhf.compat": ["site/*.py"], "pepo_rlhf.report": ["assets/*"]},
 )

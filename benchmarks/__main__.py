@@ -13,9 +13,9 @@ import os
 import platform
 from concurrent.futures import ProcessPoolExecutor
 
-from pepo_rlhf import runtime
+from pepo_rlhf import compat
 
-runtime.install()
+compat.install()
 
 import torch  # noqa: E402  (prepared first)
 

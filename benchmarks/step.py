@@ -68,8 +68,8 @@ def _compare_methods(model: Path, rounds: int) -> list[dict]:
 def _model(path: Path, vocabulary: int | None) -> Path:
     """The tiny model, and the rows that runs train on, beside it."""
     rows = ["--output", str(path.parent / "data"), "--num_train", str(16 * STEPS)]
-    subprocess.run([sys.executable, "-m", "pepo_rlhf.sandbox.counting", *rows], check=True, capture_output=True)
-    from pepo_rlhf.sandbox import tiny_vlm
+    subprocess.run([sys.executable, "-m", "pepo_rlhf.toy.counting", *rows], check=True, capture_output=True)
+    from pepo_rlhf.toy import tiny_vlm
 
     if vocabulary is None:
         return tiny_vlm.build_tiny_qwen2_5_vl(path)

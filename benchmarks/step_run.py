@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pepo_rlhf import runtime, train
+from pepo_rlhf import compat, train
 from pepo_rlhf.config import parse_arguments, to_arguments
 
 
@@ -15,11 +15,11 @@ def main() -> None:
         return train.main()
     config = parse_arguments()
     args = to_arguments(config)
-    runtime.install()
+    compat.install()
     train.write_config(config, Path(args.run.dir))
     import ray
 
-    from pepo_rlhf.runtime import cluster
+    from pepo_rlhf.controller import cluster
 
     cluster.connect(args)
     try:
@@ -37,8 +37,9 @@ def _run_alternating(args) -> None:
     """A run of ours in which uniform weights and PEPO's take turns."""
     import ray
 
-    from pepo_rlhf.pipeline import launch, wiring
-    from pepo_rlhf.pipeline.trainer import PepoTrainer
+    from pepo_rlhf.compat import wiring
+    from pepo_rlhf.controller import placement
+    from pepo_rlhf.controller.trainer import PepoTrainer
 
     class AlternatingTrainer(PepoTrainer):
         def train_step(self, rollout_samples, global_step: int):
@@ -46,8 +47,8 @@ def _run_alternating(args) -> None:
             return super().train_step(rollout_samples, global_step)
 
     wiring.apply()
-    launch._trainer_class = lambda args: ray.remote(AlternatingTrainer).options(max_concurrency=2)
-    launch.run(args)
+    placement._trainer_class = lambda args: ray.remote(AlternatingTrainer).options(max_concurrency=2)
+    placement.run(args)
 
 
 if __name__ == "__main__":

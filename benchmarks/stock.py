@@ -14,10 +14,10 @@ from openrlhf.trainer.ray import launcher, ppo_actor
 from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
 from openrlhf.utils.utils import get_tokenizer
 
-from pepo_rlhf.pipeline import launch, prompts, wiring
+from pepo_rlhf.compat import cpu, wiring
+from pepo_rlhf.controller import placement, prompts
 from pepo_rlhf.rewards.accuracy import accuracy_reward
 from pepo_rlhf.rewards.format import format_reward
-from pepo_rlhf.runtime import cpu
 from pepo_rlhf.workers.policy import vision_token_ids
 from pepo_rlhf.workers.policy_trainer import PolicyTrainer
 from pepo_rlhf.workers.rollout import RolloutWorker
@@ -86,7 +86,7 @@ def reward_func(queries: list[str], prompts: list[str], labels: list[str]) -> di
 class StockTrainer(PPOTrainer.__ray_metadata__.modified_class):
     """Upstream's loop, writing each step's status to where this project's runs write their metrics.
 
-    Further methods are what `pipeline.launch` calls.
+    Further methods are what `controller.placement` calls.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -106,10 +106,10 @@ class StockTrainer(PPOTrainer.__ray_metadata__.modified_class):
 
 
 def run(args) -> None:
-    """`pipeline.launch.run` with upstream's classes in the place of ours."""
+    """`pipeline.placement.run` with upstream's classes in the place of ours."""
     prepare()
-    launch.PolicyActor = ray.remote(num_gpus=1)(StockPolicy)
-    launch.ReferenceActor = ray.remote(num_gpus=1)(StockReference)
-    launch.RolloutActor = ray.remote(StockRollout)
-    launch._trainer_class = lambda args: ray.remote(StockTrainer).options(max_concurrency=2)
-    launch.run(args)
+    placement.PolicyActor = ray.remote(num_gpus=1)(StockPolicy)
+    placement.ReferenceActor = ray.remote(num_gpus=1)(StockReference)
+    placement.RolloutActor = ray.remote(StockRollout)
+    placement._trainer_class = lambda args: ray.remote(StockTrainer).options(max_concurrency=2)
+    placement.run(args)

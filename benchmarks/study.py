@@ -18,9 +18,9 @@ import shutil
 import time
 from pathlib import Path
 
-from pepo_rlhf import runtime
+from pepo_rlhf import compat
 from pepo_rlhf.config import Config, parse_arguments, to_arguments
-from pepo_rlhf.viewer.summary import read_jsonl, verifier_of
+from pepo_rlhf.report.summary import read_jsonl, verifier_of
 
 NUM_ROWS = {"counting": 512, "grounding": 320}  # steps of 16, as many as four minutes of two cores hold
 METHODS = ("grpo", "high_entropy", "pepo_g", "dapo", "pepo_d")
@@ -74,8 +74,8 @@ def run_all(study: argparse.Namespace, missing: list[tuple[str, int]], flags: li
     """Makes the runs one after the other."""
     import ray
 
-    from pepo_rlhf.pipeline import launch, wiring
-    from pepo_rlhf.runtime import cluster
+    from pepo_rlhf.compat import wiring
+    from pepo_rlhf.controller import cluster, placement
     from pepo_rlhf.train import check_inputs, write_config
 
     wiring.apply()
@@ -84,16 +84,16 @@ def run_all(study: argparse.Namespace, missing: list[tuple[str, int]], flags: li
     cluster.connect(first)
     model = hashlib.sha256((warm_start(study) / "model.safetensors").read_bytes()).hexdigest()[:16]
     try:
-        with launch.start_workers(first) as workers:
+        with placement.start_workers(first) as workers:
             for method, seed in missing:
                 started, config = time.monotonic(), settings(study, method, seed, flags)
                 args, run_dir = to_arguments(config), Path(config.run.dir)
                 args.ckpt.resume_from = None
                 shutil.rmtree(run_dir, ignore_errors=True)  # of a study that was interrupted
                 write_config(config, run_dir)
-                trainer = launch.load(args, workers)
+                trainer = placement.load(args, workers)
                 ray.get(workers.policy.async_run_method(method_name="broadcast_to_vllm"))  # the last run's are there
-                launch.train(args, workers, trainer)
+                placement.train(args, workers, trainer)
                 ray.kill(trainer)
                 result = {"task": study.task, "method": method, "name": study.name, "seed": seed, "model": model}
                 result |= record(run_dir, time.monotonic() - started)
@@ -119,7 +119,7 @@ def main() -> None:
     study.num_rows = study.num_rows or NUM_ROWS[study.task]
     if flags and not study.name:
         parser.error(f"{' '.join(flags)}: results with flags of their own need a --name")
-    runtime.install()
+    compat.install()
     study.results.mkdir(parents=True, exist_ok=True)
     wanted = [(method, seed) for seed in study.seeds for method in study.methods]
     missing = [run for run in wanted if not (study.results / f"{run_name(study, *run)}.json").exists()]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from pepo_rlhf.viewer.summary import smooth
+from pepo_rlhf.report.summary import smooth
 
 BASES = {"pepo_d": "dapo"}  # of all other methods it is grpo
 

@@ -19,16 +19,16 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from pepo_rlhf import runtime
+from pepo_rlhf import compat
 
-runtime.install()
+compat.install()
 
 from openrlhf.trainer.ppo_utils.experience import Experience  # noqa: E402
 from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: E402
 
 from pepo_rlhf.config import Config, to_arguments  # noqa: E402
-from pepo_rlhf.pipeline.token_records import TokenRecorder  # noqa: E402
-from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl  # noqa: E402
+from pepo_rlhf.metrics.token_recorder import TokenRecorder  # noqa: E402
+from pepo_rlhf.toy.tiny_vlm import build_tiny_qwen2_5_vl  # noqa: E402
 
 PROMPTS, SAMPLES, TOKENS, PROMPT_TOKENS, MICRO_BATCH, SIDE = 16, 8, 256, 64, 8, 512
 SCORES = ("log_prob", "entropy", "similarity", "weight", "advantage_before", "advantage", "rollout_log_prob")

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from benchmarks.measure import row
 from pepo_rlhf.config import Config, to_arguments
-from pepo_rlhf.workers.engine_extension import WeightSyncExtension
+from pepo_rlhf.weight_sync.engine_extension import WeightSyncExtension
 from pepo_rlhf.workers.rollout import RolloutWorker
 
 NUM_LAYERS = 60
@@ -43,24 +43,23 @@ class CollectingRollout(RolloutWorker):
 
 
 def run(rounds: int) -> list[dict]:
-    from pepo_rlhf.pipeline import launch
-    from pepo_rlhf.runtime import cluster
+    from pepo_rlhf.controller import cluster, placement
 
     with tempfile.TemporaryDirectory() as folder:
         model = _build_model(Path(folder, "model"))
         weights = dict(model.named_parameters())
         args = to_arguments(_settings(folder))
         cluster.connect(args)
-        launch.RolloutActor = ray.remote(CollectingRollout)
-        engine_arguments = launch._engine_arguments
-        launch._engine_arguments = lambda args: (
+        placement.RolloutActor = ray.remote(CollectingRollout)
+        engine_arguments = placement._engine_arguments
+        placement._engine_arguments = lambda args: (
             engine_arguments(args) | {"worker_extension_cls": "benchmarks.weight_sync.CollectingExtension"}
         )
-        engines = launch.start_engines(args, None)
+        engines = placement.start_engines(args, None)
         try:
             return _measure(engines[0], {name: weight.detach() for name, weight in weights.items()}, rounds)
         finally:
-            launch.stop_engines(engines)
+            placement.stop_engines(engines)
             ray.shutdown()
 
 
@@ -97,7 +96,7 @@ def _measure(engine, weights: dict, rounds: int) -> list[dict]:
 
 
 def _build_model(path: Path):
-    from pepo_rlhf.sandbox import tiny_vlm
+    from pepo_rlhf.toy import tiny_vlm
 
     processor = tiny_vlm.build_processor()
     config = tiny_vlm.build_config(processor.tokenizer)

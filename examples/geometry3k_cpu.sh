@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 bash requirements/install.sh
 model=runs/tiny_qwen2_5_vl
 if [ ! -f "$model/config.json" ]; then
-  .venv/bin/python -m pepo_rlhf.sandbox.tiny_vlm --output "$model"
+  .venv/bin/python -m pepo_rlhf.toy.tiny_vlm --output "$model"
 fi
 .venv/bin/python -m pepo_rlhf.train --config examples/geometry3k_cpu.yaml \
   --actor.model_name_or_path "$model" --data.prompt_dataset "$data" \

@@ -18,4 +18,4 @@ echo "== 3 of 4: PEPO, 48 steps; Ray, vLLM and DeepSpeed start first (1 to 3 min
   --actor.model_name_or_path runs/warm_start_counting --data.prompt_dataset runs/counting/train.jsonl \
   --eval.dataset runs/counting/test.jsonl --train.seed "$seed" --run.dir "$run_dir" "$@"
 echo "== 4 of 4: the result"
-.venv/bin/python -W ignore -m pepo_rlhf.viewer.summary "$run_dir"
+.venv/bin/python -W ignore -m pepo_rlhf.report.summary "$run_dir"

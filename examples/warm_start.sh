@@ -10,7 +10,7 @@ task=${1:-counting}
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 if [ ! -f "runs/warm_start_$task/model.safetensors" ]; then
   rm -rf "runs/warm_start_$task.part"
-  .venv/bin/python -W ignore -m pepo_rlhf.sandbox.warm_start --task "$task" --output "runs/warm_start_$task.part"
+  .venv/bin/python -W ignore -m pepo_rlhf.toy.warm_start --task "$task" --output "runs/warm_start_$task.part"
   mv "runs/warm_start_$task.part" "runs/warm_start_$task"
 fi
-[ -f "runs/$task/test.jsonl" ] || .venv/bin/python -W ignore -m "pepo_rlhf.sandbox.$task" --output "runs/$task"
+[ -f "runs/$task/test.jsonl" ] || .venv/bin/python -W ignore -m "pepo_rlhf.toy.$task" --output "runs/$task"

@@ -11,23 +11,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from pepo_rlhf import runtime
-from pepo_rlhf.checks import (
-    blindness,
-    model,
-    placement,
-    prompts,
-    rewards,
-    run_folder,
-    settings,
-    storage,
-    versions,
-)
+from pepo_rlhf import compat
+from pepo_rlhf.checks import model, placement, prompts, rewards, run_folder, settings, storage, versions, vision_check
 from pepo_rlhf.checks.finding import Finding, error
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.checks.manifests import manifest
+from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
 from pepo_rlhf.config import Config, parse_arguments, to_arguments
-from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
 
 Check = Callable[[Inputs], Iterable[Finding]]
 
@@ -49,14 +39,14 @@ THOROUGH: tuple[tuple[str, Check], ...] = (
     ("tokenizer", model.check_tokenizer),
     ("prompts", prompts.check_prompts),
     ("rewards", rewards.check_answers),
-    ("blindness", blindness.check_blindness),
+    ("blindness", vision_check.check_blindness),
 )
 
 
 def main() -> int:
     options, flags = _parse_options()
     config = parse_arguments(flags, validated=False)
-    runtime.install()
+    compat.install()
     os.environ[TRUST_REMOTE_CODE] = "1" if config.run.trust_remote_code else "0"
     num_errors = 0
     for name, finding in find_all(config, options):
@@ -100,7 +90,7 @@ def find_all(config: Config, options: argparse.Namespace) -> Iterator[tuple[str,
         checks.remove(_RUN_FOLDER)  # it is on a volume of the pods
         checks.append(("manifest", lambda inputs: manifest.check_manifest(inputs, config, options.manifest)))
     if options.gate:
-        checks.append(("gate", blindness.check_gate))
+        checks.append(("gate", vision_check.check_gate))
     yield from run_checks(checks, inputs)
 
 

@@ -13,16 +13,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pepo_rlhf import runtime
-from pepo_rlhf.pipeline.benchmarks import (
+from pepo_rlhf import compat
+from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
+from pepo_rlhf.evaluation.benchmarks import (
     Benchmark,
     generate_and_grade,
     load_benchmark,
     missing_prompts,
     summarise_benchmark,
 )
-from pepo_rlhf.pipeline.generation_store import GenerationStore
-from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
+from pepo_rlhf.evaluation.store import GenerationStore
 from pepo_rlhf.tasks import TASKS
 from pepo_rlhf.tasks.measure import PromptMeasure, load_measure
 
@@ -46,7 +46,7 @@ GENERATION_FLAGS = (
 def main() -> int:
     args = _parse_arguments()
     os.environ[TRUST_REMOTE_CODE] = "1" if args.trust_remote_code else "0"
-    runtime.install()
+    compat.install()
     try:
         results = evaluate(args)
     except (OSError, ValueError) as error:
@@ -120,7 +120,7 @@ def _written(model: str) -> int | None:
 
 
 def _start_engine(args: argparse.Namespace, measure: PromptMeasure, benchmarks: list[Benchmark]) -> Any:
-    from pepo_rlhf.pipeline.generation import Engine  # loads vLLM
+    from pepo_rlhf.evaluation.engine import Engine  # loads vLLM
 
     most = max(len(row.images) for benchmark in benchmarks for row in benchmark.rows)
     return Engine(args, measure.processor, measure.pixels, most)

@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from pepo_rlhf import runtime
+from pepo_rlhf import compat
 from pepo_rlhf.tasks import TASKS, find_task, read_problems
 from pepo_rlhf.tasks.measure import frame_of, load_measure
 from pepo_rlhf.tasks.parquet import ParquetRows
@@ -21,7 +21,7 @@ from pepo_rlhf.tasks.task import image_root_of
 
 def main() -> int:
     args = _parse_arguments()
-    runtime.install()
+    compat.install()
     try:
         reports, limit = prepare(args)
     except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from pepo_rlhf.core import TOKEN_WEIGHTINGS
-from pepo_rlhf.viewer.reweight import load_batches, notes, sweep, write
+from pepo_rlhf.report.reweight import load_batches, notes, sweep, write
 
 
 def main() -> int:

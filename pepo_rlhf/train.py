@@ -14,11 +14,12 @@ from pathlib import Path
 
 import yaml
 
-from pepo_rlhf import runtime
+from pepo_rlhf import compat
+from pepo_rlhf.checkpoints import folders
+from pepo_rlhf.checkpoints.ownership import require_own
+from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
 from pepo_rlhf.config import Config, parse_arguments, to_arguments
-from pepo_rlhf.runtime import checkpoints, run_lock
-from pepo_rlhf.runtime.checkpoint_ownership import require_own
-from pepo_rlhf.runtime.remote_code import TRUST_REMOTE_CODE
+from pepo_rlhf.controller import run_lock
 
 _SIGTERM_EXIT = 128 + signal.SIGTERM
 
@@ -26,7 +27,7 @@ _SIGTERM_EXIT = 128 + signal.SIGTERM
 def main() -> None:
     config = parse_arguments()
     args = to_arguments(config)
-    runtime.install()
+    compat.install()
     os.environ[TRUST_REMOTE_CODE] = "1" if args.run.trust_remote_code else "0"
     try:
         check_inputs(args)
@@ -37,10 +38,10 @@ def main() -> None:
     # Imported late: a mistake in flags or data is reported without waiting for Ray, vLLM and DeepSpeed to load.
     import ray
 
-    from pepo_rlhf.pipeline import launch, wiring
-    from pepo_rlhf.pipeline.failures import explain
-    from pepo_rlhf.pipeline.trainer import Stopped
-    from pepo_rlhf.runtime import cluster
+    from pepo_rlhf.compat import wiring
+    from pepo_rlhf.controller import cluster, placement
+    from pepo_rlhf.controller.failures import explain
+    from pepo_rlhf.controller.trainer import Stopped
 
     wiring.apply()
     try:
@@ -50,7 +51,7 @@ def main() -> None:
         raise SystemExit(1) from None
     signal.signal(signal.SIGTERM, _exit_on_sigterm)  # Ray has set a handler of its own
     try:
-        launch.run(args)
+        placement.run(args)
     except Stopped:
         print(f"stopped by SIGTERM; the same command goes on from the checkpoint in {args.ckpt.path}", flush=True)
         raise SystemExit(_SIGTERM_EXIT) from None
@@ -108,7 +109,7 @@ def checkpoint_to_resume(args) -> str | None:
         if (run_dir / "metrics.jsonl").exists():
             raise ValueError(f"--run.dir {run_dir} holds a run; choose another, or continue it with --ckpt.resume auto")
         return None
-    checkpoint = checkpoints.newest_complete(Path(args.ckpt.path))
+    checkpoint = folders.newest_complete(Path(args.ckpt.path))
     if checkpoint is None:
         if resume == "must":
             raise ValueError(f"--ckpt.resume must finds no whole checkpoint in {args.ckpt.path}; auto begins anew")
@@ -116,7 +117,7 @@ def checkpoint_to_resume(args) -> str | None:
             raise ValueError(f"--run.dir {run_dir} holds a finished run without checkpoints; choose another")
         return None
     require_own(checkpoint, run_dir)
-    checkpoints.require_same_settings(checkpoint, args)
+    folders.require_same_settings(checkpoint, args)
     print(f"the run goes on from {checkpoint}", flush=True)
     return str(checkpoint)
 

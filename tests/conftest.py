@@ -1,5 +1,5 @@
 """Every test process is prepared the way every process of a run is."""
 
-from pepo_rlhf import runtime
+from pepo_rlhf import compat
 
-runtime.install()
+compat.install()

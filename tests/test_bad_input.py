@@ -489,14 +489,14 @@ MODELS = [
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl
+    from pepo_rlhf.toy.tiny_vlm import build_tiny_qwen2_5_vl
 
     return build_tiny_qwen2_5_vl(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.mark.parametrize("case", MODELS, ids=lambda case: case.name)
 def test_a_bad_model_is_one_line_that_says_how_to_mend_it(case: Case, model: Path, tmp_path: Path) -> None:
-    from pepo_rlhf.workers.model_files import check_model
+    from pepo_rlhf.checks.model_files import check_model
 
     folder = Path(shutil.copytree(model, tmp_path / "model"))
     check_model(str(folder))

@@ -13,13 +13,13 @@ import pytest
 from pyarrow import parquet
 
 from pepo_rlhf import evaluate
-from pepo_rlhf.pipeline import generation
-from pepo_rlhf.pipeline.benchmarks import answered
-from pepo_rlhf.pipeline.generation import Generation, sample_seed
+from pepo_rlhf.evaluation import engine
+from pepo_rlhf.evaluation.benchmarks import answered
+from pepo_rlhf.evaluation.engine import Generation, sample_seed
 from pepo_rlhf.rewards.accuracy import accuracy_reward
 from pepo_rlhf.rewards.choice import choice_label
-from pepo_rlhf.sandbox import grounding
-from pepo_rlhf.sandbox.dataset import write_rows
+from pepo_rlhf.toy import grounding
+from pepo_rlhf.toy.dataset import write_rows
 
 
 class Oracle:
@@ -51,7 +51,7 @@ def box_in(label: str, sample: int) -> list[float]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    from pepo_rlhf.sandbox.tiny_vlm import build_processor
+    from pepo_rlhf.toy.tiny_vlm import build_processor
 
     path = tmp_path_factory.mktemp("model")
     build_processor().save_pretrained(path)
@@ -66,7 +66,7 @@ def problems(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def arguments(model: Path, problems: Path, tmp_path: Path, monkeypatch) -> argparse.Namespace:
-    monkeypatch.setattr(generation, "Engine", Oracle)
+    monkeypatch.setattr(engine, "Engine", Oracle)
     monkeypatch.setattr(Oracle, "asked", [])
     flags = ["--model", str(model), "--benchmark", f"grounding={problems}", "--output", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", ["evaluate", *flags, "--num_samples", "4", "--batch_size", "2"])

@@ -14,8 +14,8 @@ from PIL import Image
 from pepo_rlhf import prepare
 from pepo_rlhf.data import decode_image, load_rows
 from pepo_rlhf.rewards import load_rewards
-from pepo_rlhf.sandbox import grounding
-from pepo_rlhf.sandbox.dataset import write_rows
+from pepo_rlhf.toy import grounding
+from pepo_rlhf.toy.dataset import write_rows
 
 
 def run(*flags: str) -> subprocess.CompletedProcess[str]:
@@ -102,7 +102,7 @@ def test_the_page_needs_no_other_file_and_runs_nothing_of_the_data(source: Path,
 def test_tokens_are_counted_and_boxes_placed_by_the_models_processor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pepo_rlhf.sandbox.tiny_vlm import build_processor
+    from pepo_rlhf.toy.tiny_vlm import build_processor
 
     build_processor().save_pretrained(tmp_path / "model")
     rows = grounding.generate(3, seed=0)

@@ -6,8 +6,8 @@ import os
 import pytest
 
 from pepo_rlhf import train
+from pepo_rlhf.checkpoints import folders
 from pepo_rlhf.config import parse_arguments, to_arguments
-from pepo_rlhf.runtime import checkpoints
 from pepo_rlhf.train import check_inputs, checkpoint_to_resume, open_run_folder, write_config
 
 REQUIRED = ["--actor.model_name_or_path", "model", "--data.prompt_dataset", "data"]
@@ -28,8 +28,8 @@ def resume(run_dir, mode):
 
 def write_checkpoint(run_dir):
     checkpoint = run_dir / "checkpoints" / "global_step2"
-    checkpoints.begin(checkpoint)
-    checkpoints.commit(checkpoint, {}, to_arguments(parse_arguments([*REQUIRED])))
+    folders.begin(checkpoint)
+    folders.commit(checkpoint, {}, to_arguments(parse_arguments([*REQUIRED])))
     return str(checkpoint)
 
 

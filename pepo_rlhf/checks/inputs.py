@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from pepo_rlhf.checks.model_files import check_model
 from pepo_rlhf.data import LoadedRows, load_configured
 from pepo_rlhf.data.vision_tokens import reserved_tokens
-from pepo_rlhf.workers.model_files import check_model
 
 
 def loaded_once(load: Callable[[Inputs], Any]) -> property:
@@ -31,7 +31,7 @@ def loaded_once(load: Callable[[Inputs], Any]) -> property:
 class Inputs:
     """Every attribute raises ValueError, in one line that names the flag, if it cannot be loaded.
 
-    Loaders ask for remote code, as upstream does; the gate of pepo_rlhf.runtime decides.
+    Loaders ask for remote code, as upstream does; the gate of pepo_rlhf.compat decides.
 
     Args:
         args: the namespace of `pepo_rlhf.config.to_arguments`.

@@ -62,7 +62,7 @@ def check_cluster(args, address: str) -> Iterator[Finding]:
     """Asks the Ray cluster at `address`, or the one that "auto" finds, for its nodes."""
     import ray
 
-    from pepo_rlhf.runtime import cluster
+    from pepo_rlhf.controller import cluster
 
     _require_reachable(address)
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.inputs import Inputs
-from pepo_rlhf.runtime import cpu
+from pepo_rlhf.compat import cpu
 
 _BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 _STATE_BYTES = 12  # of a parameter: the optimiser's two moments and its own copy of the weight, in float32

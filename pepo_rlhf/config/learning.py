@@ -15,7 +15,7 @@ class Pepo:
 
     method: str = "pepo"
     """Token weighting: pepo and its ablations perception, entropy, additive; high_entropy; vgpo, a neighbour; uniform,
-    plain GRPO or DAPO. One file each in pepo_rlhf/core/weightings."""
+    plain GRPO or DAPO. One file each in pepo_rlhf/core/weighting."""
     alpha: float = 0.05
     """Strength of the gate 1 + alpha * tanh(...) that entropy puts on visual similarity (pepo), or of the lift of late
     visual tokens (vgpo)."""

@@ -1,4 +1,4 @@
-"""What a run reserves of a Ray cluster: the arithmetic of pipeline/launch.py, without Ray.
+"""What a run reserves of a Ray cluster: the arithmetic of controller/placement.py, without Ray.
 
 `args` is the namespace of `to_arguments`, or a Config.
 """
@@ -33,7 +33,7 @@ def required_gpus(args: Any) -> int:
 
 
 def reservations(args: Any) -> dict[str, int]:
-    """GPUs by who reserves them. Those who share a GPU take 0.2 of it each (pipeline/launch.py)."""
+    """GPUs by who reserves them. Those who share a GPU take 0.2 of it each (controller/placement.py)."""
     policy = args.actor.num_nodes * args.actor.num_gpus_per_node
     reference = args.ref.num_nodes * args.ref.num_gpus_per_node if args.algo.kl.init_coef > 0 else 0
     rollout = args.vllm.num_engines * args.vllm.tensor_parallel_size

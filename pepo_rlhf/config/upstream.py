@@ -77,7 +77,7 @@ DROPPED: dict[str, tuple[Any, str]] = {
     "ckpt.path": (None, _RUN_DIR),
     "ckpt.output_dir": (None, _RUN_DIR),
     "logger.tensorboard_dir": (None, _RUN_DIR),
-    # Never set: pipeline/trackers.py starts wandb, with the key from the environment.
+    # Never set: metrics/trackers.py starts wandb, with the key from the environment.
     "logger.wandb.key": (None, "a secret: set the environment variable WANDB_API_KEY and --logger.wandb.enable"),
     "ds.packing_samples": (False, _NO_PACKING),
     "ds.ring_attn_size": (1, _NO_RING),

@@ -55,7 +55,7 @@ def run_folder_is_a_path(config: Config) -> str | None:
 
 
 def token_weighting_exists(config: Config) -> str | None:
-    files = Path(__file__).parents[1].joinpath("core", "weightings").glob("[!_]*.py")  # not imported: they load torch
+    files = Path(__file__).parents[1].joinpath("core", "weighting").glob("[!_]*.py")  # not imported: they load torch
     names = sorted(file.stem for file in files)
     if config.pepo.method in names:
         return None

@@ -12,11 +12,11 @@ hidden states h of L layer entries (the embedding output counts as one, the last
 This package imports torch and nothing else. Everything is computed in float32 whatever comes in.
 """
 
-from pepo_rlhf.core.advantages import token_advantages
 from pepo_rlhf.core.distribution import log_probs_and_entropy
 from pepo_rlhf.core.masks import sequence_mask, vision_mask
 from pepo_rlhf.core.similarity import VisualSimilarity, visual_similarity
-from pepo_rlhf.core.weights import TOKEN_WEIGHTINGS, is_scheduled, token_weights
+from pepo_rlhf.core.token_advantages import token_advantages
+from pepo_rlhf.core.token_weights import TOKEN_WEIGHTINGS, is_scheduled, token_weights
 
 __all__ = [
     "TOKEN_WEIGHTINGS",

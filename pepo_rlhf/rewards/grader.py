@@ -13,10 +13,10 @@ import sys
 import traceback
 from typing import TextIO
 
+from pepo_rlhf.compat.parent_death import adopt_orphans, end_with_parent
 from pepo_rlhf.config.secret_names import redact
 from pepo_rlhf.rewards.network import close_network
 from pepo_rlhf.rewards.reward import Reward, RewardError, load_rewards
-from pepo_rlhf.runtime.parent_death import adopt_orphans, end_with_parent
 
 
 def main(memory_mb: int, functions: list[str], allow_network: bool) -> None:

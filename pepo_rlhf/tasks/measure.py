@@ -27,7 +27,7 @@ def load_measure(model: str, max_tokens: int, min_pixels: int | None, max_pixels
     """Measure by the processor of a model, a folder or a hub id; raises ValueError for limits that it has not."""
     from transformers import AutoProcessor
 
-    # The gate of pepo_rlhf.runtime decides whether code that comes with the model is run.
+    # The gate of pepo_rlhf.compat decides whether code that comes with the model is run.
     processor = AutoProcessor.from_pretrained(model, trust_remote_code=True)
     return PromptMeasure(processor, max_tokens, pixel_limits(processor, min_pixels, max_pixels))
 

@@ -105,6 +105,6 @@ def convert_to_torch_dtype(param_dtype: str) -> torch.dtype:
 def choose_attention() -> str:
     """flash_attention_2 on CUDA where flash-attn is installed, sdpa otherwise."""
     spec = importlib.util.find_spec("flash_attn")
-    # The stand-in of pepo_rlhf.runtime has a spec without an origin.
+    # The stand-in of pepo_rlhf.compat has a spec without an origin.
     installed = spec is not None and spec.origin is not None
     return "flash_attention_2" if torch.cuda.is_available() and installed else "sdpa"

@@ -10,11 +10,10 @@ import torch
 from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 from openrlhf.utils.utils import get_tokenizer
 
+from pepo_rlhf.checkpoints import folders, states
+from pepo_rlhf.compat import wiring
 from pepo_rlhf.core import VisualSimilarity, sequence_mask, vision_mask
 from pepo_rlhf.data.vision_tokens import vision_token_ids
-from pepo_rlhf.pipeline import wiring
-from pepo_rlhf.runtime import checkpoints
-from pepo_rlhf.workers import checkpoint
 from pepo_rlhf.workers.image_tensors import merge_image_tensors
 from pepo_rlhf.workers.model import PolicyScores
 
@@ -34,7 +33,7 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
         if args.ckpt.resume_from is not None:
             if args.ds.enable_sleep:
                 self.reload_states()
-            checkpoint.load(self.actor.model, self.ema_model, Path(args.ckpt.resume_from), args)
+            states.load(self.actor.model, self.ema_model, Path(args.ckpt.resume_from), args)
             if args.ds.enable_sleep:
                 self.offload_states()
 
@@ -52,9 +51,9 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
         args = self.strategy.args
         folder = Path(args.ckpt.path, tag)
         if not args.ckpt.disable_ds:
-            checkpoint.save(self.actor.model, self.ema_model, folder, client_states or {}, args)
+            states.save(self.actor.model, self.ema_model, folder, client_states or {}, args)
             if self.strategy.is_rank_0():
-                checkpoints.prune(folder, args.ckpt.max_num, args.ckpt.max_mem)
+                folders.prune(folder, args.ckpt.max_num, args.ckpt.max_mem)
         if args.ckpt.save_hf:
             model = self.ema_model if args.train.enable_ema else self.actor
             self.strategy.save_model(model, self.tokenizer, f"{folder}_hf")

@@ -11,8 +11,8 @@ import torch
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
 from openrlhf.utils.distributed_util import torch_dist_barrier_and_cuda_sync
 
-from pepo_rlhf.pipeline.engine_recovery import DEATHS, SyncInterrupted
-from pepo_rlhf.workers.packed_transfer import EnginesClient, PolicyWeights, open_packed_transfer
+from pepo_rlhf.controller.recovery import DEATHS, SyncInterrupted
+from pepo_rlhf.weight_sync.packed import EnginesClient, PolicyWeights, open_packed_transfer
 
 _NO_TOKENS = 1e-9  # the weight of a micro-batch's means if it has none: upstream divides by the sum over ranks
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ray
 from openrlhf.trainer.ray.launcher import ReferenceModelActor
 
-from pepo_rlhf.pipeline import wiring
+from pepo_rlhf.compat import wiring
 
 
 class ReferenceWorker(ReferenceModelActor.__ray_metadata__.modified_class):

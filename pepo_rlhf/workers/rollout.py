@@ -16,12 +16,12 @@ from safetensors.torch import save_file
 from vllm import SamplingParams
 from vllm.distributed.weight_transfer.base import WeightTransferInitRequest, WeightTransferUpdateRequest
 
+from pepo_rlhf.compat import cpu, parent_death
 from pepo_rlhf.data.images import decode_image, image_views
 from pepo_rlhf.data.pixel_limits import pixel_limits
 from pepo_rlhf.data.prompt import encode_prompt
 from pepo_rlhf.data.vision_tokens import collapse_images, vision_token_ids
 from pepo_rlhf.rewards import Grade, RewardService
-from pepo_rlhf.runtime import cpu, parent_death
 
 logger = init_logger(__name__)
 

@@ -14,8 +14,8 @@ import yaml
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.checks.manifests import manifest
 from pepo_rlhf.config import parse_arguments, to_arguments
-from pepo_rlhf.sandbox.counting import generate
-from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl
+from pepo_rlhf.toy.counting import generate
+from pepo_rlhf.toy.tiny_vlm import build_tiny_qwen2_5_vl
 
 OVERLAY = Path(__file__).parents[2] / "k8s" / "overlays" / "single-node"
 

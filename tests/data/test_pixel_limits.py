@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from pepo_rlhf.data.pixel_limits import pixel_limits
-from pepo_rlhf.sandbox.tiny_vlm import MAX_PIXELS, MIN_PIXELS, build_processor
+from pepo_rlhf.toy.tiny_vlm import MAX_PIXELS, MIN_PIXELS, build_processor
 
 
 @pytest.fixture(scope="module")

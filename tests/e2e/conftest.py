@@ -9,7 +9,7 @@ import psutil
 import pytest
 from PIL import Image, ImageDraw
 
-from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl
+from pepo_rlhf.toy.tiny_vlm import build_tiny_qwen2_5_vl
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ import sys
 import pytest
 from pyarrow import parquet
 
-from pepo_rlhf.sandbox import counting, grounding
-from pepo_rlhf.sandbox.dataset import write_rows
+from pepo_rlhf.toy import counting, grounding
+from pepo_rlhf.toy.dataset import write_rows
 
 
 @pytest.fixture

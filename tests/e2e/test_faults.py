@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pepo_rlhf.runtime import checkpoints
+from pepo_rlhf.checkpoints import folders
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "examples" / "geometry3k_cpu.yaml"
@@ -128,7 +128,7 @@ def test_the_death_of_any_other_process_ends_the_job_with_a_message(tiny_model, 
     log = (tmp_path / "log.txt").read_text()
     assert process.returncode not in (0, 143), log[-4000:]
     assert message in log
-    assert checkpoints.newest_complete(tmp_path / "run" / "checkpoints") is not None
+    assert folders.newest_complete(tmp_path / "run" / "checkpoints") is not None
 
 
 @pytest.fixture

@@ -22,9 +22,9 @@ def runs(tmp_path_factory):
     runs = folder / "runs"
     start = ["--output", str(runs / "warm_start_counting"), "--steps", "60", "--noisy_steps", "1"]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # two that spin take minutes on a busy machine
-    subprocess.run([sys.executable, "-m", "pepo_rlhf.sandbox.warm_start", *start], check=True, env=one_thread)
+    subprocess.run([sys.executable, "-m", "pepo_rlhf.toy.warm_start", *start], check=True, env=one_thread)
     rows = ["--output", str(runs / "counting"), "--num_train", "64", "--num_test", "4"]
-    subprocess.run([sys.executable, "-m", "pepo_rlhf.sandbox.counting", *rows], check=True)
+    subprocess.run([sys.executable, "-m", "pepo_rlhf.toy.counting", *rows], check=True)
     reward = folder / "noise.py"  # so that groups have a spread
     reward.write_text(
         "import zlib\n\ndef noise(response, label):\n    return zlib.crc32(response.encode()) % 100 / 100\n"

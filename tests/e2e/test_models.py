@@ -11,8 +11,8 @@ import torch
 import transformers
 from PIL import Image, ImageDraw
 
-from pepo_rlhf.sandbox import tiny_vlm
-from pepo_rlhf.sandbox.tokenizer import train_tokenizer
+from pepo_rlhf.toy import tiny_vlm
+from pepo_rlhf.toy.tokenizer import train_tokenizer
 
 CONFIG = Path(__file__).parents[2] / "examples" / "geometry3k_cpu.yaml"
 TEXT = {

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from pepo_rlhf.data.token_records import read_steps
-from pepo_rlhf.viewer.reweight import load_batches, sweep
+from pepo_rlhf.metrics.token_records import read_steps
+from pepo_rlhf.report.reweight import load_batches, sweep
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "examples" / "geometry3k_cpu.yaml"

@@ -12,13 +12,12 @@ from PIL import Image
 from vllm import SamplingParams
 
 from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.controller import cluster, vision_check
+from pepo_rlhf.controller.prompts import PromptDataset
 from pepo_rlhf.core import visual_similarity
 from pepo_rlhf.data import LoadedRows, Row, load_rows
 from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.prompt import choose_prompts
-from pepo_rlhf.pipeline import blindness
-from pepo_rlhf.pipeline.prompts import PromptDataset
-from pepo_rlhf.runtime import cluster
 from pepo_rlhf.workers.policy import vision_token_ids
 
 
@@ -41,15 +40,15 @@ def groups(args):
     from openrlhf.trainer.ray.launcher import RayActorGroup
     from openrlhf.utils import get_strategy
 
-    from pepo_rlhf.pipeline import launch
+    from pepo_rlhf.controller import placement
     from pepo_rlhf.workers.policy import PolicyActor
 
     cluster.connect(args)
-    engines = launch.start_engines(args, None)
+    engines = placement.start_engines(args, None)
     policy = RayActorGroup(1, 1, PolicyActor, num_gpus_per_actor=1)
     ray.get(policy.async_init_model_from_pretrained(get_strategy(args), args.actor.model_name_or_path, 10, engines))
     yield policy, engines
-    launch.stop_engines(engines)
+    placement.stop_engines(engines)
     ray.shutdown()
 
 
@@ -171,7 +170,7 @@ def test_same_seed_same_responses_and_samples_differ(args, workers, prompt):
 
 
 def test_more_prompts_at_once_than_one_engine_step_takes(args, workers, prompt):
-    """vLLM would cut the last of them in two, and die of it on a CPU: see runtime/cpu.py."""
+    """vLLM would cut the last of them in two, and die of it on a CPU: see compat/cpu.py."""
     _, engine = workers
     text, label, images = prompt
     params = SamplingParams(temperature=1.0, max_tokens=2, logprobs=0, seed=0)
@@ -181,7 +180,7 @@ def test_more_prompts_at_once_than_one_engine_step_takes(args, workers, prompt):
 
 def test_placeholders_cannot_be_sampled(args, workers, prompt, processor):
     """Even when the policy wants nothing else: the bias that the samples generator sets beats any logit."""
-    from pepo_rlhf.pipeline.samples import forbidden_tokens
+    from pepo_rlhf.controller.rollouts import forbidden_tokens
 
     _, engine = workers
     ids = vision_token_ids(processor)
@@ -208,7 +207,7 @@ def gate(args, groups, processor):
     prompts = choose_prompts(PromptDataset(load_rows(args.data.prompt_dataset), processor))
 
     def run():
-        fault = blindness.gate(args, *groups, prompts, processor)
+        fault = vision_check.gate(args, *groups, prompts, processor)
         return fault, json.loads((Path(args.run.dir) / "blindness.json").read_text())
 
     return run

@@ -37,9 +37,9 @@ def test_a_cluster_that_is_not_there_is_one_line():
 @pytest.mark.full
 def test_a_run_trains_on_a_cluster_that_has_just_what_it_reserves(cluster, working_dir, tmp_path):
     """The real thing, as README has it: two steps by `ray job submit`."""
-    from pepo_rlhf.sandbox.counting import generate
-    from pepo_rlhf.sandbox.dataset import write_rows
-    from pepo_rlhf.sandbox.tiny_vlm import build_tiny_qwen2_5_vl
+    from pepo_rlhf.toy.counting import generate
+    from pepo_rlhf.toy.dataset import write_rows
+    from pepo_rlhf.toy.tiny_vlm import build_tiny_qwen2_5_vl
 
     write_rows(tmp_path / "train.jsonl", generate(8, seed=0))
     flags = ["--actor.model_name_or_path", str(build_tiny_qwen2_5_vl(tmp_path / "model"))]

@@ -17,7 +17,7 @@ from pepo_rlhf.checks.manifests.volumes import volumes_of
 from pepo_rlhf.checks.settings import broken_rules
 from pepo_rlhf.config import Config, parse_arguments
 from pepo_rlhf.config.secret_names import looks_secret
-from pepo_rlhf.viewer.runs import differing_settings, flat_settings
+from pepo_rlhf.report.runs import differing_settings, flat_settings
 
 _COMMAND = "python -m pepo_rlhf.train --config FILE"
 _ASSIGNED = re.compile(r"\b(\w+)=\S+")

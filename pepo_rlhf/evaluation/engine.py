@@ -1,0 +1,91 @@
+"""Samples for an evaluation: a vLLM engine of its own, without Ray."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pepo_rlhf.compat import cpu
+from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.data import Row, decode_image
+from pepo_rlhf.data.prompt import render_prompt
+
+
+class Generation(NamedTuple):
+    """One sampled response to a prompt."""
+
+    response: str
+    num_tokens: int
+    truncated: bool
+    seed: int
+
+
+class Engine:
+    """Answers rows with k samples each. Heavy libraries are loaded and the engine starts when it is made.
+
+    Args:
+        settings: the flags of pepo_rlhf.evaluate.
+        processor: of the model, for the chat template.
+        pixels: arguments of the processor's call, from `pixel_limits`.
+        max_images: most images of a row.
+    """
+
+    def __init__(self, settings: Any, processor: Any, pixels: dict[str, int], max_images: int) -> None:
+        from pepo_rlhf.controller.cluster import worker_environment
+
+        config = Config()
+        config.run.trust_remote_code = settings.trust_remote_code
+        os.environ |= worker_environment(to_arguments(config))
+        import vllm
+
+        self._settings, self._processor = settings, processor
+        self._llm = vllm.LLM(
+            model=settings.model,
+            trust_remote_code=settings.trust_remote_code,
+            dtype=settings.dtype,
+            max_model_len=settings.max_len,
+            limit_mm_per_prompt={"image": max_images},
+            mm_processor_kwargs=pixels,
+            tensor_parallel_size=settings.tensor_parallel_size,
+            distributed_executor_backend="uni" if settings.tensor_parallel_size == 1 else "mp",
+            gpu_memory_utilization=settings.gpu_memory_utilization,
+            enforce_eager=settings.enforce_eager,
+            seed=settings.seed,
+            **cpu.engine_arguments(),
+        )
+
+    def generate(self, rows: Sequence[Row], numbers: Sequence[int]) -> list[list[Generation]]:
+        """k samples of each row; a sample's seed follows from the run's seed, the row's number and the sample's."""
+        from vllm import SamplingParams
+
+        settings = self._settings
+        prompts: list[Any] = []
+        seeds: list[int] = []
+        for row, number in zip(rows, numbers, strict=True):
+            prompts += [self._prompt(row)] * settings.num_samples
+            seeds += [sample_seed(settings.seed, number, sample) for sample in range(settings.num_samples)]
+        params = [
+            SamplingParams(
+                temperature=settings.temperature, top_p=settings.top_p, max_tokens=settings.max_new_tokens, seed=seed
+            )
+            for seed in seeds
+        ]
+        completions = [output.outputs[0] for output in self._llm.generate(prompts, params, use_tqdm=False)]
+        samples = [
+            Generation(completion.text, len(completion.token_ids), completion.finish_reason == "length", seed)
+            for completion, seed in zip(completions, seeds, strict=True)
+        ]
+        return [samples[start : start + settings.num_samples] for start in range(0, len(samples), settings.num_samples)]
+
+    def _prompt(self, row: Row) -> dict[str, Any]:
+        text = render_prompt(self._processor, row)
+        images = [decode_image(image) for image in row.images]
+        return {"prompt": text, "multi_modal_data": {"image": images}} if images else {"prompt": text}
+
+
+def sample_seed(seed: int, number: int, sample: int) -> int:
+    """Seed of one request: any two of them are independent, and interrupted runs go on with the same ones."""
+    return int(np.random.SeedSequence([seed, number, sample]).generate_state(1, dtype=np.uint32)[0])

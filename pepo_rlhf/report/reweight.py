@@ -1,0 +1,221 @@
+"""Token weights for other settings, recomputed from token records: no model, no GPU."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+import torch
+
+from pepo_rlhf.core import token_weights
+from pepo_rlhf.metrics.token_records import StepRecords, read_steps
+
+SWEPT = ("method", "alpha", "temperature")
+TOP_FRACTION = 0.2  # of the tokens, by weight, whose share of the credit is measured
+
+
+class Batch(NamedTuple):
+    """The records of one step; tensors are right-padded."""
+
+    settings: dict[str, Any]
+    note: str | None  # if responses of the step are missing
+    similarity: torch.Tensor  # [B, T]
+    entropy: torch.Tensor  # [B, T]
+    weight: torch.Tensor  # [B, T], as recorded
+    advantage: torch.Tensor  # [B, T], before weights
+    mask: torch.Tensor  # [B, T] bool, True at tokens that carry a loss
+    has_image: torch.Tensor  # [B, 1] bool
+
+
+def load_batches(run_dir: Path) -> list[Batch]:
+    """Every recorded step of a run.
+
+    Raises:
+        ValueError: as `read_steps` does, and if no recorded token carries a loss.
+    """
+    batches = [_batch(records) for records in read_steps(run_dir)]
+    if not any(batch.mask.any() for batch in batches):
+        raise ValueError(f"{run_dir}: every recorded response was truncated, and so left out of the loss")
+    return batches
+
+
+def _batch(records: StepRecords) -> Batch:
+    table = records.table
+    lengths = pc.list_value_length(table["token_ids"]).to_pylist()
+
+    def padded(name: str) -> torch.Tensor:
+        values = torch.tensor(pc.list_flatten(table[name]).to_numpy())
+        return torch.nn.utils.rnn.pad_sequence(values.split(lengths), batch_first=True)
+
+    weight = padded("weight")
+    mask = torch.arange(weight.shape[1]) < torch.tensor(lengths).unsqueeze(-1)
+    if records.settings["overlong_filtering"]:
+        mask &= ~torch.tensor(table["truncated"].to_pylist()).unsqueeze(-1)
+    note = None
+    if table.num_rows < records.batch_size:
+        note = f"step {records.step} has {table.num_rows} of {records.batch_size} responses"
+    return Batch(
+        settings=records.settings,
+        note=note,
+        similarity=padded("similarity"),
+        entropy=padded("entropy"),
+        weight=weight,
+        advantage=padded("advantage_before"),
+        mask=mask,
+        has_image=torch.tensor(table["has_image"].to_pylist()).unsqueeze(-1),
+    )
+
+
+def recomputed_weights(batch: Batch, changes: dict[str, Any]) -> torch.Tensor:
+    """[B, T] weights under the run's settings with `changes` to SWEPT; with none, the trainer's own weights."""
+    settings = {**batch.settings, **changes}
+    weights = token_weights(
+        batch.similarity,
+        batch.entropy,
+        batch.mask,
+        alpha=settings["alpha"],
+        temperature=settings["temperature"],
+        method=settings["method"],
+        top_fraction=settings["top_fraction"],
+    )
+    if settings["no_image"] == "uniform":
+        return torch.where(batch.has_image, weights, batch.mask.float())
+    return weights
+
+
+def sweep(batches: Sequence[Batch], **values: Sequence | None) -> pd.DataFrame:
+    """One row for each combination of the values of SWEPT; None stands for what the run has used.
+
+    Raises:
+        ValueError: for a setting that steps of the run differ in, as after a resume, and that has no value given; for
+            settings that `token_weights` refuses.
+    """
+    lists = [values[name] or [_of_the_run(batches, name)] for name in SWEPT]
+    rows = []
+    for combination in itertools.product(*lists):
+        changes = dict(zip(SWEPT, combination, strict=True))
+        weights = [recomputed_weights(batch, changes) for batch in batches]
+        rows.append(changes | measure(batches, weights))
+    return pd.DataFrame(rows)
+
+
+def _of_the_run(batches: Sequence[Batch], name: str) -> Any:
+    used = sorted({batch.settings[name] for batch in batches})
+    if len(used) > 1:
+        raise ValueError(f"the run's steps were recorded with different --pepo.{name} {used}: give --{name}")
+    return used[0]
+
+
+def measure(batches: Sequence[Batch], weights: Sequence[torch.Tensor]) -> dict[str, float]:
+    """Spread, rank correlations (Spearman, nan where one side is constant) and credit, over all recorded tokens.
+
+    Quantiles are those of metrics.jsonl. largest_change is the largest difference from a recorded weight.
+    """
+
+    def valid(tensors: Sequence[torch.Tensor]) -> np.ndarray:
+        return torch.cat([tensor[batch.mask] for tensor, batch in zip(tensors, batches, strict=True)]).numpy()
+
+    new, recorded = valid(weights), valid([batch.weight for batch in batches])
+    ranks = pd.DataFrame(
+        {
+            "weight": new,
+            "recorded": recorded,
+            "entropy": valid([batch.entropy for batch in batches]),
+            "similarity": valid([batch.similarity for batch in batches]),
+        }
+    ).rank()
+    low, high = np.quantile(new, [0.2, 0.8], method="nearest")
+    return {
+        "weight_min": float(new.min()),
+        "weight_p20": float(low),
+        "weight_p80": float(high),
+        "weight_max": float(new.max()),
+        "rank_corr_recorded": ranks["weight"].corr(ranks["recorded"]),
+        "rank_corr_entropy": ranks["weight"].corr(ranks["entropy"]),
+        "rank_corr_similarity": ranks["weight"].corr(ranks["similarity"]),
+        "top_credit": top_credit(new, valid([batch.advantage for batch in batches])),
+        "largest_change": float(np.abs(new - recorded).max()),
+    }
+
+
+def top_credit(weights: np.ndarray, advantages: np.ndarray) -> float:
+    """Share of the positive credit A * w that falls on the TOP_FRACTION of its tokens with the largest weights.
+
+    Tokens of equal weight at the edge count in part, so that even weights give TOP_FRACTION. nan without any credit.
+    """
+    weights, advantages = weights[advantages > 0], advantages[advantages > 0]
+    levels, level, counts = np.unique(-weights, return_inverse=True, return_counts=True)  # largest weight first
+    room = TOP_FRACTION * len(weights) - (np.cumsum(counts) - counts)
+    credit = np.bincount(level, weights=advantages * weights, minlength=len(levels))
+    if not credit.any():
+        return float("nan")
+    return float((credit * np.clip(room / counts, 0, 1)).sum() / credit.sum())
+
+
+def notes(batches: Sequence[Batch], table: pd.DataFrame) -> list[str]:
+    """What keeps the table from describing the run's whole batches."""
+    cut = [batch.note for batch in batches if batch.note]
+    if not cut:
+        return []
+    lines = [f"--logger.tokens_max_rows cut {len(cut)} of {len(batches)} recorded steps: {cut[0]}"]
+    if (table["method"] == "high_entropy").any():
+        lines.append(
+            "high_entropy took its threshold over whole batches in the run, and takes it over the recorded responses "
+            "here: its weights differ from the run's"
+        )
+    return lines
+
+
+def write(table: pd.DataFrame, remarks: list[str], folder: Path) -> None:
+    """reweight.csv, reweight.json and reweight.png in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "reweight.csv", index=False)
+    rows = json.loads(table.to_json(orient="records", double_precision=15))
+    (folder / "reweight.json").write_text(json.dumps({"notes": remarks, "rows": rows}, indent=1), encoding="utf-8")
+    draw(table, folder / "reweight.png")
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """A line of the picture for each combination: spread, share of the credit, rank correlations."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    size = (13, 2.2 + 0.35 * len(table))
+    figure, (spread, credit, correlation) = pyplot.subplots(1, 3, figsize=size, sharey=True, layout="constrained")
+    lines = range(len(table))
+    # Colours by Okabe and Ito; shapes tell the same apart without them.
+    spread.hlines(lines, table["weight_min"], table["weight_max"], color="#999999", label="min to max")
+    spread.hlines(lines, table["weight_p20"], table["weight_p80"], color="#0072B2", linewidth=6, label="p20 to p80")
+    spread.axvline(1, color="#999999", linestyle=":")
+    if table["weight_max"].max() > 5:
+        spread.set_xscale("symlog")
+    credit.plot(table["top_credit"], lines, "o", color="#0072B2")
+    credit.axvline(TOP_FRACTION, color="#999999", linestyle=":", label="even weights")
+    for name, marker, color in (
+        ("recorded", "o", "#0072B2"),
+        ("entropy", "s", "#D55E00"),
+        ("similarity", "^", "#009E73"),
+    ):
+        correlation.plot(table[f"rank_corr_{name}"], lines, marker, color=color, label=name)
+    correlation.axvline(0, color="#999999", linestyle=":")
+    correlation.set_xlim(-1.05, 1.05)
+    labels = [f"{row.method}  alpha {row.alpha:g}  temperature {row.temperature:g}" for row in table.itertuples()]
+    spread.set_yticks(lines, labels)
+    spread.invert_yaxis()
+    spread.set_title("token weights")
+    credit.set_title("positive credit on\nthe top 20% of tokens")
+    correlation.set_title("rank correlation\nof the weights with")
+    for axis in (spread, credit, correlation):
+        axis.legend(
+            fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.4 / (size[1] - 1)), ncols=3, frameon=False
+        )
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)

@@ -1,0 +1,116 @@
+"""python -m pepo_rlhf.report.summary RUN_DIR: a finished run as a short table, and its learning curve as a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from statistics import mean
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    """The records of a file; none if it is not there.
+
+    Raises:
+        ValueError: for a line that is not JSON, such as one that is being written.
+    """
+    records = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else (), start=1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} line {number} is not JSON: {error}") from error
+    return records
+
+
+def verifier_of(evaluations: list[dict]) -> str:
+    """The verifier that a run is judged by: accuracy or IoU@50 where it has them, else its first."""
+    names = [name[len("eval_") : -len("_low")] for name in (evaluations or [{}])[0] if name.endswith("_low")]
+    return next((name for name in ("accuracy", "iou50", *names) if name in names), "accuracy")
+
+
+def quarters(values: list[float]) -> tuple[float, float]:
+    """Means of the first and of the last quarter of `values`; at least one value each."""
+    size = max(1, len(values) // 4)
+    return mean(values[:size]), mean(values[-size:])
+
+
+def table(run_dir: Path) -> str:
+    """The run in a few lines.
+
+    Raises:
+        ValueError: if the folder holds no metrics.
+    """
+    steps = read_jsonl(run_dir / "metrics.jsonl")
+    if not steps:
+        raise ValueError(f"{run_dir}: no metrics.jsonl with a step in it; give the folder of a run")
+    evaluations = read_jsonl(run_dir / "evaluations.jsonl")
+    verifier = verifier_of(evaluations)
+    rows = [("", "first quarter", "last quarter")]
+    for name in ("reward", verifier, "format"):
+        if name in steps[0]:
+            first, last = quarters([step[name] for step in steps])
+            rows.append((f"{name}, training samples", f"{first:.3f}", f"{last:.3f}"))
+    if len(evaluations) > 1:
+        rows.append(("", "before", "after"))
+        before, after = (interval(evaluation, verifier) for evaluation in (evaluations[0], evaluations[-1]))
+        rows.append((f"{verifier}, held-out", before, after))
+    lines = [f"{label:26}{before:>24}{after:>24}" for label, before, after in rows]
+    seconds = sum(step["time_step"] for step in steps)
+    lines.append(f"{len(steps)} steps in {seconds / 60:.1f} minutes; run folder {run_dir}")
+    return "\n".join(lines)
+
+
+def interval(evaluation: dict, verifier: str) -> str:
+    """Its mean and 95% interval."""
+    value, low, high = (evaluation[f"eval_{verifier}{end}"] for end in ("", "_low", "_high"))
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def draw_learning_curve(run_dirs: list[Path], output: Path) -> None:
+    """Reward and verifier's score a step, one line a run, with the held-out score and its 95% interval as points."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    verifier = verifier_of(read_jsonl(run_dirs[0] / "evaluations.jsonl"))
+    figure, (reward, score) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for run_dir in run_dirs:
+        steps = read_jsonl(run_dir / "metrics.jsonl")
+        numbers = [step["global_step"] for step in steps]
+        (line,) = reward.plot(numbers, smooth([step["reward"] for step in steps]), label=run_dir.name)
+        if all(verifier in step for step in steps):
+            score.plot(numbers, smooth([step[verifier] for step in steps]), color=line.get_color())
+        for evaluation in read_jsonl(run_dir / "evaluations.jsonl"):
+            value, low, high = (evaluation[f"eval_{verifier}{end}"] for end in ("", "_low", "_high"))
+            spread = [[value - low], [high - value]]
+            score.errorbar(evaluation["global_step"], value, spread, fmt="o", color=line.get_color(), capsize=3)
+    reward.set(title="reward of training samples", xlabel="step")
+    score.set(title=f"{verifier}: samples (line), held-out (points)", xlabel="step")
+    reward.legend()
+    figure.savefig(output, dpi=120)
+    pyplot.close(figure)
+
+
+def smooth(values: list[float], width: int = 5) -> list[float]:
+    """Mean of each value and up to `width` - 1 before it."""
+    return [mean(values[max(0, i + 1 - width) : i + 1]) for i in range(len(values))]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run_dirs", type=Path, nargs="+", help="folders of runs")
+    parser.add_argument(
+        "--output", type=Path, help="picture to draw; learning_curve.png in the first folder by default"
+    )
+    arguments = parser.parse_args()
+    for run_dir in arguments.run_dirs:
+        print(table(run_dir))
+    output = arguments.output or arguments.run_dirs[0] / "learning_curve.png"
+    draw_learning_curve(arguments.run_dirs, output)
+    print(f"learning curve: {output}")
+
+
+if __name__ == "__main__":
+    main()

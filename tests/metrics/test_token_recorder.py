@@ -1,0 +1,114 @@
+"""What is recorded of a batch, and when. That it equals what is trained on: test_experience_maker.py."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from openrlhf.trainer.ppo_utils.experience import Experience
+
+from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.metrics.token_recorder import TokenRecorder, token_texts
+from pepo_rlhf.metrics.token_records import read_steps
+from pepo_rlhf.toy.tokenizer import train_tokenizer
+
+SCORES = ("log_prob", "entropy", "similarity", "weight", "advantage_before", "advantage", "rollout_log_prob")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(["the angle is 60 degrees"] * 10)
+
+
+def make_recorder(tokenizer, run_dir, every=1, max_rows=4, samples=2):
+    config = Config()
+    config.run.dir = str(run_dir)
+    config.logger.tokens_every, config.logger.tokens_max_rows = every, max_rows
+    config.rollout.n_samples_per_prompt = samples
+    return TokenRecorder(to_arguments(config), SimpleNamespace(tokenizer=tokenizer))
+
+
+def make_batch(tokenizer, texts, images=None):
+    """One micro-batch a response, in reverse order, as dynamic batching may have it. Prompts are two tokens long."""
+    experiences, tokens = [], {name: [] for name in ("mask", *SCORES)}
+    for index, text in reversed(list(enumerate(texts))):
+        ids = tokenizer(text)["input_ids"]
+        mask = torch.tensor([[False] + [True] * len(ids)])
+        scores = torch.where(mask, torch.arange(mask.shape[1]) + 100.0 * index, -1.0)
+        tokens["mask"].append(mask)
+        for name in SCORES:
+            tokens[name].append(scores)
+        experiences.append(
+            Experience(
+                index=[index],
+                sequences=torch.tensor([[0, 0, *ids]]),
+                prompts=[f"prompt {index // 2}"],
+                labels=[str(index)],
+                images=[images or []],
+                mm_train_inputs=[None if images is None else {}],
+                rewards=torch.tensor([float(index)]),
+                truncated=torch.tensor([index == 1]),
+                info={"format": torch.tensor([1.0]), "accuracy": torch.tensor([index - 1.0])},
+            )
+        )
+    return experiences, [["here"]] * len(texts), tokens
+
+
+@pytest.mark.parametrize(("every", "steps"), [(0, []), (1, [1, 2, 3, 4, 5, 6, 7]), (3, [1, 3, 6]), (10, [1])])
+def test_the_first_step_and_every_so_many_are_due(tokenizer, tmp_path, every, steps):
+    recorder = make_recorder(tokenizer, tmp_path, every)
+    assert [step for step in range(1, 8) if recorder.is_due(step)] == steps
+
+
+def test_rows_stand_in_the_order_of_the_batch_with_the_tokens_of_the_response(tokenizer, tmp_path):
+    recorder = make_recorder(tokenizer, tmp_path)
+    texts = ["the angle is 60", "60", "is", "degrees"]
+    recorder.record(3, 0.5, *make_batch(tokenizer, texts))
+    recorder.finish()
+    (records,) = read_steps(tmp_path)
+    rows = records.table.to_pylist()
+    assert [(row["group"], row["sample"], row["prompt"]) for row in rows] == [
+        ("0", 0, "prompt 0"),
+        ("0", 1, "prompt 0"),
+        ("1", 0, "prompt 1"),
+        ("1", 1, "prompt 1"),
+    ]
+    for index, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        assert row["response"] == "".join(row["token_texts"]) == text
+        assert row["token_ids"] == tokenizer(text)["input_ids"]
+        for name in SCORES:
+            assert row[name] == [100.0 * index + column for column in range(1, len(row["token_ids"]) + 1)]
+        assert (row["step"], row["progress"], row["task"], row["label"]) == (3, 0.5, "here", str(index))
+        assert (row["reward"], dict(row["reward_parts"])) == (index, {"format": 1.0, "accuracy": index - 1.0})
+        assert (row["truncated"], row["has_image"], row["images"]) == (index == 1, False, [])
+
+
+@pytest.mark.parametrize(("max_rows", "kept"), [(3, 2), (4, 4), (64, 6)])
+def test_the_bound_keeps_whole_groups_and_the_size_of_the_batch_is_told(tokenizer, tmp_path, max_rows, kept):
+    recorder = make_recorder(tokenizer, tmp_path, max_rows=max_rows)
+    recorder.record(1, 0.0, *make_batch(tokenizer, ["60"] * 6))
+    recorder.finish()
+    (records,) = read_steps(tmp_path)
+    assert (records.table.num_rows, records.batch_size) == (kept, 6)
+
+
+def test_what_stops_the_writing_is_raised(tokenizer, tmp_path):
+    recorder = make_recorder(tokenizer, tmp_path)
+    recorder.record(1, 0.0, *make_batch(tokenizer, ["60"] * 2, images=[b"no image"]))
+    with pytest.raises(ValueError, match="not an image"):
+        recorder.finish()
+
+
+def test_characters_of_several_tokens_stay_whole_and_special_tokens_are_seen(tokenizer):
+    ids = tokenizer("∠ is 60°🎈")["input_ids"] + [tokenizer.eos_token_id]
+    texts = token_texts(tokenizer, ids)
+    assert len(texts) == len(ids)
+    assert "".join(texts) == "∠ is 60°🎈<|im_end|>"
+    assert not any("�" in text for text in texts)
+
+
+def test_bytes_that_are_no_character_do_not_stop_the_text(tokenizer):
+    lone = tokenizer("∠")["input_ids"][0]  # the first byte of three
+    ids = [lone] * 6 + tokenizer(" is 60")["input_ids"]
+    texts = token_texts(tokenizer, ids)
+    assert len(texts) == len(ids)
+    assert "".join(texts).endswith(" is 60") and "\ufffd" in "".join(texts)

@@ -1,0 +1,66 @@
+"""The parts of the packed transfer that need no CUDA: NCCL itself is vLLM's, and has not been run here."""
+
+import inspect
+
+import ray
+import torch
+from vllm.distributed.weight_transfer.base import VLLMWeightSyncClient
+
+from pepo_rlhf.weight_sync import packed
+from pepo_rlhf.weight_sync.packed import EnginesClient, PolicyWeights
+from pepo_rlhf.workers.rollout import RolloutWorker
+
+
+def test_metadata_is_what_iterating_yields(case):
+    """vLLM's sender cuts its buffers by the first and fills them by the second."""
+    source = PolicyWeights(case[0], zero_stage=2)
+    declared = [(meta.name, meta.dtype, meta.shape) for meta in source.metadata()]
+    for _ in range(2):  # each sync is a fresh pass
+        assert [(name, weight.dtype, tuple(weight.shape)) for name, weight in source] == declared
+    assert len(declared) == len(list(case[0].parameters()))
+
+
+def test_frozen_weights_travel_too(case):
+    for weight in case[0].parameters():
+        weight.requires_grad_(False)
+    assert len(PolicyWeights(case[0], zero_stage=2).metadata()) == len(list(case[0].parameters()))
+
+
+class Engine:
+    """Remembers what it is asked for."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattr__(self, name):
+        assert hasattr(RolloutWorker, name)
+
+        class Method:
+            remote = staticmethod(lambda *args: self.calls.append((name, *args)))
+
+        return Method
+
+
+def test_engines_get_ranks_one_after_the_other(monkeypatch):
+    monkeypatch.setattr(ray, "get", lambda refs: refs)
+    engines = [Engine(), Engine(), Engine()]
+    EnginesClient(engines, tensor_parallel_size=2).init_weight_transfer_engine({"rank_offset": 1, "world_size": 7})
+    assert [engine.calls[0][1]["rank_offset"] for engine in engines] == [1, 3, 5]
+
+
+def test_the_client_has_every_method_that_the_sender_calls():
+    for name, method in inspect.getmembers(VLLMWeightSyncClient, inspect.isfunction):
+        if not name.startswith("_"):
+            ours = inspect.signature(getattr(EnginesClient, name))
+            assert list(ours.parameters) == list(inspect.signature(method).parameters)
+
+
+def test_the_sender_counts_policy_and_engine_ranks(monkeypatch):
+    from vllm.distributed.weight_transfer import nccl_engine
+
+    opened = []
+    monkeypatch.setattr(
+        nccl_engine.NCCLTrainerWeightTransferEngine, "trainer_init", lambda info, *, client, source: opened.append(info)
+    )
+    packed.open_packed_transfer(EnginesClient([1, 2, 3], 2), PolicyWeights(torch.nn.Linear(1, 1), 2), "h", 5, 1)
+    assert (opened[0].world_size, opened[0].rank, opened[0].packed) == (7, 1, True)
