@@ -10,7 +10,9 @@ import dataclasses
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -18,45 +20,54 @@ from pepo_rlhf import compat
 from pepo_rlhf.checkpoints import folders
 from pepo_rlhf.checkpoints.ownership import require_own
 from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
-from pepo_rlhf.config import Config, parse_arguments, to_arguments
+from pepo_rlhf.config import Config, parse_arguments
 from pepo_rlhf.controller import run_lock
+
+if TYPE_CHECKING:
+    from pepo_rlhf.checks.inputs import Inputs
 
 _SIGTERM_EXIT = 128 + signal.SIGTERM
 
 
 def main() -> None:
+    """Check, then train."""
     config = parse_arguments()
-    args = to_arguments(config)
     compat.install()
-    os.environ[TRUST_REMOTE_CODE] = "1" if args.run.trust_remote_code else "0"
+    os.environ[TRUST_REMOTE_CODE] = "1" if config.run.trust_remote_code else "0"
     try:
-        check_inputs(args)
-        open_run_folder(config, args)
+        inputs = check_inputs(config)
+        resume_from = open_run_folder(config)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    config.run.dir = str(config.run_dir)  # Ray workers may have another working directory
+    train(config, inputs, resume_from)
+
+
+def train(config: Config, inputs: Inputs, resume_from: Path | None) -> None:
+    """Connect to Ray and run, and tell ends that are nobody's programming error in one line."""
     # Imported late: a mistake in flags or data is reported without waiting for Ray, vLLM and DeepSpeed to load.
     import ray
 
-    from pepo_rlhf.compat import wiring
-    from pepo_rlhf.controller import cluster, placement
+    from pepo_rlhf.controller import cluster
     from pepo_rlhf.controller.failures import explain
+    from pepo_rlhf.controller.run import run
     from pepo_rlhf.controller.trainer import Stopped
 
-    wiring.apply()
     try:
-        cluster.connect(args)
+        cluster.connect(config)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    signal.signal(signal.SIGTERM, _exit_on_sigterm)  # Ray has set a handler of its own
     try:
-        placement.run(args)
+        run(config, inputs.training_rows, inputs.evaluation_rows, resume_from, stop_on_sigterm())
     except Stopped:
-        print(f"stopped by SIGTERM; the same command goes on from the checkpoint in {args.ckpt.path}", flush=True)
+        print(
+            f"stopped by SIGTERM; the same command goes on from the checkpoint in {config.checkpoints_dir}", flush=True
+        )
         raise SystemExit(_SIGTERM_EXIT) from None
     except Exception as error:
-        if (explanation := explain(error, args.run.dir)) is None:
+        if (explanation := explain(error, config.run.dir)) is None:
             raise
         print(f"error: {explanation}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
@@ -64,8 +75,11 @@ def main() -> None:
         ray.shutdown()
 
 
-def check_inputs(args) -> None:
-    """The cheap checks of pepo_rlhf.check: what is wrong with model, data or rewards costs no GPU time.
+def check_inputs(config: Config) -> Inputs:
+    """Make the cheap checks of pepo_rlhf.check, so that a wrong model, data or reward costs no GPU time.
+
+    Returns:
+        Model and data as the checks have loaded them; the run trains on these rows.
 
     Raises:
         ValueError: one line that names what is wrong and how to mend it.
@@ -74,63 +88,78 @@ def check_inputs(args) -> None:
     from pepo_rlhf.check import CHEAP, run_checks
     from pepo_rlhf.checks.inputs import Inputs
 
-    for name, finding in run_checks(CHEAP, Inputs(args)):
+    inputs = Inputs(config)
+    for name, finding in run_checks(CHEAP, inputs):
         if finding.level == "error":
             raise ValueError(finding.message)
         if finding.level == "warning":
             print(f"warning: {name}: {finding.message}", file=sys.stderr)
+    return inputs
 
 
-def open_run_folder(config: Config, args) -> None:
-    """Makes the run folder this process's own, writes config.yaml, and looks for the checkpoint to go on from.
+def open_run_folder(config: Config) -> Path | None:
+    """Make the run folder this process's own, write config.yaml, and return the checkpoint to go on from.
 
     Raises:
         ValueError: if the folder cannot be used, or as `run_lock.hold` and `checkpoint_to_resume` do.
     """
-    run_dir = Path(args.run.dir)
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        run_lock.hold(run_dir)
-        args.ckpt.resume_from = checkpoint_to_resume(args)
-        write_config(config, run_dir)
+        config.run_dir.mkdir(parents=True, exist_ok=True)
+        run_lock.hold(config.run_dir)
+        resume_from = checkpoint_to_resume(config)
+        write_config(config)
     except OSError as error:
-        raise ValueError(f"--run.dir {run_dir} cannot be used ({error}): mend that, or name another folder") from error
+        raise ValueError(
+            f"--run.dir {config.run.dir} cannot be used ({error}): mend that, or name another folder"
+        ) from error
+    return resume_from
 
 
-def checkpoint_to_resume(args) -> str | None:
-    """The folder of the checkpoint that --ckpt.resume asks for; None for a run that begins.
+def checkpoint_to_resume(config: Config) -> Path | None:
+    """Return the folder of the checkpoint that --ckpt.resume asks for; None for a run that begins.
 
     Raises:
         ValueError: if there is none and there must be, if the run folder holds a run that would be overwritten, or if
             the checkpoint is not the run's own or belongs to other settings.
     """
-    run_dir, resume = Path(args.run.dir), args.ckpt.resume
+    run_dir, resume = config.run_dir, config.ckpt.resume
     if resume == "never":
         if (run_dir / "metrics.jsonl").exists():
             raise ValueError(f"--run.dir {run_dir} holds a run; choose another, or continue it with --ckpt.resume auto")
         return None
-    checkpoint = folders.newest_complete(Path(args.ckpt.path))
+    checkpoint = folders.newest_complete(config.checkpoints_dir)
     if checkpoint is None:
         if resume == "must":
-            raise ValueError(f"--ckpt.resume must finds no whole checkpoint in {args.ckpt.path}; auto begins anew")
-        if Path(args.ckpt.output_dir).exists():
+            raise ValueError(
+                f"--ckpt.resume must finds no whole checkpoint in {config.checkpoints_dir}; auto begins anew"
+            )
+        if config.model_dir.exists():
             raise ValueError(f"--run.dir {run_dir} holds a finished run without checkpoints; choose another")
         return None
     require_own(checkpoint, run_dir)
-    folders.require_same_settings(checkpoint, args)
+    folders.require_same_settings(checkpoint, config)
     print(f"the run goes on from {checkpoint}", flush=True)
-    return str(checkpoint)
+    return checkpoint
 
 
-def write_config(config: Config, run_dir: Path) -> None:
-    """Writes the resolved settings to config.yaml of the run folder. They hold no secrets: those have no flag."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False), encoding="utf-8")
+def write_config(config: Config) -> None:
+    """Write the resolved settings to config.yaml of the run folder. They hold no secrets: those have no flag."""
+    settings = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
+    (config.run_dir / "config.yaml").write_text(settings, encoding="utf-8")
 
 
-def _exit_on_sigterm(signum, frame) -> None:
-    """Before there is anything to save: the run ends through its finally blocks."""
-    raise SystemExit(_SIGTERM_EXIT)
+def stop_on_sigterm() -> threading.Event:
+    """Return an event that the first SIGTERM sets, to end the run after its step; the next one ends it at once."""
+    stop = threading.Event()
+
+    def on_sigterm(signum: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        print("SIGTERM: the run ends after this step, with a checkpoint", flush=True)
+
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set a handler of its own
+    return stop
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pepo_rlhf.config import Config
+
 MANIFEST = "manifest.json"
 # A checkpoint means nothing, or cannot be loaded, under other values of these.
 SETTINGS = (
@@ -67,16 +69,16 @@ def seal(path: Path) -> FileRecord:
     return _record(path)
 
 
-def commit(checkpoint: Path, files: dict[str, FileRecord], args) -> None:
+def commit(checkpoint: Path, files: dict[str, FileRecord], config: Config) -> None:
     """Gives a folder begun by `begin` its name.
 
     Args:
         checkpoint: the name.
         files: path below the folder -> record, of every file that a resumed run needs.
-        args: the run's settings; the manifest keeps SETTINGS.
+        config: the run's settings; the manifest keeps SETTINGS.
     """
     folder = partial(checkpoint)
-    settings = {flag: attrgetter(flag)(args) for flag in SETTINGS}
+    settings = {flag: attrgetter(flag)(config) for flag in SETTINGS}
     manifest = {"settings": settings, "files": {name: record._asdict() for name, record in sorted(files.items())}}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     for path in {folder / MANIFEST, folder, *((folder / name).parent for name in files)}:
@@ -149,19 +151,19 @@ def what_is_wrong(checkpoint: Path) -> str | None:
     return None
 
 
-def require_same_settings(checkpoint: Path, args) -> None:
-    """Raises ValueError if a setting that the checkpoint depends on is another in `args`, or none of SETTINGS."""
-    reshaped = _RESHAPED if args.ds.use_universal_ckpt else ()
+def require_same_settings(checkpoint: Path, config: Config) -> None:
+    """Raises ValueError if a setting that the checkpoint depends on is another in `config`, or none of SETTINGS."""
+    reshaped = _RESHAPED if config.ds.use_universal_ckpt else ()
     for flag, value in _read_manifest(checkpoint)["settings"].items():
         if flag not in SETTINGS:
             raise ValueError(
                 f"{checkpoint} depends on {flag}, which this version does not know: go on with the version that wrote "
                 "it, or start another run with a new --run.dir"
             )
-        if flag not in reshaped and attrgetter(flag)(args) != value:
+        if flag not in reshaped and attrgetter(flag)(config) != value:
             raise ValueError(
-                f"--{flag} is {attrgetter(flag)(args)}, and {checkpoint} was written with {value}: go on with that, or "
-                "start another run with a new --run.dir"
+                f"--{flag} is {attrgetter(flag)(config)}, and {checkpoint} was written with {value}: go on with that, "
+                "or start another run with a new --run.dir"
             )
 
 

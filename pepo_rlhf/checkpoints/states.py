@@ -18,6 +18,7 @@ from torch import distributed
 
 from pepo_rlhf.checkpoints import folders
 from pepo_rlhf.checkpoints.ownership import require_own
+from pepo_rlhf.config import Config
 
 TRAINER_STATES = "trainer.pt"
 _DEEPSPEED = "deepspeed"
@@ -37,30 +38,30 @@ class SealingEngine(TorchCheckpointEngine):
         self.files[str(Path(path).relative_to(self.folder))] = folders.seal(Path(path))
 
 
-def save(engine, moving_average, checkpoint: Path, trainer_states: dict, args) -> None:
+def save(engine, moving_average, checkpoint: Path, trainer_states: dict, config: Config) -> None:
     """Writes `checkpoint`; it has its name when the last rank's last file is on the disk, and not before.
 
     Args:
         engine: DeepSpeed's engine of the policy.
         moving_average: model with the averaged weights, or None.
         trainer_states: what the trainer goes on from, data loader included.
-        args: the run's settings.
+        config: the run's settings.
 
     Raises:
         CheckpointError: if the disk is full, or otherwise does not take it. Earlier checkpoints are as they were.
     """
     try:
-        _save(engine, moving_average, checkpoint, trainer_states, args)
+        _save(engine, moving_average, checkpoint, trainer_states, config)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
         shutil.rmtree(folders.partial(checkpoint), ignore_errors=True)
-        free = shutil.disk_usage(args.run.dir).free
+        free = shutil.disk_usage(config.run.dir).free
         raise folders.CheckpointError(
             f"checkpoint {checkpoint} could not be written ({error}), and the run ends; those before it are intact. "
             f"{free / 1e9:.1f} GB are free there: make room, and start the same command again"
         ) from error
 
 
-def _save(engine, moving_average, checkpoint: Path, trainer_states: dict, args) -> None:
+def _save(engine, moving_average, checkpoint: Path, trainer_states: dict, config: Config) -> None:
     rank, folder = distributed.get_rank(), folders.partial(checkpoint)
     if rank == 0:
         folders.begin(checkpoint)
@@ -75,18 +76,18 @@ def _save(engine, moving_average, checkpoint: Path, trainer_states: dict, args) 
     gathered: list = [None] * distributed.get_world_size()
     distributed.all_gather_object(gathered, writer.files)
     if rank == 0:
-        folders.commit(checkpoint, {name: file for files in gathered for name, file in files.items()}, args)
+        folders.commit(checkpoint, {name: file for files in gathered for name, file in files.items()}, config)
     torch_dist_barrier_and_cuda_sync()
 
 
-def load(engine, moving_average, checkpoint: Path, args) -> None:
+def load(engine, moving_average, checkpoint: Path, config: Config) -> None:
     """Puts policy, optimiser, scheduler, moving average and random numbers where they were.
 
     Raises:
         ValueError: if `checkpoint` is not the run's own. DeepSpeed unpickles its files.
     """
-    require_own(checkpoint, args.run.dir)
-    universal = args.ds.use_universal_ckpt
+    require_own(checkpoint, config.run.dir)
+    universal = config.ds.use_universal_ckpt
     tag = _UNIVERSAL if universal else _DEEPSPEED
     path, _ = engine.load_checkpoint(str(checkpoint), tag=tag)
     if path is None:

@@ -1,6 +1,6 @@
-"""What OpenRLHF and vLLM take for granted, adapted in one place.
+"""Adapts other libraries: the register of patches, stand-ins for missing packages, and what a CPU needs.
 
-On a machine with CUDA and flash-attn only the gates for code and pickles that come with a model are installed.
+On a machine with CUDA and flash-attn only the rows of the register without `cpu_only` are applied.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pathlib import Path
 
 import wrapt
 
-from pepo_rlhf.compat import cpu, flash_attn_standin, parent_death, pickled_weights, remote_code, torchvision_schemas
+from pepo_rlhf.compat import cpu, flash_attn_standin, parent_death, register, torchvision_schemas
 
 _SITE = str(Path(__file__).with_name("site"))
 _installed = False
 
 
 def install() -> None:
-    """Prepares this interpreter, and those that it starts, for openrlhf and vllm; to be called before their import.
+    """Prepare this process, and those that it starts, for openrlhf and vllm; to be called before their import.
 
     Commands call it first; Ray workers get here through `worker_process_setup_hook`, processes that vLLM spawns
     through PYTHONPATH and site/sitecustomize.py. It loads none of the heavy libraries: what depends on one is done
@@ -30,18 +30,15 @@ def install() -> None:
         return
     _installed = True
     parent_death.end_if_bound()
-    # In each process and not in the driver, which may run on a cluster's head that has no GPU.
+    # In each process, as the driver may run on a cluster's head that has no GPU.
     if not cpu.machine_has_gpu():
         for name, value in cpu.ENVIRONMENT.items():
             os.environ.setdefault(name, value)
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join([_SITE, *(path for path in paths if path not in ("", _SITE))])
-    # torch's, at its import, of a package that OpenRLHF asks for.
+    # torch warns at its import, of a package that OpenRLHF asks for.
     warnings.filterwarnings("ignore", message="The pynvml package is deprecated", category=FutureWarning)
     if importlib.util.find_spec("flash_attn") is None:
         flash_attn_standin.install()
-    wrapt.register_post_import_hook(remote_code.install_gate, "transformers.dynamic_module_utils")
-    wrapt.register_post_import_hook(pickled_weights.install_gate, "transformers.modeling_utils")
     wrapt.register_post_import_hook(torchvision_schemas.declare, "torch")
-    for module_name, adapt in cpu.ADAPTATIONS.items():
-        wrapt.register_post_import_hook(adapt, module_name)
+    register.register_all()

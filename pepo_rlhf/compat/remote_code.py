@@ -1,27 +1,27 @@
-"""One gate for code that comes with a model: closed unless `--run.trust_remote_code` was given."""
+"""One place that decides whether code that comes with a model is run: only with `--run.trust_remote_code`."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 # An environment variable, since it must reach Ray workers, vLLM's engine core and its model-inspection subprocess.
 TRUST_REMOTE_CODE = "PEPO_RLHF_TRUST_REMOTE_CODE"
 
 
-def install_gate(dynamic_module_utils) -> None:
-    """Replaces the function by which every transformers loader decides. Called right after its module's import.
+def gated(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function by which every loader of transformers decides, closed unless the flag was given.
 
-    OpenRLHF passes trust_remote_code=True in every loader; with the gate closed that is taken as False: code that
-    transformers itself has is used, and a model that has none raises ValueError.
+    When it is closed, code that transformers itself has is used, and a model that has none raises ValueError.
     """
-    resolve = dynamic_module_utils.resolve_trust_remote_code
 
-    def resolve_gated(trust_remote_code, model_name, *args, **kwargs):
+    def resolve(trust_remote_code: Any, model_name: str, *args: Any, **kwargs: Any) -> Any:
         allowed = os.environ.get(TRUST_REMOTE_CODE) == "1"
         try:
-            return resolve(bool(trust_remote_code) and allowed, model_name, *args, **kwargs)
+            return original(bool(trust_remote_code) and allowed, model_name, *args, **kwargs)
         except ValueError as error:
             error.add_note(f"To run the code that comes with {model_name}, pass --run.trust_remote_code true.")
             raise
 
-    dynamic_module_utils.resolve_trust_remote_code = resolve_gated
+    return resolve

@@ -6,7 +6,6 @@ import dataclasses
 import textwrap
 from collections.abc import Callable
 from functools import reduce
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,15 +17,13 @@ DERIVED: dict[str, Callable[[Config], Any]] = {
     "actor.eps_clip_low_high": lambda c: c.actor.eps_clip_low_high or (c.actor.eps_clip, c.actor.eps_clip),
     # One threshold is an upper bound.
     "algo.advantage.is_correction_threshold": lambda c: [0.0, *c.algo.advantage.is_correction_threshold][-2:],
-    "rollout.vllm_generate_batch_size": lambda c: c.rollout.vllm_generate_batch_size or c.rollout.batch_size,
     "rollout.max_tokens_per_gpu": lambda c: c.rollout.max_tokens_per_gpu or c.train.max_tokens_per_gpu,
     # Absolute: Ray workers may have another working directory.
-    "run.dir": lambda c: str(Path(c.run.dir).absolute()),
-    "ckpt.path": lambda c: str(Path(c.run.dir, "checkpoints").absolute()),
-    "ckpt.resume_from": lambda c: None,  # the folder of the checkpoint, which the command looks for
-    "ckpt.output_dir": lambda c: str(Path(c.run.dir, "model").absolute()),
-    "logger.tensorboard_dir": lambda c: str(Path(c.run.dir, "tensorboard").absolute()),
-    "logger.wandb.run_name": lambda c: c.logger.wandb.run_name or Path(c.run.dir).resolve().name,
+    "run.dir": lambda c: str(c.run_dir),
+    "ckpt.path": lambda c: str(c.checkpoints_dir),
+    "ckpt.output_dir": lambda c: str(c.model_dir),
+    "logger.tensorboard_dir": lambda c: str(c.tensorboard_dir),
+    "logger.wandb.run_name": lambda c: c.run_name,
 }
 
 

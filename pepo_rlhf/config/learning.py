@@ -8,6 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pepo_rlhf.config.ranges import (
+    ABOVE_0,
+    ABOVE_0_TO_1,
+    ABOVE_0_TO_2,
+    ABOVE_1,
+    AT_LEAST_0,
+    AT_LEAST_1,
+    AT_MOST_1,
+    BELOW_1,
+    FINITE,
+    FROM_0_TO_1,
+    FROM_0_TO_2,
+    NEVER_OR_AT_LEAST_1,
+    number,
+)
+
 
 @dataclass(kw_only=True)
 class Pepo:
@@ -44,15 +60,15 @@ class Data:
     """Training dataset: a Hugging Face name or a path. Required."""
     prompt_split: str = "train"
     """Split of the training dataset."""
-    max_samples: int = int(1e8)
+    max_samples: int = number(int(1e8), AT_LEAST_1)
     """Rows to use at most."""
-    max_len: int = 2048
+    max_len: int = number(2048, AT_LEAST_1)
     """Longest sequence in tokens: prompt, image tokens and response together."""
-    max_images_per_prompt: int = 1
+    max_images_per_prompt: int = number(1, AT_LEAST_0)
     """Images that a prompt may hold at most; 0 is text only."""
-    min_pixels: int | None = None
+    min_pixels: int | None = number(None, AT_LEAST_1)
     """Smaller images are enlarged to so many pixels, by trainer and engine alike; None is the model's own limit."""
-    max_pixels: int | None = None
+    max_pixels: int | None = number(None, AT_LEAST_1)
     """Larger images are shrunk to so many pixels, by trainer and engine alike; None is the model's own limit."""
     fetch_urls: bool = False
     """Download images that rows name by URL, once, while the rows are loaded."""
@@ -60,8 +76,6 @@ class Data:
     """Folder that image files of rows must lie in, links resolved; None is the data set's own."""
     on_bad_row: Literal["error", "skip"] = "error"
     """A row that cannot be trained on: error stops, skip leaves it out and counts it in rows_skipped."""
-    dataloader_num_workers: int = 0
-    """Processes that load rows; each needs a CPU."""
 
 
 @dataclass(kw_only=True)
@@ -72,23 +86,23 @@ class Reward:
     """Verifiers, summed: names of built-in ones, or path.py:function. Each is a component of the reward."""
     weights: dict[str, float] = field(default_factory=dict)
     """Factor of a component in the sum, by its name; 1 if it is not named. 0 logs the component and no more."""
-    num_processes: int = 2
+    num_processes: int = number(2, AT_LEAST_1)
     """Processes that run the verifiers, for each vLLM engine."""
-    timeout_seconds: float = 10.0
+    timeout_seconds: float = number(10.0, ABOVE_0)
     """Longest time that the verifiers may take for one response; more is a grader error."""
-    memory_mb: int = 1024
+    memory_mb: int = number(1024, AT_LEAST_1)
     """MiB that they may allocate in a process, on top of what their files load; more is a grader error."""
     allow_network: bool = False
     """Let the verifiers use the network, as a judge behind an API needs it."""
-    max_error_rate: float = 0.05
+    max_error_rate: float = number(0.05, FROM_0_TO_1)
     """Share of a batch's responses with grader errors (also exceptions and crashes) above which the run stops."""
     clip_range: tuple[float, float] = (-10.0, 10.0)
     """Range that the reward is clipped to."""
-    overlong_buffer_len: float | None = None
+    overlong_buffer_len: float | None = number(None, AT_LEAST_0)
     """Length penalty over the last so many tokens before rollout.max_new_tokens (DAPO); None turns it off."""
-    overlong_penalty_factor: float = 1.0
+    overlong_penalty_factor: float = number(1.0, AT_LEAST_0)
     """Largest length penalty."""
-    stop_properly_penalty_coef: float | None = None
+    stop_properly_penalty_coef: float | None = number(None, AT_MOST_1)
     """Truncated responses: a factor in [0, 1] on the reward, or the reward itself if negative; None leaves it."""
 
 
@@ -96,21 +110,19 @@ class Reward:
 class Rollout:
     """Generation of responses during training"""
 
-    batch_size: int = 8
+    batch_size: int = number(8, AT_LEAST_1)
     """Prompts of one training batch."""
-    n_samples_per_prompt: int = 8
+    n_samples_per_prompt: int = number(8, AT_LEAST_1)
     """Responses to each prompt: the group."""
-    vllm_generate_batch_size: int | None = None
-    """Prompts generated at once; None is rollout.batch_size, more needs train.async_enable."""
-    micro_batch_size: int = 1
+    micro_batch_size: int = number(1, AT_LEAST_1)
     """Responses in one forward pass for log-probabilities and scores."""
-    max_tokens_per_gpu: int | None = None
+    max_tokens_per_gpu: int | None = number(None, AT_LEAST_1)
     """Tokens in one such forward pass with train.dynamic_batch_enable; None is train.max_tokens_per_gpu."""
-    max_new_tokens: int | None = None
+    max_new_tokens: int | None = number(None, AT_LEAST_1)
     """Longest response in tokens; None is whatever the prompt leaves of data.max_len."""
-    temperature: float = 1.0
+    temperature: float = number(1.0, ABOVE_0_TO_2)
     """Sampling temperature, also applied to log-probabilities and entropy."""
-    top_p: float = 1.0
+    top_p: float = number(1.0, ABOVE_0_TO_1)
     """Nucleus sampling threshold."""
 
 
@@ -138,7 +150,7 @@ class Advantage:
 class KL:
     """Distance to the reference policy"""
 
-    init_coef: float = 0.001
+    init_coef: float = number(0.001, AT_LEAST_0)
     """KL coefficient; 0 runs without a reference model."""
     use_loss: bool = True
     """KL in the loss rather than in the reward; token weights need it in the loss."""
@@ -156,7 +168,7 @@ class Algorithm:
     kl: KL = field(default_factory=KL)
     dynamic_filtering_enable: bool = False
     """Drop groups whose rewards are all equal and generate others instead (DAPO's dynamic sampling)."""
-    dynamic_filtering_max_resamples: int = 3
+    dynamic_filtering_max_resamples: int = number(3, AT_LEAST_0)
     """Rounds of other prompts a batch may take; then dropped groups, whose advantage is 0, fill it up."""
     overlong_filtering_enable: bool = False
     """Responses cut off at the length limit count in their group's statistics and carry no loss (DAPO)."""
@@ -166,13 +178,13 @@ class Algorithm:
 class Adam:
     """AdamW; with actor.optim muon, the parameters that Muon leaves"""
 
-    lr: float = 1e-6
+    lr: float = number(1e-6, ABOVE_0)
     """Learning rate."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[float, float] = number((0.9, 0.95), BELOW_1)
     """Decay rates of the two moments."""
-    eps: float = 1e-8
+    eps: float = number(1e-8, AT_LEAST_0)
     """Added to the denominator."""
-    weight_decay: float = 0.0
+    weight_decay: float = number(0.0, AT_LEAST_0)
     """Weight decay. The released recipe uses 0.1."""
 
 
@@ -180,9 +192,9 @@ class Adam:
 class Muon:
     """Muon; read with actor.optim muon"""
 
-    lr: float = 0.02
+    lr: float = number(0.02, ABOVE_0)
     """Learning rate of the weight matrices."""
-    momentum: float = 0.95
+    momentum: float = number(0.95, BELOW_1)
     """Momentum."""
 
 
@@ -192,9 +204,9 @@ class Actor:
 
     model_name_or_path: str | None = None
     """Vision-language model: a Hugging Face name or a path. Required."""
-    num_nodes: int = 1
+    num_nodes: int = number(1, AT_LEAST_1)
     """Nodes that train the policy."""
-    num_gpus_per_node: int = 1
+    num_gpus_per_node: int = number(1, AT_LEAST_1)
     """GPUs a node that train the policy."""
     freeze_visual_encoder: bool = True
     """Train the language model only."""
@@ -206,15 +218,15 @@ class Actor:
     """Ratio for each token (ppo) or for a whole response (gspo)."""
     loss_agg_mode: Literal["token-mean", "seq-mean-token-mean"] = "token-mean"
     """Mean over all tokens of an update (DAPO), or over responses of their token means (GRPO)."""
-    eps_clip: float = 0.2
+    eps_clip: float = number(0.2, ABOVE_0)
     """Clip range of the ratio, below and above 1."""
-    eps_clip_low_high: tuple[float, float] | None = None
+    eps_clip_low_high: tuple[float, float] | None = number(None, AT_LEAST_0)
     """Clip range with two sides of its own, as in clip-higher; None is actor.eps_clip twice."""
-    dual_clip: float | None = None
+    dual_clip: float | None = number(None, ABOVE_1)
     """Second bound for negative advantages, above 1; None turns it off."""
-    entropy_coef: float | None = None
+    entropy_coef: float | None = number(None, FINITE)
     """Entropy bonus in the loss; 0 logs entropy only, None computes none in the update."""
-    aux_loss_coef: float = 0.0
+    aux_loss_coef: float = number(0.0, FINITE)
     """Coefficient of a mixture of experts' balancing loss."""
     optim: Literal["adam", "muon"] = "adam"
     """Optimiser."""
@@ -232,11 +244,11 @@ class Actor:
         "constant_with_warmup",
     ] = "cosine_with_min_lr"
     """Learning rate schedule, by its transformers name; those that need no arguments of their own."""
-    lr_warmup_ratio: float = 0.03
+    lr_warmup_ratio: float = number(0.03, FROM_0_TO_1)
     """Share of the steps that warm up."""
-    min_lr_ratio: float = 0.1
+    min_lr_ratio: float = number(0.1, FROM_0_TO_1)
     """Lowest learning rate as a share of the highest (cosine_with_min_lr)."""
-    max_norm: float = 1.0
+    max_norm: float = number(1.0, AT_LEAST_0)
     """Gradient norm that is clipped to; 0 turns clipping off."""
 
 
@@ -248,9 +260,9 @@ class Evaluation:
     """Evaluation dataset: a Hugging Face name or a path."""
     split: str = "train"
     """Split of the evaluation dataset."""
-    steps: int = -1
+    steps: int = number(-1, NEVER_OR_AT_LEAST_1)
     """Evaluate every so many steps; -1 never does."""
-    temperature: float = 0.6
+    temperature: float = number(0.6, FROM_0_TO_2)
     """Sampling temperature of evaluation; 0 is greedy."""
-    n_samples_per_prompt: int = 4
+    n_samples_per_prompt: int = number(4, AT_LEAST_1)
     """Responses to each evaluation prompt."""

@@ -8,6 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pepo_rlhf.config.ranges import (
+    ABOVE_0,
+    ABOVE_0_OR_INFINITE,
+    ABOVE_0_TO_1,
+    AT_LEAST_0,
+    AT_LEAST_1,
+    BELOW_1,
+    FROM_0_TO_1,
+    FROM_0_TO_3,
+    NEVER_OR_AT_LEAST_1,
+    SEED,
+    number,
+)
+
 
 @dataclass(kw_only=True)
 class Run:
@@ -17,7 +31,9 @@ class Run:
     """Folder of the run: checkpoints, model, TensorBoard logs and token records lie below it."""
     trust_remote_code: bool = False
     """Run Python code that comes with a model or tokenizer."""
-    stall_timeout: float = 1800.0
+    vision_check: bool = True
+    """Before the first step, stop if log-probs do not depend on the image, or differ between policy and engine."""
+    stall_timeout: float = number(1800.0, ABOVE_0)
     """Seconds that a phase (loading, generation, update, ...) may take; then the run names it and ends."""
 
 
@@ -25,9 +41,9 @@ class Run:
 class Reference:
     """Reference policy; there is none when algo.kl.init_coef is 0"""
 
-    num_nodes: int = 1
+    num_nodes: int = number(1, AT_LEAST_1)
     """Nodes for the reference policy."""
-    num_gpus_per_node: int = 1
+    num_gpus_per_node: int = number(1, AT_LEAST_1)
     """GPUs a node for the reference policy."""
     offload: bool = False
     """Keep its weights in host memory."""
@@ -37,19 +53,19 @@ class Reference:
 class Train:
     """Updates, placement and order of work"""
 
-    batch_size: int = 64
+    batch_size: int = number(64, AT_LEAST_1)
     """Responses of one optimiser step, over all GPUs."""
-    micro_batch_size: int = 1
+    micro_batch_size: int = number(1, AT_LEAST_1)
     """Responses in one forward and backward pass on a GPU."""
     dynamic_batch_enable: bool = False
     """Fill micro batches by tokens instead of by responses."""
-    max_tokens_per_gpu: int = 16192
+    max_tokens_per_gpu: int = number(16192, AT_LEAST_1)
     """Tokens of a micro batch with train.dynamic_batch_enable, before responses are padded to the longest of it."""
-    num_episodes: int = 1
+    num_episodes: int = number(1, AT_LEAST_1)
     """Passes over the prompts."""
-    max_epochs: int = 1
+    max_epochs: int = number(1, AT_LEAST_1)
     """Passes over each training batch."""
-    seed: int = 42
+    seed: int = number(42, SEED)
     """Random seed."""
     full_determinism_enable: bool = False
     """Deterministic kernels: reproducible, and slower."""
@@ -58,12 +74,12 @@ class Train:
     colocate_actor_ref: bool = False
     """Policy and reference share GPUs."""
     async_enable: bool = False
-    """Generate while training, with weights that are a little older."""
-    async_queue_size: int = 1
-    """Batches that may wait between generation and training."""
+    """Generate the next batch while one is trained on, with weights that are one sync older."""
+    async_queue_size: int = number(1, AT_LEAST_1)
+    """Batches that are generated ahead with train.async_enable; 1 is all that is offered."""
     enable_ema: bool = False
     """Keep and save a moving average of the weights."""
-    ema_beta: float = 0.992
+    ema_beta: float = number(0.992, FROM_0_TO_1)
     """Decay of the moving average."""
 
 
@@ -71,11 +87,11 @@ class Train:
 class Vllm:
     """vLLM engines, which generate the responses"""
 
-    num_engines: int = 1
+    num_engines: int = number(1, AT_LEAST_1)
     """Number of engines."""
-    tensor_parallel_size: int = 1
+    tensor_parallel_size: int = number(1, AT_LEAST_1)
     """GPUs of one engine."""
-    gpu_memory_utilization: float = 0.95
+    gpu_memory_utilization: float = number(0.95, ABOVE_0_TO_1)
     """Share of a GPU's memory that an engine takes; lower it when GPUs are shared."""
     enable_prefix_caching: bool = True
     """Compute a prompt once for all of its responses."""
@@ -85,7 +101,7 @@ class Vllm:
     """Give the memory back during updates; needs train.colocate_all."""
     sync_backend: Literal["nccl", "gloo"] = "nccl"
     """Transport of new weights to the engines."""
-    max_restarts: int = 3
+    max_restarts: int = number(3, AT_LEAST_0)
     """Times that each engine is started again after its death, before the run ends."""
     packed_weight_transfer: bool = False
     """Send new weights in large buffers by vLLM's own transfer engine instead of one by one; needs CUDA and GPUs of the
@@ -96,13 +112,13 @@ class Vllm:
 class Lora:
     """Low-rank adapters"""
 
-    rank: int = 0
+    rank: int = number(0, AT_LEAST_0)
     """Rank; 0 trains the full weights, and is all that rollout engines can take."""
-    alpha: int = 16
+    alpha: int = number(16, AT_LEAST_1)
     """Scale of the adapters, divided by the rank."""
     target_modules: list[str] | str = "all-linear"
     """Modules that get an adapter: a list of names, or all-linear."""
-    dropout: float = 0.0
+    dropout: float = number(0.0, BELOW_1)
     """Dropout before the adapters."""
 
 
@@ -110,7 +126,7 @@ class Lora:
 class DeepSpeed:
     """DeepSpeed engines, which hold policy and reference"""
 
-    zero_stage: int = 2
+    zero_stage: int = number(2, FROM_0_TO_3)
     """ZeRO stage: what is partitioned over GPUs."""
     param_dtype: Literal["bf16", "fp16", "fp32"] = "bf16"
     """Data type of the weights, in trainer and engine. fp32 is for CPUs, most of which are slow at the others."""
@@ -118,13 +134,13 @@ class DeepSpeed:
     """Attention in transformers; auto is flash_attention_2 on CUDA with flash-attn installed, and sdpa otherwise."""
     experts_implementation: Literal["eager", "batched_mm", "grouped_mm", "deepgemm"] | None = None
     """Computation of a mixture of experts in transformers; None leaves the choice to it."""
-    tensor_parallel_size: int = 1
+    tensor_parallel_size: int = number(1, AT_LEAST_1)
     """GPUs that one copy of the policy is split over; 1 is all that rollout engines can take."""
     adam_offload: bool = False
     """Keep the optimiser's states in host memory."""
     enable_sleep: bool = False
     """Give the memory back during generation; needs train.colocate_all."""
-    zpg: int = 1
+    zpg: int = number(1, AT_LEAST_1)
     """ZeRO++ partition size within a node."""
     overlap_comm: bool = False
     """Communicate gradients during the backward pass."""
@@ -143,17 +159,17 @@ class DeepSpeed:
 class Checkpoint:
     """Checkpoints, in <run.dir>/checkpoints"""
 
-    save_steps: int = -1
-    """Save every so many steps; -1 never does."""
+    save_steps: int = number(-1, NEVER_OR_AT_LEAST_1)
+    """Write a checkpoint every so many steps; -1 never does."""
     resume: Literal["auto", "never", "must"] = "auto"
     """Go on from the newest whole checkpoint: auto if there is one, must or stop, never (needs a new run.dir)."""
     save_hf: bool = False
     """Save in Hugging Face format too."""
     disable_ds: bool = False
     """Save without DeepSpeed's states: smaller, and nothing to resume from."""
-    max_num: int = 3
+    max_num: int = number(3, AT_LEAST_1)
     """Newest checkpoints to keep; the best one counts apart."""
-    max_mem: float = float("inf")
+    max_mem: float = number(float("inf"), ABOVE_0_OR_INFINITE)
     """Gigabytes of checkpoints to keep at most."""
     best_metric_key: str = ""
     """Evaluation metric of the best checkpoint; empty takes the first pass@1, none keeps no best one."""
@@ -189,11 +205,11 @@ class Trackio:
 class Logger:
     """Metrics, in <run.dir>/tensorboard, and token records, in <run.dir>/tokens"""
 
-    logging_steps: int = 1
+    logging_steps: int = number(1, AT_LEAST_1)
     """Log every so many steps."""
-    tokens_every: int = 10
+    tokens_every: int = number(10, AT_LEAST_0)
     """Write token records of the first step and of every so many; 0 writes none."""
-    tokens_max_rows: int = 64
+    tokens_max_rows: int = number(64, AT_LEAST_0)
     """Responses of a step's token records at most, in whole groups."""
     wandb: Wandb = field(default_factory=Wandb)
     trackio: Trackio = field(default_factory=Trackio)

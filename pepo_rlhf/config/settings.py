@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pepo_rlhf.config.learning import Actor, Algorithm, Data, Evaluation, Pepo, Reward, Rollout
 from pepo_rlhf.config.running import Checkpoint, DeepSpeed, Logger, Reference, Run, Train, Vllm
@@ -26,3 +27,48 @@ class Config:
     ds: DeepSpeed = field(default_factory=DeepSpeed)
     ckpt: Checkpoint = field(default_factory=Checkpoint)
     logger: Logger = field(default_factory=Logger)
+
+    @property
+    def run_dir(self) -> Path:
+        """Return the run folder as an absolute path: Ray workers may have another working directory."""
+        return Path(self.run.dir).absolute()
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        """Return the folder that holds the checkpoints."""
+        return self.run_dir / "checkpoints"
+
+    @property
+    def model_dir(self) -> Path:
+        """Return the folder that the trained model is saved to."""
+        return self.run_dir / "model"
+
+    @property
+    def tensorboard_dir(self) -> Path:
+        """Return the folder of TensorBoard's files."""
+        return self.run_dir / "tensorboard"
+
+    @property
+    def run_name(self) -> str:
+        """Return the run's name in every tracker."""
+        return self.logger.wandb.run_name or self.run_dir.resolve().name
+
+    @property
+    def num_responses(self) -> int:
+        """Return the responses of one training batch."""
+        return self.rollout.batch_size * self.rollout.n_samples_per_prompt
+
+    @property
+    def num_policy_ranks(self) -> int:
+        """Return the data-parallel ranks of the policy."""
+        return self.actor.num_nodes * self.actor.num_gpus_per_node
+
+    @property
+    def has_reference(self) -> bool:
+        """Return whether a reference policy is needed, for a KL in the loss or in the reward."""
+        return self.algo.kl.init_coef > 0
+
+    @property
+    def shares_all_gpus(self) -> bool:
+        """Return whether policy, reference and rollout engines are on the same GPUs."""
+        return self.train.colocate_all and not self.train.async_enable

@@ -90,6 +90,11 @@ DROPPED: dict[str, tuple[Any, str]] = {
     "actor.muon.ns_steps": (5, _PLACEHOLDER),
     "actor.muon.nesterov": (True, _PLACEHOLDER),
     "actor.muon.no_nesterov": (False, _PLACEHOLDER),
+    "data.dataloader_num_workers": (0, "rows are in memory: no process loads them"),
+    "rollout.vllm_generate_batch_size": (
+        None,
+        "one batch is generated at a time: weights stay at most one sync old",
+    ),
     "vllm.sync_with_ray": (False, "weights travel over --vllm.sync_backend"),
     "local_rank": (-1, "Ray places the workers"),
     "use_ms": (False, "models come from Hugging Face or from a path"),

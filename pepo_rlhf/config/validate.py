@@ -177,20 +177,13 @@ def corrections_combine(config: Config) -> str | None:
     return None
 
 
-def generation_fills_a_batch(config: Config) -> str | None:
-    generated, batch_size = config.rollout.vllm_generate_batch_size, config.rollout.batch_size
-    if generated is None or generated == batch_size:
+def one_batch_is_generated_ahead(config: Config) -> str | None:
+    if config.train.async_queue_size == 1:
         return None
-    if generated < batch_size:
-        return (
-            f"--rollout.vllm_generate_batch_size {generated} is below --rollout.batch_size {batch_size}: leave it out"
-        )
-    if not config.train.async_enable:
-        return (
-            f"--rollout.vllm_generate_batch_size {generated} is above --rollout.batch_size {batch_size}, which needs "
-            "--train.async_enable: set it, or leave the former out"
-        )
-    return None
+    return (
+        f"--train.async_queue_size {config.train.async_queue_size}: one batch is generated ahead, so that weights are at "
+        "most one sync old; leave it at 1"
+    )
 
 
 def evaluation_has_data(config: Config) -> str | None:
@@ -219,16 +212,6 @@ def weights_reach_the_engines(config: Config) -> str | None:
             "weights; leave it at 1, and share large models out with --ds.zero_stage 3"
         )
     return None
-
-
-def checkpoints_hold_every_prompt(config: Config) -> str | None:
-    generated, batch_size = config.rollout.vllm_generate_batch_size, config.rollout.batch_size
-    if generated is None or generated <= batch_size or config.ckpt.save_steps == -1:
-        return None
-    return (
-        f"--rollout.vllm_generate_batch_size {generated} generates ahead of --rollout.batch_size {batch_size}, and a "
-        "resumed run would leave those prompts out: leave it out, or --ckpt.save_steps"
-    )
 
 
 def trackio_is_installed(config: Config) -> str | None:
@@ -262,8 +245,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     groups_have_several_responses,
     token_weights_keep_off_the_kl,
     corrections_combine,
-    generation_fills_a_batch,
-    checkpoints_hold_every_prompt,
+    one_batch_is_generated_ahead,
     evaluation_has_data,
     placement.updates_are_whole,
     placement.train_micro_batches_are_whole,

@@ -1,1 +1,4 @@
-"""The controller's side: from samples to token advantages to an update, and how upstream comes to use it."""
+"""The controller: one process that runs the training loop and tells the Ray workers what to do.
+
+`trainer.py` holds the loop; every other file holds one part of a step.
+"""

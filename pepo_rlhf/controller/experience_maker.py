@@ -1,164 +1,103 @@
-"""The experience maker: group advantages in, token-level advantages out."""
+"""The experience maker: rewards and scores of a batch in, token-level advantages out."""
 
 from __future__ import annotations
 
-import itertools
-
 import torch
-from openrlhf.trainer.ppo_utils.experience import Experience
-from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
+from openrlhf.models.utils import compute_approx_kl
 
-from pepo_rlhf.config.validate import GROUP_ESTIMATORS
-from pepo_rlhf.controller.prompt_count import PromptCount
-from pepo_rlhf.core import is_scheduled, token_advantages, token_weights
-from pepo_rlhf.metrics.token_metrics import token_metrics
-from pepo_rlhf.metrics.token_recorder import TokenRecorder
-from pepo_rlhf.workers.model import PolicyScores
+from pepo_rlhf.config import Config
+from pepo_rlhf.controller.batch import Batch
+from pepo_rlhf.controller.grader_errors import neutral_rewards
+from pepo_rlhf.core.group_advantages import advantages
+from pepo_rlhf.core.rewards import shape_rewards
+from pepo_rlhf.core.token_advantages import token_advantages
+from pepo_rlhf.core.weighting import load_weighting
 
 
-class PepoExperienceMaker(RemoteExperienceMaker):
-    """Upstream's maker, which also spreads each response's advantage over its tokens.
+class PepoExperienceMaker:
+    """Spread the group advantage of each response over its tokens.
 
-    Similarity, entropy and weights stay here, on the controller: an Experience would drop them when it is
-    concatenated or split, and the policy workers need the advantages only.
+    Similarity, entropy and weights stay on the controller: the policy's update needs the advantages only.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self.step = 0  # that the next batch belongs to, from 1; set by the trainer
-        self.metrics: dict[str, float] = {}  # of the last batch
-        self.prompt_count = PromptCount()  # another one in a run that goes on
-        self.token_recorder = TokenRecorder(self.args, self.tokenizer)
-        self._scores: list[PolicyScores] = []  # of the current batch, one a micro-batch
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.weighting = load_weighting(config.pepo.method, config.pepo.settings)
 
-    def _flatten_results(self, refs, duplicate_factor: int) -> list:
-        """Keeps what the policy's forward returned and hands on its log-probs, all that upstream asks for."""
-        results = super()._flatten_results(refs, duplicate_factor)
-        if isinstance(results[0], PolicyScores):
-            self._scores = results
-            return [scores.action_log_probs for scores in results]
-        return results
+    @property
+    def needs_similarity(self) -> bool:
+        """Return whether the weighting looks at the visual similarity, which the policy otherwise does not compute."""
+        return "visual_similarity" in self.weighting.signals
 
     @torch.no_grad()
-    def compute_advantages_and_returns(self, experiences: list[Experience]) -> list[Experience]:
-        """Upstream's advantages, exactly 0 in groups without reward spread if groups are compared, times the token
-        weights."""
-        # Each sample carries its prompt's place in the run; the first of the batch says what was consumed before it.
-        progress = torch.cat([experience.info.pop("progress") for experience in experiences]).min().item()
-        tasks = [experience.info.pop("task") for experience in experiences]
-        prompts = self._count_prompts(experiences)
-        experiences = super().compute_advantages_and_returns(experiences)
-        flat = flat_responses(experiences, self.args.rollout.n_samples_per_prompt)
-        has_kl_in_reward = self.initial_model_group is not None and not self.args.algo.kl.use_loss
-        if self.advantage_estimator in GROUP_ESTIMATORS and not has_kl_in_reward:
-            zero_advantages(experiences, flat)
-        responses = [experience.action_mask.bool() for experience in experiences]
-        unweighted = [experience.advantages for experience in experiences]
-        num_filtered = drop_truncated(experiences) if self.args.algo.overlong_filtering_enable else 0
-        weights = self._weights(experiences)
-        exploration = self._exploration(progress)
-        for experience, weight in zip(experiences, weights, strict=True):
-            weighted = token_advantages(experience.advantages, weight, exploration)
-            # Columns of the prompt keep upstream's value: with uniform weights no bit differs from upstream.
-            experience.advantages = torch.where(experience.action_mask.bool(), weighted, experience.advantages)
-        self.metrics = {
-            "progress": progress,
-            "overlong_filtered": num_filtered,
-            "flat_groups": flat.float().mean().item(),
-            **prompts,
-            **token_metrics(experiences, self._scores, weights),
-        }
-        if self.token_recorder.is_due(self.step):
-            tokens = {
-                "mask": responses,
-                "log_prob": [experience.action_log_probs for experience in experiences],
-                "entropy": [scores.entropy for scores in self._scores],
-                "similarity": [scores.visual_similarity for scores in self._scores],
-                "weight": weights,
-                "advantage_before": unweighted,
-                "advantage": [experience.advantages * experience.action_mask for experience in experiences],
-                "rollout_log_prob": [experience.rollout_log_probs for experience in experiences],
-            }
-            self.token_recorder.record(self.step, exploration, experiences, tasks, tokens)
-        return experiences
+    def make(self, batch: Batch, progress: float) -> None:
+        """Add loss mask, token weights and advantages to a scored batch, and put its shaped rewards in place.
 
-    def _count_prompts(self, experiences: list[Experience]) -> dict[str, int]:
-        """The metrics of PromptCount; takes what it needs out of the samples' info."""
-        rows, episodes, drawn, dropped = (
-            list(itertools.chain.from_iterable(experience.info.pop(name) for experience in experiences))
-            for name in ("row", "episode", "episode_prompts_drawn", "prompts_dropped")
-        )
-        num_samples = self.args.rollout.n_samples_per_prompt
-        return self.prompt_count.add(
-            int(episodes[0]),
-            sorted(rows)[::num_samples],
-            int(sum(dropped)) // num_samples,
-            int(max(drawn)),
+        Args:
+            progress: prompts consumed before this batch as a share of the whole run's.
+
+        Raises:
+            ValueError: if prompts have no image and --pepo.no_image is error.
+        """
+        batch.rewards = self._shaped_rewards(batch)
+        batch.unweighted_advantages = self._response_advantages(batch)
+        batch.loss_mask = batch.action_mask
+        if self.config.algo.overlong_filtering_enable:
+            # Rewards of truncated responses have counted in their group (DAPO, arXiv 2503.14476, overlong filtering).
+            batch.loss_mask = batch.action_mask * ~batch.truncated.unsqueeze(-1)
+        batch.weights = self._weights(batch)
+        weighted = token_advantages(batch.unweighted_advantages, batch.weights, self.schedule_coefficient(progress))
+        # Columns outside the loss keep the group's advantage: with uniform weights no bit differs from OpenRLHF.
+        batch.advantages = torch.where(batch.loss_mask.bool(), weighted, batch.unweighted_advantages)
+
+    def schedule_coefficient(self, progress: float) -> float:
+        """Return p of the formula: the influence of the token weights at this point of the run."""
+        is_constant = self.config.pepo.schedule == "constant" or not self.weighting.scheduled
+        return 1.0 if is_constant else progress
+
+    def _shaped_rewards(self, batch: Batch) -> torch.Tensor:
+        settings = self.config.reward
+        failed = torch.tensor([error is not None for error in batch.grader_errors])
+        return shape_rewards(
+            neutral_rewards(batch.rewards, failed, batch.num_samples),
+            batch.response_lengths,
+            batch.truncated,
+            max_new_tokens=self.config.rollout.max_new_tokens or self.config.data.max_len,
+            overlong_buffer_len=settings.overlong_buffer_len,
+            overlong_penalty_factor=settings.overlong_penalty_factor,
+            stop_properly_coef=settings.stop_properly_penalty_coef,
         )
 
-    def _weights(self, experiences: list[Experience]) -> tuple[torch.Tensor, ...]:
-        """Token weights of the whole batch (one method thresholds over all of it), one [B, S - 1] a micro-batch."""
-        settings = self.args.pepo
-        masks = [experience.action_mask.bool() for experience in experiences]
-        batch_mask = _stack(masks)
-        weights = token_weights(
-            _stack([scores.visual_similarity for scores in self._scores]),
-            _stack([scores.entropy for scores in self._scores]),
-            batch_mask,
-            alpha=settings.alpha,
-            temperature=settings.temperature,
-            method=settings.method,
-            top_fraction=settings.top_fraction,
+    def _response_advantages(self, batch: Batch) -> torch.Tensor:
+        algo = self.config.algo
+        kl = None
+        if batch.reference_log_probs is not None and not algo.kl.use_loss:
+            kl = compute_approx_kl(batch.action_log_probs, batch.reference_log_probs, kl_estimator=algo.kl.estimator)
+        return advantages(
+            batch.rewards,
+            batch.action_mask,
+            algo.advantage.estimator,
+            batch.num_samples,
+            kl=kl,
+            kl_coef=algo.kl.init_coef,
+            clip_range=self.config.reward.clip_range,
+            no_std_norm=algo.advantage.no_std_norm,
         )
-        images = itertools.chain.from_iterable(experience.mm_train_inputs for experience in experiences)
-        has_image = torch.tensor([inputs is not None for inputs in images])
-        if not has_image.all() and settings.method != "uniform":
-            if settings.no_image == "error":
-                raise ValueError(
-                    f"{int((~has_image).sum())} responses of this batch belong to prompts without an image; "
-                    "--pepo.no_image uniform gives their tokens equal weights"
-                )
-            if settings.no_image == "uniform":
-                weights = torch.where(has_image.unsqueeze(-1), weights, batch_mask.float())
-        rows = weights.split([len(mask) for mask in masks])
-        return tuple(row[:, : mask.shape[1]] for row, mask in zip(rows, masks, strict=True))
 
-    def _exploration(self, progress: float) -> float:
-        """p of the formula: how far from even to weighted advantages the run has come."""
-        if self.args.pepo.schedule == "constant" or not is_scheduled(self.args.pepo.method):
-            return 1.0
-        return progress
-
-
-def flat_responses(experiences: list[Experience], num_samples: int) -> torch.Tensor:
-    """[B] bool in the batch's order: whether the rewards of a response's group are all equal."""
-    index = torch.tensor(list(itertools.chain.from_iterable(experience.index for experience in experiences)))
-    rewards = torch.empty(len(index), dtype=torch.float64)
-    rewards[index] = torch.cat([experience.rewards for experience in experiences]).double()
-    groups = rewards.view(-1, num_samples)
-    return (groups == groups[:, :1]).all(dim=-1).repeat_interleave(num_samples)
-
-
-def zero_advantages(experiences: list[Experience], flat: torch.Tensor) -> None:
-    """Sets the advantages of responses in flat groups to exactly 0, in place.
-
-    Dividing by (std + 1e-9), upstream makes 0.92 out of eight float32 rewards of 0.7: their mean is not quite 0.7.
-    """
-    for experience in experiences:
-        experience.advantages[flat[torch.tensor(experience.index)]] = 0.0
-
-
-def drop_truncated(experiences: list[Experience]) -> int:
-    """Takes responses that were cut off at the length limit out of the loss, in place, and returns how many.
-
-    Their rewards have counted in their group's mean and spread (DAPO, arXiv 2503.14476, overlong filtering).
-    """
-    for experience in experiences:
-        experience.action_mask = experience.action_mask * ~experience.truncated.bool().unsqueeze(-1)
-    return int(sum(experience.truncated.sum() for experience in experiences))
-
-
-def _stack(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """Micro-batches [b, T_i] of different lengths as one [B, T], padded on the right with 0."""
-    length = max(tensor.shape[1] for tensor in tensors)
-    return torch.cat([torch.nn.functional.pad(tensor, (0, length - tensor.shape[1])) for tensor in tensors])
+    def _weights(self, batch: Batch) -> torch.Tensor:
+        """Return the token weights of the whole batch, over which one method thresholds."""
+        signals = {"entropy": batch.entropy}
+        if batch.visual_similarity is not None:
+            signals["visual_similarity"] = batch.visual_similarity
+        weights = self.weighting(signals, batch.loss_mask)
+        has_image = batch.has_image
+        if has_image.all() or not self.weighting.signals:
+            return weights
+        if self.config.pepo.no_image == "error":
+            raise ValueError(
+                f"{int((~has_image).sum())} responses of this batch belong to prompts without an image; "
+                "--pepo.no_image uniform gives their tokens equal weights"
+            )
+        if self.config.pepo.no_image == "uniform":
+            weights = torch.where(has_image.unsqueeze(-1), weights, batch.loss_mask.float())
+        return weights

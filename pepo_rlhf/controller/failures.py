@@ -1,4 +1,4 @@
-"""Ends of a run that are nobody's programming error, in one line instead of a traceback."""
+"""Ends of a run that are nobody's programming error, told in one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ import tempfile
 from ray.exceptions import OutOfDiskError, RayTaskError
 
 from pepo_rlhf.checkpoints.folders import CheckpointError
-from pepo_rlhf.controller.recovery import DEATHS, EngineLost
-from pepo_rlhf.controller.vision_check import BlindnessError
+from pepo_rlhf.controller.engines import EngineLost
+from pepo_rlhf.controller.vision_check import VisionError
 from pepo_rlhf.controller.watchdog import Stalled
+from pepo_rlhf.weight_sync.sync import ENGINE_DEATHS
 
 # The system's words: libraries that are not written in Python put them into exceptions of their own.
 _FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 
 
 def explain(error: BaseException, run_dir: str) -> str | None:
-    """What has happened, to the run of this folder; None where only the traceback tells."""
+    """Return in one line what has happened to the run of this folder; None where only the traceback tells."""
     while isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
         error = error.cause  # from the process where it happened
     if isinstance(error, SystemError) and error.__cause__ is not None:
         error = error.__cause__  # raised by a signal handler while Ray waited in C
     text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    if isinstance(error, DEATHS):
+    if isinstance(error, ENGINE_DEATHS):
         return f"a process of the run has died, and the run ends with it: {text}"
-    if isinstance(error, (BlindnessError, CheckpointError, EngineLost, Stalled)):
+    if isinstance(error, VisionError | CheckpointError | EngineLost | Stalled):
         return text
     if isinstance(error, OutOfDiskError) or any(words in text for words in _FULL):
         return (
@@ -38,6 +39,6 @@ def explain(error: BaseException, run_dir: str) -> str | None:
 
 
 def _free_space(run_dir: str) -> str:
-    """Of the places that a run writes to; the error of a write names none."""
+    """Return the free space of the places that a run writes to, since the error of a write names none."""
     places = filter(os.path.isdir, (run_dir, tempfile.gettempdir(), "/dev/shm"))
     return ", ".join(f"{shutil.disk_usage(place).free / 1e9:.1f} GB in {place}" for place in places)

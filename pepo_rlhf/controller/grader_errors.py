@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from openrlhf.trainer.ppo_utils.experience import Experience
+
+from pepo_rlhf.workers.responses import Group
 
 
 class GraderError(RuntimeError):
@@ -13,19 +14,18 @@ class GraderError(RuntimeError):
 
 
 class GraderErrors:
-    """Those of one batch, over all the rounds of sampling that it takes to fill it."""
+    """Count the grader errors of one batch, over all the rounds of sampling that it takes to fill it."""
 
     def __init__(self, max_rate: float) -> None:
         self.max_rate = max_rate
         self.num_responses = 0
         self.errors: list[str] = []
 
-    def count(self, responses: Iterable[dict]) -> None:
-        """Adds a round of responses; raises GraderError, with the first error, if they take the batch over its rate."""
-        for response in responses:
-            self.num_responses += 1
-            if response["reward_error"] is not None:
-                self.errors.append(response["reward_error"])
+    def count(self, groups: Iterable[Group]) -> None:
+        """Add some groups; raise GraderError, with the first error, if the batch then exceeds its rate."""
+        responses = [response for group in groups for response in group.responses]
+        self.num_responses += len(responses)
+        self.errors += [response.grader_error for response in responses if response.grader_error is not None]
         if len(self.errors) > self.max_rate * self.num_responses:
             raise GraderError(
                 f"{len(self.errors)} of {self.num_responses} responses "
@@ -34,15 +34,20 @@ class GraderErrors:
             )
 
 
-def make_neutral(group: list[Experience]) -> None:
-    """Gives the ungraded responses to a prompt the mean reward of the graded ones, in place.
+def neutral_rewards(rewards: torch.Tensor, failed: torch.Tensor, num_samples: int) -> torch.Tensor:
+    """Return rewards in which an ungraded response has the mean of the graded ones of its group.
 
-    Their advantage within the group is then 0: a failure of the grader is no reason to make a response less likely.
-    The metric `reward` takes that mean too; `score` and the components count them as 0. A group that is ungraded as a
-    whole is flat, and its advantages are 0 anyway.
+    Its advantage within the group is then 0: a failure of the grader is no reason to make a response less likely. A
+    group without a grade keeps its rewards, which are all equal.
+
+    Args:
+        rewards: [B] float64, group by group.
+        failed: [B] bool, True where the response could not be graded.
+        num_samples: responses of a group.
     """
-    graded = [experience.rewards.item() for experience in group if not experience.info["reward_errors"]]
-    for experience in group:
-        if graded and experience.info["reward_errors"]:
-            # In float64, so that equal rewards keep their very value as the mean: a flat group stays flat.
-            experience.rewards = torch.full_like(experience.rewards, sum(graded) / len(graded))
+    groups, graded = rewards.view(-1, num_samples), ~failed.view(-1, num_samples)
+    means = (groups * graded).sum(dim=-1, keepdim=True) / graded.sum(dim=-1, keepdim=True)
+    lowest = groups.masked_fill(~graded, torch.inf).amin(dim=-1, keepdim=True)
+    highest = groups.masked_fill(~graded, -torch.inf).amax(dim=-1, keepdim=True)
+    means = means.clamp(lowest, highest)  # a mean of equal rewards may differ from them in its last bit
+    return torch.where(graded | ~graded.any(dim=-1, keepdim=True), groups, means).view(-1)

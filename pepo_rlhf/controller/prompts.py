@@ -1,100 +1,101 @@
-"""Prompts: rows of a data set, put through the chat template, in batches that come out even."""
+"""Prompts of a run and the order in which they are drawn."""
 
 from __future__ import annotations
 
+import logging
 import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from openrlhf.utils.logging_utils import init_logger
-from torch.utils.data import Dataset
-from torchdata.stateful_dataloader.sampler import RandomSampler
 
+from pepo_rlhf.config import Config
+from pepo_rlhf.data import Row
 from pepo_rlhf.data.batches import prompts_per_episode
-from pepo_rlhf.data.load import LoadedRows, load_configured
 from pepo_rlhf.data.prompt import render_prompt
-from pepo_rlhf.data.vision_tokens import reserved_tokens
 
-logger = init_logger(__name__)
-
-
-class PromptDataset(Dataset):
-    """Rows as upstream's trainers want them: (data source, prompt text, label, images)."""
-
-    def __init__(self, loaded: LoadedRows, processor) -> None:
-        self.num_skipped = loaded.num_skipped
-        self.items = [
-            (
-                row.datasource,
-                render_prompt(processor, row),
-                row.label,
-                list(row.images),
-            )
-            for row in loaded.rows
-        ]
-        texts = "\0".join(text for item in self.items for text in item[1:3])
-        self._identity = {"num_rows": len(self.items), "checksum": zlib.crc32(texts.encode())}
-
-    def state_dict(self) -> dict[str, int]:
-        """Goes into checkpoints with the data loader's position, which means nothing in other rows."""
-        return self._identity
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Raises ValueError unless the rows are those that the position was taken in."""
-        if state != self._identity:
-            raise ValueError(
-                f"--data.prompt_dataset: its {len(self)} rows are not the {state['num_rows']} rows of the run that "
-                "wrote the checkpoint; go on with those, or start another run with a new --run.dir"
-            )
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> tuple[str, str, str, list]:
-        return self.items[index]
-
-    @staticmethod
-    def collate(items: list[tuple]) -> tuple[list, ...]:
-        return tuple(list(column) for column in zip(*items, strict=True))
+logger = logging.getLogger(__name__)
 
 
-class TrainingPrompts(PromptDataset):
-    """With each row's number, by which an episode counts what it has trained."""
+@dataclass(frozen=True)
+class Prompt:
+    """A row of a data set in the form that a rollout engine is asked it.
 
-    def __getitem__(self, index: int) -> tuple[str, str, str, list, int]:  # type: ignore[override]  # a fifth column
-        return (*self.items[index], index)
+    Attributes:
+        row: number of the row in the data set.
+        datasource: name of the data set that the row comes from.
+        text: the row put through the model's chat template.
+        label: what the verifiers compare a response with.
+        images: path or encoded bytes of each image.
+    """
+
+    row: int
+    datasource: str
+    text: str
+    label: str
+    images: tuple[str | bytes, ...]
 
 
-def prepare_datasets(strategy, processor):
-    """Training and evaluation prompts, and the number of optimiser steps of the run.
+def render_prompts(rows: Sequence[Row], processor: Any) -> list[Prompt]:
+    """Return the prompt of each row, in order."""
+    return [
+        Prompt(number, row.datasource, render_prompt(processor, row), row.label, row.images)
+        for number, row in enumerate(rows)
+    ]
 
-    An episode is a random choice of as many prompts as make whole batches; what is left out of one episode is not
-    left out of the next.
 
-    Returns:
-        (training loader, evaluation loader or None, max_steps), as upstream's function of this name.
+def choose_prompts(prompts: Sequence[Prompt], num_prompts: int = 4) -> list[Prompt]:
+    """Return the first prompts with images, no two with the same ones: the questions of the vision check."""
+    chosen: dict[tuple[str | bytes, ...], Prompt] = {}
+    for prompt in prompts:
+        if prompt.images:
+            chosen.setdefault(prompt.images, prompt)
+        if len(chosen) == num_prompts:
+            break
+    return list(chosen.values())
+
+
+class PromptSchedule:
+    """Order of the prompts over the whole run, as a function of a position alone.
+
+    An episode is a random choice of as many prompts as make whole batches; a prompt that one episode leaves out may be
+    in the next. Position 0 is the first prompt of the run, and a checkpoint needs to hold nothing but a position.
 
     Raises:
-        ValueError: for data that cannot be used (see load_rows), or less of it than one batch.
+        ValueError: if there are fewer prompts than one batch.
     """
-    args = strategy.args
-    dataset = TrainingPrompts(_load(args.data.prompt_dataset, args.data.prompt_split, args.data, processor), processor)
-    num_prompts = prompts_per_episode(len(dataset), args)
-    if num_left_out := len(dataset) - num_prompts:
-        logger.warning(
-            f"{num_left_out} of {len(dataset)} prompts are left out of each episode, another choice each time: "
-            f"they do not fill a batch of --rollout.batch_size {args.rollout.batch_size}"
-        )
-    sampler = RandomSampler(dataset, num_samples=num_prompts, generator=torch.Generator().manual_seed(args.train.seed))
-    train_loader = strategy.setup_dataloader(dataset, 1, collate_fn=dataset.collate, sampler=sampler)
-    eval_loader = None
-    if args.eval.dataset:
-        eval_dataset = PromptDataset(_load(args.eval.dataset, args.eval.split, args.data, processor), processor)
-        eval_loader = strategy.setup_dataloader(
-            eval_dataset, 1, shuffle=False, drop_last=False, collate_fn=eval_dataset.collate
-        )
-    num_updates = num_prompts * args.rollout.n_samples_per_prompt // args.train.batch_size
-    return train_loader, eval_loader, num_updates * args.train.num_episodes * args.train.max_epochs
 
+    def __init__(self, prompts: Sequence[Prompt], config: Config) -> None:
+        self.prompts = prompts
+        self.num_per_episode = prompts_per_episode(len(prompts), config)
+        self.num_total = self.num_per_episode * config.train.num_episodes
+        self._generator = torch.Generator().manual_seed(config.train.seed)
+        self._orders: list[list[int]] = []  # of each episode so far
+        if num_left_out := len(prompts) - self.num_per_episode:
+            logger.warning(
+                f"{num_left_out} of {len(prompts)} prompts are left out of each episode, another choice each time: "
+                f"they do not fill a batch of --rollout.batch_size {config.rollout.batch_size}"
+            )
 
-def _load(path_or_id: str, split: str, data, processor) -> LoadedRows:
-    return load_configured(path_or_id, split, data, reserved_tokens(processor))
+    def draw(self, position: int, num_prompts: int, episode: int) -> list[Prompt]:
+        """Return up to `num_prompts` prompts of an episode from a position of the run on; fewer where it ends."""
+        while len(self._orders) <= episode:  # the generator's state runs through the episodes in turn
+            self._orders.append(torch.randperm(len(self.prompts), generator=self._generator).tolist())
+        start = position - episode * self.num_per_episode
+        rows = self._orders[episode][: self.num_per_episode][start : start + num_prompts]
+        return [self.prompts[row] for row in rows]
+
+    @property
+    def identity(self) -> dict[str, int]:
+        """Return what a position depends on: the number of prompts and a checksum of their texts and labels."""
+        texts = "\0".join(f"{prompt.text}\0{prompt.label}" for prompt in self.prompts)
+        return {"num_rows": len(self.prompts), "checksum": zlib.crc32(texts.encode())}
+
+    def require_identity(self, saved: dict[str, int]) -> None:
+        """Raise ValueError unless a checkpoint's position was taken in these very prompts."""
+        if saved != self.identity:
+            raise ValueError(
+                f"--data.prompt_dataset: its {len(self.prompts)} rows are not the {saved['num_rows']} rows of the run "
+                "that wrote the checkpoint; go on with those, or start another run with a new --run.dir"
+            )

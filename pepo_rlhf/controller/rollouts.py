@@ -1,158 +1,208 @@
-"""Samples: prompts to the rollout workers and groups of responses back, in the order of the prompts."""
+"""Rollouts: prompts to the engines, and batches of sampled and graded responses back, in the order of the prompts.
+
+Each response has a seed of its own, made from the run's seed, its prompt's position in the run and its number, so that
+a batch depends neither on the number of engines nor on what they have generated before.
+"""
 
 from __future__ import annotations
 
-import itertools
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
 
 import numpy as np
-import torch
-from openrlhf.trainer.ppo_utils.experience import Experience
-from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
-from openrlhf.utils.logging_utils import init_logger
 from vllm import SamplingParams
 
-from pepo_rlhf.controller.grader_errors import GraderErrors, make_neutral
-from pepo_rlhf.controller.recovery import EngineRecovery
+from pepo_rlhf.config import Config
+from pepo_rlhf.controller.batch import Batch, Draw, make_batch
+from pepo_rlhf.controller.engines import EngineDied, Engines
+from pepo_rlhf.controller.grader_errors import GraderErrors
+from pepo_rlhf.controller.prompts import Prompt, PromptSchedule
 from pepo_rlhf.data.vision_tokens import vision_token_ids
+from pepo_rlhf.evaluation.metrics import EvaluatedSample
 from pepo_rlhf.workers.image_tensors import share_image_tensors
+from pepo_rlhf.workers.responses import Group
 
-logger = init_logger(__name__)
-_SAMPLE_SEED_BITS = 20  # room for the sample index below a prompt's seed
+logger = logging.getLogger(__name__)
+_SAMPLE_SEED_BITS = 20  # room for the sample's number below a prompt's seed
 
 
-class PepoSamplesGenerator(SamplesGenerator):
-    """Upstream's generator with reproducible batches.
+class Rollouts:
+    """Samples and grades responses.
 
-    Upstream batches groups as they happen to finish; here they keep the order in which their prompts were drawn, and
-    each response has a seed of its own, so that a batch depends on nothing but run seed and position in the run.
+    Args:
+        processor: of the model, for the tokens that must not be sampled.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self.num_prompts_drawn = 0  # of the training data, over all episodes
-        self.engine_recovery = EngineRecovery(self.vllm_engines)
+    def __init__(self, config: Config, engines: Engines, processor: Any) -> None:
+        self.config, self.engines, self.processor = config, engines, processor
 
-    def generate_samples(self, **generate_kwargs) -> tuple[list[Experience], float | None, int, bool]:
-        """Upstream's, whose pass rate is of responses by prompts; here it is the percentage of groups kept."""
-        samples, pass_rate, num_drawn, exhausted = super().generate_samples(**generate_kwargs)
-        if pass_rate is not None:
-            pass_rate /= self.args.rollout.n_samples_per_prompt
-        return samples, pass_rate, num_drawn, exhausted
+    def ask(self, prompts: Sequence[Prompt], first: int, groups: dict[int, Group]) -> None:
+        """Sample a group for each training prompt that `groups` does not hold yet, and add it there.
 
-    def _generate_vllm(
-        self, dataloader_iter, num_prompts: int, dynamic_filtering: bool, **generate_kwargs
-    ) -> tuple[list[Experience], int, bool]:
-        """Draws prompts until `num_prompts` groups are accepted or the data ends.
+        Args:
+            first: position of the first prompt in the run, which the seeds depend on.
+            groups: by the prompt's place in `prompts`; keeps what has been answered when an engine dies.
 
-        Dynamic filtering drops flat groups, whose rewards are all equal: they carry no gradient. (Upstream tests
-        whether the mean lies between two bounds, which drops good groups when rewards are sums.) After
-        `--algo.dynamic_filtering_max_resamples` further rounds of prompts, dropped groups fill the batch up.
-
-        Returns:
-            experiences of the accepted groups, group by group; number of prompts drawn; whether the data ended.
+        Raises:
+            EngineDied: if an engine died; all other answers have been added.
         """
-        training = dataloader_iter is not getattr(self, "_eval_dataloader_iter", None)
-        accepted: list[list[Experience]] = []
-        flat: list[list[Experience]] = []
-        num_drawn, exhausted = 0, False
-        self._grader_errors = GraderErrors(self.args.reward.max_error_rate)
-        for _ in range(1 + self.args.algo.dynamic_filtering_max_resamples):
-            # The loader's batches have one row. (Upstream's function for this leaves the data source out.)
-            rows = list(itertools.islice(dataloader_iter, num_prompts - len(accepted)))
-            exhausted = len(rows) < num_prompts - len(accepted)
-            prompts, labels, images = ([row[column][0] for row in rows] for column in (1, 2, 3))
-            first = self.num_prompts_drawn if training else num_drawn
-            num_drawn += len(prompts)
-            if training:
-                self.num_prompts_drawn += len(prompts)
-            groups = self._sample_groups(prompts, labels, images, first, **generate_kwargs)
-            for row, group in zip(rows, groups, strict=True):
-                for experience in group:
-                    experience.info["task"] = [row[0][0]]
-                    if training:
-                        experience.info["row"] = [row[4][0]]
-                is_flat = len({experience.rewards.item() for experience in group}) == 1
-                (flat if dynamic_filtering and is_flat else accepted).append(group)
-            if len(accepted) == num_prompts or exhausted:
-                break
-        if training:
-            accepted = self._whole_batch(accepted, flat, num_prompts)
-        return list(itertools.chain.from_iterable(accepted)), num_drawn, exhausted
+        rollout = self.config.rollout
+        self._ask(prompts, first, groups, rollout.temperature, rollout.n_samples_per_prompt)
 
-    def _whole_batch(self, accepted: list, flat: list, num_prompts: int) -> list[list[Experience]]:
-        """`num_prompts` groups, flat ones at the end where the others do not suffice, or none at all."""
-        fill = flat[: num_prompts - len(accepted)]
-        num_dropped = len(flat) - len(fill)
-        batch = accepted + fill
-        if len(batch) < num_prompts:
-            if batch:
-                logger.warning(f"the data ended: {len(batch)} groups of an incomplete batch are not trained on")
-            return []
-        episode, last = divmod(self.num_prompts_drawn - 1, len(self.prompts_dataloader))
-        for position, group in enumerate(batch, start=1):
-            # A generation may make several training batches: the one with its last group answers for the dropped.
-            is_last = position == len(batch)
-            num_drawn = last + 1 - (0 if is_last else num_dropped + len(batch) - position)
-            info = {
-                "episode": episode,
-                "episode_prompts_drawn": num_drawn,
-                "prompts_dropped": num_dropped if is_last else 0,
-                "flat_groups_dropped": num_dropped,
-                "flat_groups_kept": len(fill),
-                "rows_skipped": self.prompts_dataloader.dataset.num_skipped,
-                "engine_restarts": self.engine_recovery.num_restarts,
-            }
-            for experience in group:
-                experience.info |= {name: torch.tensor([float(value)]) for name, value in info.items()}
-        return batch
+    def evaluate(self, prompts: Sequence[Prompt]) -> list[EvaluatedSample]:
+        """Return the responses to evaluation prompts, sampled with the settings of --eval in batches of a step's size.
 
-    def _sample_groups(self, prompts, labels, images, first: int, **generate_kwargs) -> list[list[Experience]]:
-        def ask(index: int):
-            return self.vllm_engines[index % len(self.vllm_engines)].generate_responses.remote(
-                prompt=prompts[index],
-                label=labels[index],
-                images=images[index],
-                sampling_params=self._sampling_params(first + index, **generate_kwargs),
-                max_length=generate_kwargs["max_len"],
-                num_samples=generate_kwargs.get("n_samples_per_prompt", self.args.rollout.n_samples_per_prompt),
+        Raises:
+            GraderError: if too many responses of a batch could not be graded.
+        """
+        settings, size = self.config.eval, self.config.rollout.batch_size
+        answered: list[Group] = []
+        with self.engines.awake():
+            for start in range(0, len(prompts), size):
+                part, groups = prompts[start : start + size], dict[int, Group]()
+                ask = partial(self._ask, part, start, groups, settings.temperature, settings.n_samples_per_prompt)
+                self.engines.insist(ask, self.engines.weights_version)
+                answered += [groups[index] for index in range(len(part))]
+                GraderErrors(self.config.reward.max_error_rate).count(answered[start:])
+        return [
+            EvaluatedSample(
+                datasource=prompt.datasource,
+                reward=response.reward,
+                components=response.components,
+                response_length=len(response.token_ids),
+                truncated=response.truncated,
+            )
+            for prompt, group in zip(prompts, answered, strict=True)
+            for response in group.responses
+        ]
+
+    def _ask(
+        self, prompts: Sequence[Prompt], first: int, groups: dict[int, Group], temperature: float, num_samples: int
+    ) -> None:
+        def call(index: int) -> Any:
+            prompt = prompts[index]
+            return self.engines.of_prompt(index).generate_group.remote(
+                prompt=prompt.text,
+                label=prompt.label,
+                images=list(prompt.images),
+                sampling_params=self._sampling_params(first + index, temperature),
+                max_length=self.config.data.max_len,
+                num_samples=num_samples,
             )
 
-        responses = self.engine_recovery.collect(ask, len(prompts))
-        for group in responses:
-            share_image_tensors(group)
-        self._grader_errors.count(itertools.chain.from_iterable(responses))
-        groups = [[self._to_experience(response, **generate_kwargs) for response in group] for group in responses]
-        num_prompts = len(self.prompts_dataloader) * self.args.train.num_episodes
-        for position, group in enumerate(groups, start=first):
-            make_neutral(group)
-            for experience in group:
-                experience.info["progress"] = torch.tensor([position / num_prompts])
-        return groups
+        answers: dict[int, Group] = {}
+        try:
+            self.engines.collect(call, [index for index in range(len(prompts)) if index not in groups], answers)
+        finally:
+            groups |= {index: share_image_tensors(group) for index, group in answers.items()}
 
-    def _to_experience(self, response: dict, **generate_kwargs) -> Experience:
-        """Upstream's, with the reward in float64, the type that group statistics are then computed in.
-
-        In float32 two overlaps (IoU) that differ in their last bit may differ by 1e-7, which group_norm, dividing by
-        (std + 1e-9), would turn into advantages of 1 and -1.
-        """
-        experience = self._process_response_into_experience(response, **generate_kwargs)
-        experience.rewards = torch.tensor([response["reward"]], dtype=torch.float64)
-        return experience
-
-    def _sampling_params(self, position: int, **generate_kwargs) -> SamplingParams:
-        entropy = np.random.SeedSequence([self.args.train.seed, position]).generate_state(1, dtype=np.uint64)[0]
+    def _sampling_params(self, position: int, temperature: float) -> SamplingParams:
+        entropy = np.random.SeedSequence([self.config.train.seed, position]).generate_state(1, dtype=np.uint64)[0]
         return SamplingParams(
-            temperature=generate_kwargs["temperature"],
-            top_p=generate_kwargs["top_p"],
-            max_tokens=generate_kwargs["max_new_tokens"],
+            temperature=temperature,
+            top_p=self.config.rollout.top_p,
+            max_tokens=self.config.rollout.max_new_tokens,
             min_tokens=1,
             logprobs=0,  # of the sampled token alone; always asked for, since rollout_trainer_gap needs them
             skip_special_tokens=False,
-            logit_bias=forbidden_tokens(self.tokenizer),
+            logit_bias=forbidden_tokens(self.processor),
             seed=int(entropy) >> (_SAMPLE_SEED_BITS + 1) << _SAMPLE_SEED_BITS,
         )
 
 
-def forbidden_tokens(processor) -> dict[int, float] | None:
-    """Biases against image and video placeholders: the trainer takes a sampled one for an image, and crashes."""
+class Generation:
+    """The generation of one training batch: rounds of prompts until it has enough groups, or the episode ends.
+
+    Dynamic filtering drops groups whose rewards are all equal, since they carry no gradient, and draws other prompts
+    for them. After --algo.dynamic_filtering_max_resamples rounds, dropped groups fill the batch up.
+
+    Attributes:
+        position: prompts of the run that have been drawn, this generation's included.
+        is_done: whether it has ended; batch: the batch, or None where the rest of the episode does not make one.
+        seconds: time that it has taken.
+    """
+
+    def __init__(self, rollouts: Rollouts, schedule: PromptSchedule, position: int) -> None:
+        self.position, self._start = position, position
+        self.batch: Batch | None = None
+        self.is_done, self.seconds = position >= schedule.num_total, 0.0
+        self._rollouts, self._schedule, self._config = rollouts, schedule, rollouts.config
+        self._episode = position // schedule.num_per_episode
+        self._errors = GraderErrors(self._config.reward.max_error_rate)
+        self._accepted: list[tuple[Prompt, Group]] = []
+        self._zero_std: list[tuple[Prompt, Group]] = []
+        self._num_rounds = 0
+        self._prompts: list[Prompt] = []  # of the round that is being answered
+        self._groups: dict[int, Group] = {}
+
+    def run(self) -> None:
+        """Ask rounds of prompts until the batch is there; do nothing if it is.
+
+        Raises:
+            EngineDied: if an engine died. What has been answered is kept, and another call goes on from there.
+            GraderError: if too many responses could not be graded.
+        """
+        started = time.monotonic()
+        try:
+            while not self.is_done:
+                self._run_round()
+        finally:
+            self.seconds += time.monotonic() - started
+
+    def run_as_far_as_possible(self) -> None:
+        """Run until the batch is there or an engine dies: in a thread of its own, nobody can send it new weights."""
+        with suppress(EngineDied):
+            self.run()
+
+    def _run_round(self) -> None:
+        size = self._config.rollout.batch_size
+        wanted = size - len(self._accepted)
+        if not self._prompts:
+            self._prompts = self._schedule.draw(self.position, wanted, self._episode)
+            self.position += len(self._prompts)
+        is_exhausted = len(self._prompts) < wanted
+        self._rollouts.ask(self._prompts, self.position - len(self._prompts), self._groups)
+        self._sort_round()
+        self._num_rounds += 1
+        is_last = self._num_rounds > self._config.algo.dynamic_filtering_max_resamples
+        if len(self._accepted) == size or is_exhausted or is_last:
+            self.batch, self.is_done = self._make_batch(size), True
+
+    def _sort_round(self) -> None:
+        groups = [self._groups[index] for index in range(len(self._prompts))]
+        self._errors.count(groups)
+        for prompt, group in zip(self._prompts, groups, strict=True):
+            is_dropped = self._config.algo.dynamic_filtering_enable and has_zero_std(group)
+            (self._zero_std if is_dropped else self._accepted).append((prompt, group))
+        self._prompts, self._groups = [], {}
+
+    def _make_batch(self, size: int) -> Batch | None:
+        fill = self._zero_std[: size - len(self._accepted)]
+        chosen = self._accepted + fill
+        if len(chosen) < size:
+            if chosen:
+                logger.warning(f"the data ended: {len(chosen)} groups of an incomplete batch are not trained on")
+            return None
+        draw = Draw(
+            position=self._start,
+            episode=self._episode,
+            num_drawn_in_episode=self.position - self._episode * self._schedule.num_per_episode,
+            num_zero_std_dropped=len(self._zero_std) - len(fill),
+            num_zero_std_kept=len(fill),
+        )
+        pad_token_id = self._rollouts.processor.pad_token_id
+        return make_batch([prompt for prompt, _ in chosen], [group for _, group in chosen], draw, pad_token_id)
+
+
+def has_zero_std(group: Group) -> bool:
+    """Return whether all rewards of a group are equal; a response without a grade does not count."""
+    return len({response.reward for response in group.responses if response.grader_error is None}) < 2
+
+
+def forbidden_tokens(processor: Any) -> dict[int, float] | None:
+    """Return biases against image and video placeholders: the policy would take a sampled one for an image."""
     return {token_id: -100.0 for token_id in vision_token_ids(processor)} or None

@@ -1,147 +1,220 @@
-"""The trainer: upstream's loop over batches, with token metrics, a run folder and evaluation at both ends."""
+"""The training loop: one step from prompts to checkpoint, from top to bottom in `Trainer.fit`."""
 
 from __future__ import annotations
 
 import threading
-from functools import partial
-from pathlib import Path
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import ray
-from openrlhf.trainer.ppo_trainer import BasePPOTrainer, PPOTrainer
+from openrlhf.trainer.ppo_utils.experience import balance_experiences
+from openrlhf.trainer.ray.launcher import RayActorGroup
 
-from pepo_rlhf.checkpoints.states import load_trainer_states
-from pepo_rlhf.compat import wiring
-from pepo_rlhf.controller import vision_check
+from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.controller.batch import Batch, to_experiences
+from pepo_rlhf.controller.batch_metrics import response_metrics, token_metrics
+from pepo_rlhf.controller.checkpoints import Checkpoints
+from pepo_rlhf.controller.experience_maker import PepoExperienceMaker
 from pepo_rlhf.controller.prompt_count import PromptCount
-from pepo_rlhf.data.prompt import choose_prompts
-from pepo_rlhf.metrics.advice import diagnose
+from pepo_rlhf.controller.prompts import Prompt, PromptSchedule
+from pepo_rlhf.controller.rollouts import Generation, Rollouts
+from pepo_rlhf.controller.scoring import add_scores, split_rows
+from pepo_rlhf.controller.token_recorder import TokenRecorder
+from pepo_rlhf.controller.watchdog import Watchdog
+from pepo_rlhf.evaluation.metrics import training_metrics
 from pepo_rlhf.metrics.run_log import RunLog
-from pepo_rlhf.metrics.trackers import start_trackers
 
 
 class Stopped(RuntimeError):
-    """The run was asked to stop, and did."""
+    """The run was asked to stop, and did after a checkpoint."""
 
 
-class RunLogMixin(BasePPOTrainer):
-    """What the synchronous and the asynchronous trainer add to upstream's common base."""
+class Trainer:
+    """Train the policy over the prompts of a schedule.
 
-    def __init__(self, *args, **kwargs) -> None:
-        wiring.apply()
-        super().__init__(*args, **kwargs)
-        trackers, findings = start_trackers(self.args), partial(diagnose, args=self.args)
-        self.run_log = RunLog(self.args.run.dir, trackers, diagnose=findings)
-        checkpoint = self.args.ckpt.resume_from
-        self._saved_states = load_trainer_states(Path(checkpoint)) if checkpoint is not None else None
-        self.run_log.roll_back(self._saved_states["global_step"] if self._saved_states else 0)
-        if self._saved_states is not None:
-            self.experience_maker.prompt_count = PromptCount(self._saved_states["prompt_count"])
-        self._stop_requested = threading.Event()
-        self._phase = "start of training"
+    Args:
+        reference: None where no KL is asked for.
+        stop: asks the run to end after the step that it is in.
 
-    def find_blindness(self, prompts: list[tuple[str, list]]) -> str | None:
-        """The blindness gate; None where it is passed, switched off, or a run goes on that it has let through."""
-        if not self.args.pepo.blindness_check or self.init_checkpoint_states()["global_step"] > 0:
-            return None
-        return vision_check.gate(self.args, self.actor_model_group, self.vllm_engines, prompts, self.tokenizer)
+    Attributes:
+        step: training steps done.
+        position: prompts of the run that were drawn for them.
+    """
 
-    def current_phase(self) -> str:
-        """What `fit` is doing, for the watchdog. Called while it runs."""
-        return self._phase
+    def __init__(
+        self,
+        config: Config,
+        policy: RayActorGroup,
+        reference: RayActorGroup | None,
+        rollouts: Rollouts,
+        schedule: PromptSchedule,
+        evaluation_prompts: Sequence[Prompt],
+        checkpoints: Checkpoints,
+        run_log: RunLog,
+        watchdog: Watchdog,
+        stop: threading.Event,
+    ) -> None:
+        self.config, self.policy, self.reference, self.rollouts = config, policy, reference, rollouts
+        self.schedule, self.evaluation_prompts, self.checkpoints = schedule, evaluation_prompts, checkpoints
+        self.run_log, self.watchdog, self.stop = run_log, watchdog, stop
+        self.engines = rollouts.engines
+        self.experience_maker = PepoExperienceMaker(config)
+        self.token_recorder = TokenRecorder(config, rollouts.processor)
+        self.step: int = checkpoints.saved.get("global_step", 0)
+        self.position: int = checkpoints.saved.get("total_consumed_prompts", 0)
+        self.prompt_count = PromptCount(checkpoints.saved.get("prompt_count"))
+        self.times: dict[str, float] = {}  # seconds of the phases of this step
+        self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generation")
 
-    def _enter(self, phase: str, global_step: int) -> None:
-        self._phase = f"{phase}, step {global_step + 1}"
+    def fit(self) -> None:
+        """Run the steps that are left, with an evaluation before the first and after the last one.
 
-    def request_stop(self) -> None:
-        """Lets the run end after the step that it is in, with a checkpoint. Called while `fit` runs."""
-        self._stop_requested.set()
-
-    def init_checkpoint_states(self) -> dict:
-        """The trainer's states of the checkpoint to resume from, or those that a run begins with."""
-        return self._saved_states or super().init_checkpoint_states()
-
-    def train_step(self, rollout_samples, global_step: int) -> tuple[dict, int]:
-        """One step: experience, update, sync. Upstream's status plus the experience maker's token metrics."""
-        self._enter("experience", global_step)
-        self.experience_maker.step = global_step + 1
-        status, global_step = super().train_step(rollout_samples, global_step)
-        self.experience_maker.token_recorder.finish()
-        return status | self.experience_maker.metrics, global_step
-
-    def ppo_train(self, global_steps: int) -> dict:
-        """Upstream's update, named for the watchdog."""
-        self._enter("update", global_steps)
-        status = super().ppo_train(global_steps)
-        self._enter("weight sync", global_steps)
-        return status
-
-    def save_logs_and_checkpoints(self, global_step: int, logs_dict=None, client_states=None) -> None:
-        """Writes the metrics file before upstream's trackers and checkpoints.
+        With --train.async_enable the next batch is generated while this one is trained on, so that weights are at most
+        one sync old. Only this thread calls the policy: two could give its ranks different orders.
 
         Raises:
-            Stopped: after the checkpoint, if the run was asked to stop.
+            Stopped: after a checkpoint, if `stop` was set.
         """
-        self._enter("checkpoint", global_step - 1)
-        self.run_log.write_step(global_step, logs_dict or {})
-        stopping = self._stop_requested.is_set()
-        if stopping:
-            self.args.ckpt.save_steps = 1  # a checkpoint is due after any step
-        client_states = {} if client_states is None else client_states
-        client_states["prompt_count"] = self.experience_maker.prompt_count.state  # for the best checkpoint, too
-        super().save_logs_and_checkpoints(global_step, logs_dict, client_states)
-        if stopping:
-            self.run_log.close()
-            self.tensorboard_logger.close()
-            raise Stopped(f"after step {global_step}")
-        self._enter("generation", global_step)
+        is_async = self.config.train.async_enable
+        self._resume()
+        self._evaluate_once()
+        generation = self._complete(Generation(self.rollouts, self.schedule, self.position))
+        while generation is not None and generation.batch is not None:
+            started, batch = time.monotonic(), generation.batch
+            self.times = {"time_generation": generation.seconds}
+            following = Generation(self.rollouts, self.schedule, generation.position)
+            ahead = self._ahead.submit(following.run_as_far_as_possible) if is_async else None
 
+            with self._phase("experience"):
+                experience = self._make_experience(batch)
+            with self._phase("update"):
+                update_metrics = self._update(experience)
+            self.step, self.position = self.step + 1, generation.position
+            if ahead is not None:
+                generation = self._wait_for(ahead, following)
+            with self._phase("sync"):
+                self.engines.send_weights(self.step)
 
-class PepoTrainer(RunLogMixin, PPOTrainer.__ray_metadata__.modified_class):
-    """The synchronous trainer: one batch at a time, every engine on the newest weights."""
+            self.token_recorder.finish()
+            self.times["time_step"] = time.monotonic() - started if is_async else sum(self.times.values())
+            self.run_log.write_step(self.step, {**update_metrics, **self._metrics(batch), **self.times})
+            self._save_and_evaluate()
+            if ahead is None:
+                generation = self._complete(following)
+        self._evaluate_once()
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        num_prompts = len(self.prompts_dataloader) * self.args.train.num_episodes
-        self.run_log.num_steps = num_prompts // self.args.rollout.batch_size
-        self.samples_generator.engine_recovery.policy = self.actor_model_group
+    def _resume(self) -> None:
+        """Give the engines the checkpoint's weights; do nothing in a run that begins."""
+        if self.step:
+            self.schedule.require_identity(self.checkpoints.saved.get("prompts", self.schedule.identity))
+            with self._phase("sync"):
+                self.engines.send_weights(self.step)
 
-    def broadcast_to_vllm(self) -> None:
-        """Upstream's sync, until it has reached engines that are all alive."""
-        self.samples_generator.engine_recovery.send_weights(super().broadcast_to_vllm)
+    def _complete(self, generation: Generation) -> Generation | None:
+        """Run a generation to its end, or the next one where an episode ends without a batch; None at the run's end."""
+        while True:
+            self._enter("generation")
+            if not generation.is_done:
+                with self.engines.awake():
+                    self.engines.insist(generation.run, self.step)
+            if generation.batch is not None:
+                return generation
+            if generation.position >= self.schedule.num_total:
+                return None
+            generation = Generation(self.rollouts, self.schedule, generation.position)
 
-    def init_checkpoint_states(self) -> dict:
-        """On resume, tells the samples generator how far into the run it is: seeds and progress depend on it."""
-        states = super().init_checkpoint_states()
-        self.samples_generator.num_prompts_drawn = states["total_consumed_prompts"]
-        return states
+    def _wait_for(self, ahead: Future[None], following: Generation) -> Generation | None:
+        """Return the next batch's generation, complete before the sync; what a dead engine lost is asked again."""
+        self._enter("generation")
+        ahead.result()
+        return self._complete(following)
 
-    def check_blindness(self) -> str | None:
-        """`find_blindness` on the first prompts."""
-        return self.find_blindness(choose_prompts(self.prompts_dataloader.dataset.items))
+    def _make_experience(self, batch: Batch) -> list[Any]:
+        """Return the batch as micro-batches for the update, after scores and advantages have been added to it."""
+        progress = self._progress(batch)
+        splits, is_recorded = split_rows(batch, self.config), self.token_recorder.is_due(self.step + 1)
+        with_similarity = self.experience_maker.needs_similarity or is_recorded
+        add_scores(batch, splits, self.policy, self.reference, self.config, with_similarity)
+        self.experience_maker.make(batch, progress)
+        if is_recorded:
+            coefficient = self.experience_maker.schedule_coefficient(progress)
+            self.token_recorder.record(self.step + 1, batch, coefficient)
+        experiences = to_experiences(batch, splits)
+        dynamic = self.config.train.dynamic_batch_enable
+        return balance_experiences(experiences, to_arguments(self.config)) if dynamic else experiences
 
-    def fit(self, global_step: int = 0) -> None:
-        """Trains; with an evaluation dataset, evaluates before the first step and after the last one."""
-        self._evaluate_once(global_step)
-        super().fit(global_step)
-        self._evaluate_once(self.run_log.num_steps)
-        self.run_log.close()
-
-    def _evaluate_once(self, global_step: int) -> None:
-        if self.eval_dataloader is None or global_step in self.run_log.evaluated_steps:
-            return
-        sampling = {
-            "temperature": self.args.eval.temperature,
-            "n_samples_per_prompt": self.args.eval.n_samples_per_prompt,
-        }
-        self.evaluate(global_step, **(self.generate_kwargs | sampling))
-
-    def evaluate(self, global_step: int, **generate_kwargs) -> dict[str, float]:
-        """Upstream's evaluation, also written to the run folder."""
-        self._enter("evaluation", global_step - 1)
-        metrics = super().evaluate(global_step, **generate_kwargs)
-        self.run_log.write_evaluation(global_step, metrics)
-        self._enter("generation", global_step)
+    def _update(self, experiences: list[Any]) -> dict[str, float]:
+        """Train the policy on the batch and return what the update measured."""
+        ray.get(self.policy.async_run_method_batch("append", experience=experiences))
+        if self.config.ds.enable_sleep:
+            ray.get(self.policy.async_run_method("reload_states"))
+        metrics: dict[str, float] = ray.get(self.policy.async_run_method("fit", kl_ctl=self.config.algo.kl.init_coef))[
+            0
+        ]
+        if self.config.ds.enable_sleep:
+            ray.get(self.policy.async_run_method("offload_states"))
         return metrics
 
+    def _progress(self, batch: Batch) -> float:
+        """Return the prompts consumed before a batch as a share of the whole run's."""
+        return batch.draw.position / self.schedule.num_total
 
-TrainerActor = ray.remote(PepoTrainer).options(max_concurrency=2)  # fit, and what is called beside it
+    def _metrics(self, batch: Batch) -> dict[str, float]:
+        rows = [prompt.row for prompt in batch.prompts[:: batch.num_samples]]
+        draw, size = batch.draw, self.config.rollout.batch_size
+        counts = self.prompt_count.add(draw.episode, rows, draw.num_zero_std_dropped, draw.num_drawn_in_episode)
+        metrics = {"progress": self._progress(batch), **response_metrics(batch, self.config), **token_metrics(batch)}
+        if self.config.algo.dynamic_filtering_enable:
+            num_drawn = size + draw.num_zero_std_dropped
+            metrics["dynamic_filtering_pass_rate"] = 100 * size / num_drawn
+        # The policy had been trained for one step less when this batch's update began.
+        metrics["weights_age"] = self.step - 1 - metrics["weights_version"]
+        return metrics | counts | {"engine_restarts": self.engines.num_restarts}
+
+    def _save_and_evaluate(self) -> None:
+        """Write the checkpoints and make the evaluation that are due after a step.
+
+        Raises:
+            Stopped: after a checkpoint, if the run was asked to stop.
+        """
+        states = {
+            "global_step": self.step,
+            "total_consumed_prompts": self.position,
+            "prompt_count": self.prompt_count.state,
+            "prompts": self.schedule.identity,
+        }
+        stopping = self.stop.is_set()
+        self._enter("checkpoint")
+        if stopping or self.checkpoints.is_due(self.step):
+            self.checkpoints.save(self.step, states)
+        if stopping:
+            raise Stopped(f"after step {self.step}")
+        if self.config.eval.steps > 0 and self.step % self.config.eval.steps == 0:
+            self.checkpoints.save_if_best(self.step, self._evaluate(), states)
+
+    def _evaluate_once(self) -> None:
+        if self.evaluation_prompts and self.step not in self.run_log.evaluated_steps:
+            self._evaluate()
+
+    def _evaluate(self) -> dict[str, float]:
+        """Sample the evaluation prompts with the present weights and write the metrics of the responses."""
+        self._enter("evaluation")
+        samples = self.rollouts.evaluate(self.evaluation_prompts)
+        metrics = training_metrics(samples, self.config.eval.n_samples_per_prompt)
+        self.run_log.write_evaluation(self.step, metrics)
+        return metrics
+
+    def _enter(self, phase: str) -> None:
+        """Name what the run does now, for the watchdog."""
+        self.watchdog.enter(f"{phase}, step {self.step + 1}")
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        """Name a phase for the watchdog and take its time."""
+        self._enter(name)
+        started = time.monotonic()
+        yield
+        self.times[f"time_{name}"] = time.monotonic() - started

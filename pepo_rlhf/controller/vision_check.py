@@ -1,103 +1,89 @@
-"""The blindness gate: asks policy and engine, before the first step, for what pepo_rlhf.core.vision_check judges."""
+"""The vision check: asks policy and engines, before the first step, for what pepo_rlhf.core.vision_check judges."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 import ray
 import torch
-from openrlhf.trainer.ray.vllm_engine import batch_vllm_engine_call
+from openrlhf.trainer.ray.launcher import RayActorGroup
 from vllm import SamplingParams
 
+from pepo_rlhf.config import Config
+from pepo_rlhf.controller.engines import Engines
+from pepo_rlhf.controller.prompts import Prompt, choose_prompts
 from pepo_rlhf.controller.rollouts import forbidden_tokens
+from pepo_rlhf.controller.scoring import probe_log_probs
 from pepo_rlhf.core.vision_check import LIMITS, LogProbs, compare, describe, find_fault
+from pepo_rlhf.workers.micro_batch import MicroBatch
+from pepo_rlhf.workers.vision_probe import Probe
 
 _MAX_TOKENS = 64  # of a response
 
 
-class BlindnessError(ValueError):
+class VisionError(ValueError):
     """Policy or engine does not see the images, or they do not see the same."""
 
 
-def gate(args, policy, engines: list, prompts: list[tuple[str, list]], processor) -> str | None:
-    """Measures, prints a line, writes blindness.json to the run folder.
+def check_vision(
+    config: Config, policy: RayActorGroup, engines: Engines, prompts: Sequence[Prompt], processor: Any
+) -> None:
+    """Measure on a few prompts, print a line, and write vision_check.json to the run folder.
 
     Args:
-        policy: RayActorGroup of PolicyWorkers; engines: RolloutWorkers. Both with the same weights.
-        prompts: from pepo_rlhf.data.prompt's `choose_prompts`.
+        policy: group of PolicyWorkers, with the same weights as the engines.
+        prompts: the training prompts; those that are asked are chosen here.
 
-    Returns:
-        What to tell the user who is to be stopped, or None.
+    Raises:
+        VisionError: with what to tell the user, if log-probs do not depend on the image or policy and engines disagree.
     """
-    if not prompts:
-        print("blindness gate: skipped, since no prompt has an image", flush=True)
-        return None
-    findings = compare(*_measure(args, policy, engines, prompts, processor))
-    limits = LIMITS[args.ds.param_dtype]
+    chosen = choose_prompts(prompts)
+    if not chosen:
+        print("vision check: skipped, since no prompt has an image", flush=True)
+        return
+    with engines.awake():
+        probes = [_ask(config, engines, chosen, index, processor) for index in range(len(chosen))]
+    of_policy = [_policy_log_probs(policy, probe) for probe in probes]
+    ray.get(policy.async_run_method("empty_cache"))
+    of_engines = [
+        LogProbs(**{view: torch.tensor(log_probs) for view, log_probs in probe.log_probs.items()}) for probe in probes
+    ]
+    findings, limits = compare(of_policy, of_engines), LIMITS[config.ds.param_dtype]
     fault = find_fault(findings, limits)
     record = {"fault": fault, **dataclasses.asdict(findings), "limits": limits._asdict()}
-    (Path(args.run.dir) / "blindness.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    if fault is None:
-        print(f"blindness gate: passed; {describe(findings)}", flush=True)
-        return None
-    return f"{fault}. Measured: {describe(findings)}. --pepo.blindness_check false trains all the same"
+    (config.run_dir / "vision_check.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if fault is not None:
+        raise VisionError(f"{fault}. Measured: {describe(findings)}. --run.vision_check false trains all the same")
+    print(f"vision check: passed; {describe(findings)}", flush=True)
 
 
-def _measure(args, policy, engines, prompts, processor) -> tuple[list[LogProbs], list[LogProbs]]:
-    """Log-probs of one response to each prompt, from the policy and from the engines, which take turns."""
-    if args.vllm.enable_sleep:
-        batch_vllm_engine_call(engines, "wake_up")
-    probes = [
-        # One at a time: what an engine computes at once differs by rounding from what it computes alone.
-        ray.get(
-            engines[index % len(engines)].probe.remote(
-                prompt,
-                images,
-                prompts[(index + 1) % len(prompts)][1],
-                _sampling_params(args, index, processor),
-                args.data.max_len,
-            )
-        )
-        for index, (prompt, images) in enumerate(prompts)
-    ]
-    if args.vllm.enable_sleep:
-        batch_vllm_engine_call(engines, "sleep")
-    by_policy = [_policy_log_probs(policy, probe) for probe in probes]
-    ray.get(policy.async_run_method("empty_cache"))
-    return by_policy, [
-        LogProbs(**{view: torch.tensor(log_probs) for view, log_probs in probe["log_probs"].items()})
-        for probe in probes
-    ]
-
-
-def _sampling_params(args, index: int, processor) -> SamplingParams:
-    return SamplingParams(
-        temperature=args.rollout.temperature,
-        top_p=args.rollout.top_p,
-        max_tokens=min(args.rollout.max_new_tokens or _MAX_TOKENS, _MAX_TOKENS),
+def _ask(config: Config, engines: Engines, prompts: Sequence[Prompt], index: int, processor: Any) -> Probe:
+    """Return one engine's probe. They are asked one at a time: results of a batch differ by rounding."""
+    prompt, other = prompts[index], prompts[(index + 1) % len(prompts)]
+    params = SamplingParams(
+        temperature=config.rollout.temperature,
+        top_p=config.rollout.top_p,
+        max_tokens=min(config.rollout.max_new_tokens or _MAX_TOKENS, _MAX_TOKENS),
         min_tokens=1,
         logit_bias=forbidden_tokens(processor),
-        seed=args.train.seed + index,
+        seed=config.train.seed + index,
         detokenize=False,
     )
+    engine = engines.of_prompt(index)
+    arguments = (prompt.text, list(prompt.images), list(other.images), params, config.data.max_len)
+    probe: Probe = ray.get(engine.probe.remote(*arguments))
+    return probe
 
 
-def _policy_log_probs(policy, probe: dict) -> LogProbs:
-    """All ranks compute the same, as a forward of a partitioned model needs all of them; rank 0 answers."""
-    sequences = torch.tensor([probe["observation_tokens"]])
-    start = probe["response_start"]
+def _policy_log_probs(policy: RayActorGroup, probe: Probe) -> LogProbs:
+    sequences, start = torch.tensor([probe.token_ids]), probe.response_start
     action_mask = torch.zeros(1, sequences.shape[1] - 1, dtype=torch.long)
     action_mask[:, start - 1 :] = 1
-    log_probs = {}
-    for view, image_tensors in probe["mm_train_inputs"].items():
-        results = policy.async_run_method(
-            "probe",
-            sequences=sequences,
-            action_mask=action_mask,
-            attention_mask=torch.ones_like(sequences),
-            mm_train_inputs_list=[image_tensors],
-        )
-        log_probs[view] = ray.get(results)[0][0, start - 1 :]
-    return LogProbs(**log_probs)
+    log_probs = {
+        view: probe_log_probs(policy, MicroBatch(sequences, action_mask, torch.ones_like(sequences), [tensors]))
+        for view, tensors in probe.image_tensors.items()
+    }
+    return LogProbs(**{view: values[0, start - 1 :] for view, values in log_probs.items()})

@@ -1,4 +1,4 @@
-"""A thread that ends the run when one of its phases takes too long, and says which."""
+"""Ends the run when one of its phases takes too long, and says which."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-_CLEAN_UP_SECONDS = 90  # for what the run does at its end; then the process is ended as it is
+_CLEAN_UP_SECONDS = 90  # given to the end of the run; then the process is ended as it is
 
 
 class Stalled(RuntimeError):
@@ -16,9 +16,9 @@ class Stalled(RuntimeError):
 
 
 class Watchdog:
-    """Raises Stalled in the main thread when `enter` has not named another phase for `timeout` seconds.
+    """Raise Stalled in the main thread when `enter` has not named another phase for `timeout` seconds.
 
-    To be made in the main thread. What waits in Ray there is interrupted, too.
+    It is a context, to be entered in the main thread. What waits in Ray there is interrupted, too.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -29,12 +29,14 @@ class Watchdog:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def enter(self, phase: str) -> None:
-        """The run is in this phase; its time counts from the first call that says so."""
+        """Name the phase that the run is in; its time counts from the first call with this name."""
         if phase != self._phase:
             self._phase, self._since = phase, time.monotonic()
 
-    def close(self) -> None:
-        """The run has ended."""
+    def __enter__(self) -> Watchdog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._closed.set()
 
     def _watch(self) -> None:
@@ -49,5 +51,5 @@ class Watchdog:
                     os._exit(1)
                 return
 
-    def _on_signal(self, signum, frame) -> None:
+    def _on_signal(self, signum: int, frame: object) -> None:
         raise Stalled(self._message)

@@ -1,0 +1,1 @@
+"""The numbers of a run: its log, trackers, progress bar, advice, and token records."""

@@ -1,1 +1,1 @@
-"""The Ray actors: policy, reference and rollout, and the way of new weights from the first to the last."""
+"""The Ray actors: policy, reference and rollout. They import nothing of the controller."""

@@ -1,4 +1,4 @@
-"""The vision encoder runs once an image of a micro-batch, not once for each of the samples that share the image."""
+"""Runs the vision encoder once an image of a micro-batch, not once for each of the rows that share the image."""
 
 from __future__ import annotations
 
@@ -60,10 +60,12 @@ def shared_images(model: PreTrainedModel, inputs: dict) -> Iterator[dict]:
     try:
         yield inputs
     finally:
-        del owner.get_image_features  # the instance's; the class's shows again
+        del owner.get_image_features  # the instance's attribute, so that the class's method is found again
 
 
-def _select(features: torch.Tensor | tuple[torch.Tensor, ...], image_index: list[int]):
+def _select(
+    features: torch.Tensor | tuple[torch.Tensor, ...], image_index: torch.Tensor
+) -> torch.Tensor | tuple[torch.Tensor, ...]:
     if isinstance(features, torch.Tensor):
         return features[image_index]
-    return tuple(features[image] for image in image_index)
+    return tuple(features[image] for image in image_index.tolist())

@@ -1,34 +1,36 @@
-"""The processor's image tensors: in Ray's object store once a prompt, a reference to them in each sample."""
+"""The processor's image tensors: in Ray's object store once a prompt, and once in a forward pass."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import ray
 import torch
-from openrlhf.utils.vlm_utils import merge_mm_train_inputs as merge_tensors
+from openrlhf.utils.vlm_utils import merge_mm_train_inputs
+
+from pepo_rlhf.workers.responses import Group
 
 
-def share_image_tensors(responses: list[dict]) -> None:
-    """Replaces the image tensors of one prompt's responses, which they have in common, by a reference, in place.
+def share_image_tensors(group: Group) -> Group:
+    """Return the group with a reference to its image tensors in their place.
 
     Policy and reference workers map the object store's memory: the tensors are not copied to each micro-batch.
     """
-    tensors = responses[0]["mm_train_inputs"]
-    if tensors is None:
-        return
+    if group.image_tensors is None:
+        return group
     # Ray maps NumPy arrays without a copy; it would pickle torch tensors.
-    reference = ray.put({name: tensor.numpy() for name, tensor in tensors.items()})
-    for response in responses:
-        response["mm_train_inputs"] = reference
+    arrays = {name: tensor.numpy() for name, tensor in group.image_tensors.items()}
+    return group._replace(image_tensors=ray.put(arrays))
 
 
-def merge_image_tensors(samples: list, device) -> dict[str, torch.Tensor | list[int]]:
-    """The images of a micro-batch, each of them once however many of its samples share it.
+def merge_image_tensors(samples: list[Any], device: torch.device | str | int) -> dict[str, torch.Tensor]:
+    """Return the images of a micro-batch, each of them once however many of its rows share it.
 
     Args:
-        samples: for each sample a reference to tensors, the tensors, or None without an image.
+        samples: for each row a reference to tensors, the tensors, or None without an image.
 
     Returns:
-        The processor's tensors on `device`, and `image_index`, for each image of each sample in turn its number among
+        The processor's tensors on `device`, and `image_index`: for each image of each row in turn its number among
         them, as `workers.image_encoder` takes it. Empty without an image.
     """
     samples = [sample for sample in samples if sample is not None]
@@ -45,5 +47,5 @@ def merge_image_tensors(samples: list, device) -> dict[str, torch.Tensor | list[
         # Qwen's pixels are patches, with a row of the grid an image; those of others are images, or tiles of them.
         num_images = len(tensors["image_grid_thw" if "image_grid_thw" in tensors else "pixel_values"])
         numbers[key] = range(num_seen, num_seen := num_seen + num_images)
-    image_index = [number for key in keys for number in numbers[key]]
-    return merge_tensors(list(distinct.values()), device) | {"image_index": image_index}
+    image_index = torch.tensor([number for key in keys for number in numbers[key]])
+    return merge_mm_train_inputs(list(distinct.values()), device) | {"image_index": image_index.to(device)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import NamedTuple
+from contextlib import nullcontext
 
 import torch
 from openrlhf.models import Actor
@@ -12,17 +12,10 @@ from openrlhf.utils.logging_utils import init_logger
 from pepo_rlhf.core import VisualSimilarity
 from pepo_rlhf.workers.hidden_states import stream_hidden_states
 from pepo_rlhf.workers.image_encoder import shared_images
+from pepo_rlhf.workers.micro_batch import PolicyScores
 from pepo_rlhf.workers.response_head import response_head
 
 logger = init_logger(__name__)
-
-
-class PolicyScores(NamedTuple):
-    """What one forward of the policy says of every response token. Column j speaks of sequence position j + 1."""
-
-    action_log_probs: torch.Tensor  # [B, S - 1] float32, 0 outside the response
-    visual_similarity: torch.Tensor  # [B, S - 1] float32, of the hidden state at the token
-    entropy: torch.Tensor  # [B, S - 1] float32, of the distribution that the token was drawn from
 
 
 class VisionLanguageActor(Actor):
@@ -49,7 +42,7 @@ class VisionLanguageActor(Actor):
         return_entropy: bool = False,
         **inputs,
     ):
-        """Upstream's forward for a given `action_mask` [B, S - 1]; see `score` for the arguments.
+        """Return log-probs of the tokens that `action_mask` [B, S - 1] selects; see `score` for the arguments.
 
         Returns:
             [B, S - 1] float32 log-probs, 0 outside the response; with `return_output` also the model's output, whose
@@ -61,7 +54,9 @@ class VisionLanguageActor(Actor):
         head = response_head(model, next_tokens, mask, self.sampling_temperature, return_entropy)
         with head, shared_images(model, inputs) as inputs:
             output = super().forward(sequences, attention_mask=attention_mask, return_output=True, **inputs)
+        # The head has put scores where a model's logits are: ZeRO-3 must see them leave the module as its output.
         action_log_probs, *entropy = output["logits"][:, :-1].unbind(dim=-1)
+        output["logits"] = None
         if not return_output:
             return action_log_probs
         if return_entropy:
@@ -74,27 +69,29 @@ class VisionLanguageActor(Actor):
         sequences: torch.Tensor,
         action_mask: torch.Tensor,
         attention_mask: torch.Tensor,
-        similarity: VisualSimilarity,
+        similarity: VisualSimilarity | None,
         num_layers: int | None = None,
-        **mm_inputs: torch.Tensor | list[int],
+        **mm_inputs: torch.Tensor,
     ) -> PolicyScores:
-        """Log-probs, visual similarity and entropy of one batch from one forward pass.
+        """Return log-probs, entropy and visual similarity of one micro-batch from one forward pass.
 
         Args:
             sequences: [B, S] token ids.
             action_mask: [B, S - 1], column j set when position j + 1 is a response token.
             attention_mask: [B, S].
-            similarity: accumulates over the layers; made for this batch's vision mask.
+            similarity: accumulates over the layers; made for this micro-batch's vision mask. None leaves it out.
             num_layers: hidden states that it sees, as --pepo.num_layers.
-            mm_inputs: the processor's image tensors (pixel_values, image_grid_thw, ...), with `merge_image_tensors`'
-                `image_index` where samples share images.
+            mm_inputs: the processor's image tensors and `image_index`, from `merge_image_tensors`.
         """
         model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
-        with stream_hidden_states(model, similarity.add, num_layers):
+        streaming = nullcontext() if similarity is None else stream_hidden_states(model, similarity.add, num_layers)
+        with streaming:
             action_log_probs, output = self(
                 sequences, action_mask, attention_mask, return_output=True, return_entropy=True, **mm_inputs
             )
-        return PolicyScores(action_log_probs, similarity.result()[:, 1:], output.entropy)
+        return PolicyScores(
+            action_log_probs, output.entropy, None if similarity is None else similarity.result()[:, 1:]
+        )
 
 
 def convert_to_torch_dtype(param_dtype: str) -> torch.dtype:

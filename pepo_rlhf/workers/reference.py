@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import ray
+import torch
 from openrlhf.trainer.ray.launcher import ReferenceModelActor
 
-from pepo_rlhf.compat import wiring
+from pepo_rlhf.workers.image_tensors import merge_image_tensors
+from pepo_rlhf.workers.micro_batch import MicroBatch
 
 
 class ReferenceWorker(ReferenceModelActor.__ray_metadata__.modified_class):
-    """Upstream's reference actor, on the project's model class."""
+    """OpenRLHF's reference actor, with images that rows share encoded once."""
 
-    def __init__(self, *args, **kwargs) -> None:
-        wiring.apply()
-        super().__init__(*args, **kwargs)
+    @torch.no_grad()
+    def log_probs(self, micro_batch: MicroBatch) -> torch.Tensor:
+        """Return the log-probs of the response tokens, [B, S - 1] float32 on the CPU, 0 outside the response."""
+        device = torch.cuda.current_device()
+        sequences, action_mask, attention_mask = (tensor.to(device) for tensor in micro_batch[:3])
+        images = merge_image_tensors(micro_batch.image_tensors, device)
+        return self.model(sequences, action_mask, attention_mask, **images).cpu()
 
 
 ReferenceActor = ray.remote(num_gpus=1)(ReferenceWorker)

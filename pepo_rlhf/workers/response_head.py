@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 def response_head(
     model: PreTrainedModel, next_tokens: torch.Tensor, mask: torch.Tensor, temperature: float, with_entropy: bool
 ) -> Iterator[None]:
-    """Inside the context `model` returns, as its logits, [B, S, 2] float32: log-prob of each next token, and entropy.
+    """Let the language-model head of `model` return scores in place of logits while the context lasts.
 
-    Without entropy it is [B, S, 1]. Both are 0 outside `mask`. The language-model head runs inside its own module call,
-    where ZeRO-3 has gathered its weight.
+    The scores are [B, S, 2] float32, log-prob of each next token and entropy, or [B, S, 1] without entropy; both are 0
+    outside `mask`. They are computed inside the head's own module call, where ZeRO-3 has gathered its weight, so that
+    they arrive in the field of the output that is called `logits`.
 
     Args:
         model: a Hugging Face model with a language-model head.
@@ -55,4 +56,4 @@ def response_head(
     try:
         yield
     finally:
-        del head.forward  # the instance's; the class's shows again
+        del head.forward  # the instance's attribute, so that the class's method is found again

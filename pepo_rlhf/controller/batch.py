@@ -1,0 +1,161 @@
+"""One training batch as it travels through the controller: from responses to scores to token advantages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from openrlhf.trainer.ppo_utils.experience import Experience
+from torch.nn.functional import pad
+
+from pepo_rlhf.controller.prompts import Prompt
+from pepo_rlhf.workers.micro_batch import MicroBatch
+from pepo_rlhf.workers.responses import Group
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """How the prompts of a batch were drawn.
+
+    Attributes:
+        position: prompts of the run that were drawn before this batch.
+        episode: number of the episode, from 0.
+        num_drawn_in_episode: prompts that the episode has given out, this batch included.
+        num_zero_std_dropped, num_zero_std_kept: groups of equal rewards that dynamic filtering has replaced, and those
+            that fill the batch because resampling had reached its bound.
+    """
+
+    position: int
+    episode: int
+    num_drawn_in_episode: int
+    num_zero_std_dropped: int = 0
+    num_zero_std_kept: int = 0
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """B responses, group by group, right-padded to S tokens. Column j of [B, S - 1] describes position j + 1.
+
+    Attributes:
+        prompts: one a response; the responses of a group share theirs.
+        num_samples: responses of a group.
+        sequences: [B, S] token ids; attention_mask: [B, S]; action_mask: [B, S - 1], 1 at response tokens.
+        rollout_log_probs: [B, S - 1], those that the engine sampled with, 0 outside the response.
+        rewards: [B] float64; components: [B] float64 of each verifier.
+        grader_errors: why a response could not be graded, or None.
+        truncated: [B] bool, cut off at the length limit; weights_versions: [B], steps behind the engine's weights.
+        image_tensors: a reference to the processor's tensors for each response, or None without an image.
+        action_log_probs, entropy, visual_similarity, reference_log_probs: [B, S - 1], from the workers' forward.
+        loss_mask: [B, S - 1], tokens that carry a loss.
+        weights, advantages: [B, S - 1] float32, from the experience maker; unweighted_advantages are those of GRPO.
+    """
+
+    prompts: list[Prompt]
+    num_samples: int
+    draw: Draw
+    sequences: torch.Tensor
+    attention_mask: torch.Tensor
+    action_mask: torch.Tensor
+    rollout_log_probs: torch.Tensor
+    rewards: torch.Tensor
+    components: dict[str, torch.Tensor]
+    grader_errors: list[str | None]
+    truncated: torch.Tensor
+    weights_versions: torch.Tensor
+    image_tensors: list[Any] = field(repr=False)
+    action_log_probs: torch.Tensor = field(init=False)
+    entropy: torch.Tensor = field(init=False)
+    visual_similarity: torch.Tensor | None = None
+    reference_log_probs: torch.Tensor | None = None
+    loss_mask: torch.Tensor = field(init=False)
+    unweighted_advantages: torch.Tensor = field(init=False)
+    weights: torch.Tensor = field(init=False)
+    advantages: torch.Tensor = field(init=False)
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    @property
+    def response_lengths(self) -> torch.Tensor:
+        """Return the response tokens of each row, [B]."""
+        return self.action_mask.sum(dim=-1)
+
+    @property
+    def total_lengths(self) -> torch.Tensor:
+        """Return the tokens of each row, prompt included, [B]."""
+        return self.attention_mask.sum(dim=-1)
+
+    @property
+    def has_image(self) -> torch.Tensor:
+        """Return which rows have an image, [B] bool."""
+        return torch.tensor([tensors is not None for tensors in self.image_tensors])
+
+    def micro_batch(self, rows: Sequence[int]) -> MicroBatch:
+        """Return some rows, without the columns that are padding in all of them."""
+        length = int(self.total_lengths[list(rows)].max())
+        return MicroBatch(
+            self.sequences[rows, :length],
+            self.action_mask[rows, : length - 1],
+            self.attention_mask[rows, :length],
+            [self.image_tensors[row] for row in rows],
+        )
+
+
+def make_batch(prompts: Sequence[Prompt], groups: Sequence[Group], draw: Draw, pad_token_id: int) -> Batch:
+    """Return the batch of the groups that were sampled, one a prompt."""
+    rows = [(group, response) for group in groups for response in group.responses]
+    tokens = [group.prompt_token_ids + response.token_ids for group, response in rows]
+    length = max(map(len, tokens))
+
+    def padded(values: list[Any], value: float, dtype: torch.dtype) -> torch.Tensor:
+        return torch.stack([pad(torch.tensor(row, dtype=dtype), (0, length - len(row)), value=value) for row in values])
+
+    masks = [[0] * len(group.prompt_token_ids) + [1] * len(response.token_ids) for group, response in rows]
+    log_probs = [[0.0] * len(group.prompt_token_ids) + response.log_probs for group, response in rows]
+    responses = [response for _, response in rows]
+    return Batch(
+        prompts=[prompt for prompt, group in zip(prompts, groups, strict=True) for _ in group.responses],
+        num_samples=len(groups[0].responses),
+        draw=draw,
+        sequences=padded(tokens, pad_token_id, torch.long),
+        attention_mask=padded([[1] * len(row) for row in tokens], 0, torch.long),
+        action_mask=padded(masks, 0, torch.long)[:, 1:],
+        rollout_log_probs=padded(log_probs, 0.0, torch.float32)[:, 1:],
+        rewards=torch.tensor([response.reward for response in responses], dtype=torch.float64),
+        components={
+            name: torch.tensor([response.components[name] for response in responses], dtype=torch.float64)
+            for name in responses[0].components
+        },
+        grader_errors=[response.grader_error for response in responses],
+        truncated=torch.tensor([response.truncated for response in responses]),
+        weights_versions=torch.tensor([response.weights_version for response in responses]),
+        image_tensors=[group.image_tensors for group, _ in rows],
+    )
+
+
+def to_experiences(batch: Batch, micro_batches: Sequence[Sequence[int]]) -> list[Experience]:
+    """Return OpenRLHF's form of the batch, the door of the policy's update: one Experience a micro-batch.
+
+    `info` stays empty: metrics of the batch are computed from the batch.
+    """
+    experiences = []
+    for rows in micro_batches:
+        micro_batch = batch.micro_batch(rows)
+        length = micro_batch.action_mask.shape[1]
+        reference = batch.reference_log_probs
+        experiences.append(
+            Experience(
+                sequences=micro_batch.sequences,
+                attention_mask=micro_batch.attention_mask,
+                action_mask=batch.loss_mask[rows, :length],
+                action_log_probs=batch.action_log_probs[rows, :length],
+                base_action_log_probs=None if reference is None else reference[rows, :length],
+                rollout_log_probs=batch.rollout_log_probs[rows, :length],
+                advantages=batch.advantages[rows, :length],
+                total_length=batch.total_lengths[rows].float(),
+                mm_train_inputs=micro_batch.image_tensors,
+            )
+        )
+    return experiences

@@ -1,0 +1,36 @@
+"""The policy's weights, one after the other, as a checkpoint would hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import deepspeed
+import torch
+
+
+class PolicyWeights:
+    """Iterate over (name, tensor) of the policy's parameters, in the names and layout of a checkpoint.
+
+    Under ZeRO-3 each parameter is gathered on every rank while it is the current one, so every rank must iterate, and
+    no rank ever holds the whole model. The tensor is only valid until the next one.
+
+    Args:
+        model: the module inside the DeepSpeed engine.
+        zero_stage: stage 3 partitions the parameters.
+        names: the parameters to send, all of them by default.
+    """
+
+    def __init__(self, model: torch.nn.Module, zero_stage: int, names: Sequence[str] | None = None) -> None:
+        chosen = None if names is None else set(names)
+        self.partitioned = zero_stage == 3
+        self.parameters = {
+            name: parameter for name, parameter in model.named_parameters() if chosen is None or name in chosen
+        }
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
+        for name, parameter in self.parameters.items():
+            with deepspeed.zero.GatheredParameters([parameter], enabled=self.partitioned):
+                yield name, parameter.data

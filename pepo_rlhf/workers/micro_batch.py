@@ -1,0 +1,38 @@
+"""The part of a batch that one forward pass of a worker takes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import ray
+import torch
+
+
+class MicroBatch(NamedTuple):
+    """Some rows of a batch, right-padded to the longest of them.
+
+    Attributes:
+        sequences: [B, S] token ids, prompt then response.
+        action_mask: [B, S - 1], column j set where position j + 1 is a response token.
+        attention_mask: [B, S], 1 at tokens.
+        image_tensors: one entry a row: the processor's tensors, a reference to them, or None without an image.
+    """
+
+    sequences: torch.Tensor
+    action_mask: torch.Tensor
+    attention_mask: torch.Tensor
+    image_tensors: list[ray.ObjectRef | dict[str, torch.Tensor] | None]
+
+
+class PolicyScores(NamedTuple):
+    """Results of one forward pass of the policy. Column j describes the token at sequence position j + 1.
+
+    Attributes:
+        action_log_probs: [B, S - 1] float32, 0 outside the response.
+        entropy: [B, S - 1] float32, in nats, of the distribution that the token was drawn from.
+        visual_similarity: [B, S - 1] float32, of the hidden state at the token; None where it was not asked for.
+    """
+
+    action_log_probs: torch.Tensor
+    entropy: torch.Tensor
+    visual_similarity: torch.Tensor | None
