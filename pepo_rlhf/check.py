@@ -17,7 +17,7 @@ from pepo_rlhf.checks.finding import Finding, error
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.checks.manifests import manifest
 from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
-from pepo_rlhf.config import Config, parse_arguments, to_arguments
+from pepo_rlhf.config import Config, parse_arguments
 
 Check = Callable[[Inputs], Iterable[Finding]]
 
@@ -33,7 +33,7 @@ CHEAP: tuple[tuple[str, Check], ...] = (
     ("versions", lambda inputs: versions.check_versions()),
 )
 THOROUGH: tuple[tuple[str, Check], ...] = (
-    ("placement", lambda inputs: placement.check_arithmetic(inputs.args)),
+    ("placement", lambda inputs: placement.check_arithmetic(inputs.config)),
     *CHEAP,
     ("model", model.check_class),
     ("tokenizer", model.check_tokenizer),
@@ -79,16 +79,16 @@ def find_all(config: Config, options: argparse.Namespace) -> Iterator[tuple[str,
         yield "settings", finding
     if broken:
         return
-    inputs = Inputs(to_arguments(config))
+    inputs = Inputs(config)
     checks = list(THOROUGH)
     if options.cluster:
-        checks.append(("cluster", lambda inputs: placement.check_cluster(inputs.args, options.cluster)))
+        checks.append(("cluster", lambda inputs: placement.check_cluster(inputs.config, options.cluster)))
     elif not (options.manifest or os.environ.get("RAY_ADDRESS")):
-        checks.append(("machine", lambda inputs: placement.check_machine(inputs.args)))
+        checks.append(("machine", lambda inputs: placement.check_machine(inputs.config)))
         checks.append(("compiler", lambda inputs: versions.check_compiler()))
     if options.manifest:
         checks.remove(_RUN_FOLDER)  # it is on a volume of the pods
-        checks.append(("manifest", lambda inputs: manifest.check_manifest(inputs, config, options.manifest)))
+        checks.append(("manifest", lambda inputs: manifest.check_manifest(inputs, options.manifest)))
     if options.gate:
         checks.append(("gate", vision_check.check_gate))
     yield from run_checks(checks, inputs)

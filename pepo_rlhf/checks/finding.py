@@ -31,5 +31,5 @@ def error(message: str, *flags: str) -> Finding:
 
 
 def flags_in(message: str) -> tuple[str, ...]:
-    """The flags that a message names, each once."""
+    """Return the flags that a message names, each once."""
     return tuple(dict.fromkeys(_FLAG.findall(message)))

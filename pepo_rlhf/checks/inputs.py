@@ -7,6 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from pepo_rlhf.checks.model_files import check_model
+from pepo_rlhf.config import Config
 from pepo_rlhf.data import LoadedRows, load_configured
 from pepo_rlhf.data.vision_tokens import reserved_tokens
 
@@ -34,15 +35,15 @@ class Inputs:
     Loaders ask for remote code, as upstream does; the gate of pepo_rlhf.compat decides.
 
     Args:
-        args: the namespace of `pepo_rlhf.config.to_arguments`.
+        config: the settings of the run.
     """
 
-    def __init__(self, args) -> None:
-        self.args = args
+    def __init__(self, config: Config) -> None:
+        self.config = config
 
     @loaded_once
     def _model_files(self) -> tuple[Any, Any]:
-        return check_model(self.args.actor.model_name_or_path)
+        return check_model(self.config.actor.model_name_or_path or "")
 
     @property
     def model_config(self) -> Any:
@@ -63,19 +64,19 @@ class Inputs:
             with torch.device("meta"):
                 model = AutoModelForImageTextToText.from_config(config, trust_remote_code=True)
         except ValueError as problem:
-            name, reason = self.args.actor.model_name_or_path, str(problem).splitlines()[0]
+            name, reason = self.config.actor.model_name_or_path, str(problem).splitlines()[0]
             raise ValueError(f"--actor.model_name_or_path {name}: {reason}") from problem
         return model.num_parameters()
 
     @loaded_once
     def training_rows(self) -> LoadedRows:
-        return self._load(self.args.data.prompt_dataset, self.args.data.prompt_split)
+        return self._load(self.config.data.prompt_dataset or "", self.config.data.prompt_split)
 
     @loaded_once
     def evaluation_rows(self) -> LoadedRows:
-        if not self.args.eval.dataset:
+        if not self.config.eval.dataset:
             return LoadedRows([], 0)
-        return self._load(self.args.eval.dataset, self.args.eval.split)
+        return self._load(self.config.eval.dataset, self.config.eval.split)
 
     def _load(self, path_or_id: str, split: str) -> LoadedRows:
-        return load_configured(path_or_id, split, self.args.data, reserved_tokens(self.processor))
+        return load_configured(path_or_id, split, self.config.data, reserved_tokens(self.processor))

@@ -1,4 +1,4 @@
-"""Is the model one that a run can use, and does it fit the settings?"""
+"""Check that a run can use the model, and that it fits the settings."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _FLAG = "--actor.model_name_or_path"
 
 
 def check_model(inputs: Inputs) -> Iterator[Finding]:
-    """Whether configuration, weights and processor are there and go together, and the context is long enough."""
-    config, max_len = inputs.model_config, inputs.args.data.max_len
+    """Yield whether configuration, weights and processor go together, and the context is long enough."""
+    config, max_len = inputs.model_config, inputs.config.data.max_len
     longest = getattr(config.get_text_config(), "max_position_embeddings", None)
     if longest is not None and longest < max_len:
         yield error(f"the model has {longest} positions, fewer than --data.max_len {max_len}; lower it")
-    yield ok(f"{inputs.args.actor.model_name_or_path}: {config.model_type}")
+    yield ok(f"{inputs.config.actor.model_name_or_path}: {config.model_type}")
 
 
 def check_tokenizer(inputs: Inputs) -> Iterator[Finding]:
-    """Whether every token has an embedding, and a response can end."""
+    """Yield whether every token has an embedding, and a response can end."""
     tokenizer, vocabulary = inputs.processor.tokenizer, inputs.model_config.get_text_config().vocab_size
     if len(tokenizer) > vocabulary:
         yield error(f"the tokenizer has {len(tokenizer)} tokens, the model embeddings for {vocabulary}", _FLAG)
@@ -30,5 +30,5 @@ def check_tokenizer(inputs: Inputs) -> Iterator[Finding]:
 
 
 def check_class(inputs: Inputs) -> Iterator[Finding]:
-    """Whether transformers builds the model that the configuration describes."""
+    """Yield whether transformers builds the model that the configuration describes."""
     yield ok(f"{inputs.num_parameters / 1e6:,.1f} million parameters")

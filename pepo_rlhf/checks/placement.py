@@ -1,4 +1,4 @@
-"""Can the actors be placed: GPUs and CPUs that a run reserves, against the nodes that there are?"""
+"""Compare the GPUs and CPUs that a run reserves with the nodes that there are."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import socket
 from collections.abc import Iterator
 
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
+from pepo_rlhf.config import Config
 from pepo_rlhf.config.reservations import arithmetic, required_gpus, shortfall
 
 _CONNECT_SECONDS = 5.0
 
 
-def check_arithmetic(args) -> Iterator[Finding]:
-    """What the run reserves, on whatever cluster."""
-    required = required_gpus(args)
-    yield ok(f"{required} GPUs, each with a CPU: {arithmetic(args)}")
+def check_arithmetic(config: Config) -> Iterator[Finding]:
+    """Yield what the run reserves, on whatever cluster."""
+    required = required_gpus(config)
+    yield ok(f"{required} GPUs, each with a CPU: {arithmetic(config)}")
 
 
-def check_nodes(args, nodes: list[dict[str, float]]) -> Iterator[Finding]:
-    """Whether nodes with these resources ("GPU", "CPU") can hold the run."""
-    if problem := shortfall(args, nodes):
+def check_nodes(config: Config, nodes: list[dict[str, float]]) -> Iterator[Finding]:
+    """Yield whether nodes with these resources ("GPU", "CPU") can hold the run."""
+    if problem := shortfall(config, nodes):
         yield error(problem)
         return
     largest = max(int(node.get("GPU", 0)) for node in nodes)
     for flag, size in (
-        ("--actor.num_gpus_per_node", args.actor.num_gpus_per_node),
-        ("--ref.num_gpus_per_node", args.ref.num_gpus_per_node if args.algo.kl.init_coef > 0 else 0),
-        ("--vllm.tensor_parallel_size", args.vllm.tensor_parallel_size),
+        ("--actor.num_gpus_per_node", config.actor.num_gpus_per_node),
+        ("--ref.num_gpus_per_node", config.ref.num_gpus_per_node if config.algo.kl.init_coef > 0 else 0),
+        ("--vllm.tensor_parallel_size", config.vllm.tensor_parallel_size),
     ):
         if size > largest:
             yield warning(f"{flag} {size}, but the largest node has {largest} GPUs: it is spread over several nodes")
@@ -35,20 +36,20 @@ def check_nodes(args, nodes: list[dict[str, float]]) -> Iterator[Finding]:
     yield ok(f"{gpus} GPUs and {cpus} CPUs on {len(nodes)} nodes")
 
 
-def check_machine(args) -> Iterator[Finding]:
-    """A run without a cluster starts Ray on this machine; without a GPU, on as many logical ones as it reserves."""
+def check_machine(config: Config) -> Iterator[Finding]:
+    """Yield whether this machine has the GPUs of a run that starts Ray here; without any, Ray gets logical ones."""
     import torch
 
     if not (num_gpus := torch.cuda.device_count()):
         return
-    if problem := shortfall(args, [{"GPU": num_gpus, "CPU": required_gpus(args)}]):
+    if problem := shortfall(config, [{"GPU": num_gpus, "CPU": required_gpus(config)}]):
         yield error(f"{problem}: a run without RAY_ADDRESS starts it on this machine")
     else:
         yield ok(f"this machine has {num_gpus} GPUs")
 
 
 def _require_reachable(address: str) -> None:
-    """Ray itself would try for minutes."""
+    """Raise ValueError if nothing listens at the address; Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
         return  # auto
@@ -58,8 +59,8 @@ def _require_reachable(address: str) -> None:
         raise ValueError(f"--cluster {address} cannot be reached: {problem}") from problem
 
 
-def check_cluster(args, address: str) -> Iterator[Finding]:
-    """Asks the Ray cluster at `address`, or the one that "auto" finds, for its nodes."""
+def check_cluster(config: Config, address: str) -> Iterator[Finding]:
+    """Yield whether the nodes of the Ray cluster at `address`, or of the one that "auto" finds, can hold the run."""
     import ray
 
     from pepo_rlhf.controller import cluster
@@ -70,9 +71,9 @@ def check_cluster(args, address: str) -> Iterator[Finding]:
     except (ConnectionError, RuntimeError, ValueError) as problem:
         raise ValueError(f"--cluster {address}: {str(problem).splitlines()[0]}") from problem
     try:
-        yield from check_nodes(args, cluster.alive_nodes())
+        yield from check_nodes(config, cluster.alive_nodes())
         free = int(ray.available_resources().get("GPU", 0))
-        if free < required_gpus(args) <= int(ray.cluster_resources().get("GPU", 0)):
+        if free < required_gpus(config) <= int(ray.cluster_resources().get("GPU", 0)):
             yield warning(f"{free} GPUs are free now: the run waits until other jobs give theirs back")
     finally:
         ray.shutdown()

@@ -29,7 +29,7 @@ class Length(NamedTuple):
 
 def check_rows(inputs: Inputs) -> Iterator[Finding]:
     """Whether every row can be read, whether there are enough of them, and whether ranks can work on them together."""
-    loaded, args = inputs.training_rows, inputs.args
+    loaded, args = inputs.training_rows, inputs.config
     num_prompts = prompts_per_episode(len(loaded.rows), args)
     skipped = f", {loaded.num_skipped} skipped" if loaded.num_skipped else ""
     yield ok(
@@ -54,7 +54,7 @@ def _ranks_share_the_encoder(args: Any) -> bool:
 
 def check_prompts(inputs: Inputs) -> Iterator[Finding]:
     """Whether prompts and responses fit into the context, and whether no image is lost."""
-    args = inputs.args
+    args = inputs.config
     rows = inputs.training_rows.rows + inputs.evaluation_rows.rows
     lengths = _measure(rows, inputs)
     response = args.rollout.max_new_tokens or 1
@@ -82,7 +82,7 @@ def check_prompts(inputs: Inputs) -> Iterator[Finding]:
 
 def _measure(rows: list[Row], inputs: Inputs) -> list[Length]:
     """Of the longest texts, then of others in a fixed random order until the time is up."""
-    limits = pixel_limits(inputs.processor, inputs.args.data.min_pixels, inputs.args.data.max_pixels)
+    limits = pixel_limits(inputs.processor, inputs.config.data.min_pixels, inputs.config.data.max_pixels)
     ordered = sorted(rows, key=lambda row: len(row.prompt), reverse=True)
     rest = ordered[_NUM_LONGEST:]
     random.Random(0).shuffle(rest)

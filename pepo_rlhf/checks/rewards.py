@@ -24,7 +24,7 @@ def respond(answer: str) -> str:
 def check_functions(inputs: Inputs) -> Iterator[Finding]:
     """Whether the functions load. Running a user's file may raise anything."""
     try:
-        reward = load_rewards(inputs.args.reward.functions)
+        reward = load_rewards(inputs.config.reward.functions)
     except RewardError:
         raise
     except (Exception, SystemExit) as problem:
@@ -40,10 +40,10 @@ def check_answers(inputs: Inputs) -> Iterator[Finding]:
     sample = rows[:: max(1, len(rows) // _NUM_ROWS)][:_NUM_ROWS]
     right = [(respond(row.label), row.label) for row in sample]
     wrong = [(respond("no answer at all"), row.label) for row in sample]
-    grades = _grade(right + wrong, inputs.args.reward)
+    grades = _grade(right + wrong, inputs.config.reward)
     right_grades, wrong_grades = grades[: len(sample)], grades[len(sample) :]
     for row, right_grade, wrong_grade in zip(sample, right_grades, wrong_grades, strict=True):
-        if finding := _judge(row, right_grade, wrong_grade, inputs.args.reward.functions):
+        if finding := _judge(row, right_grade, wrong_grade, inputs.config.reward.functions):
             yield finding  # one row shows what is wrong
             return
     means = [sum(grade.reward for grade in part) / len(sample) for part in (right_grades, wrong_grades)]

@@ -1,4 +1,4 @@
-"""Can the run folder be made and written to?"""
+"""Check that the run folder can be made and written to."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pepo_rlhf.checks.storage import nearest_existing
 
 
 def check_run_folder(inputs: Inputs) -> Iterator[Finding]:
-    """The folder, or the nearest one above it that is there."""
-    folder = Path(inputs.args.run.dir)
+    """Yield whether the folder, or the nearest one above it that exists, can be written to."""
+    folder = Path(inputs.config.run.dir)
     existing = nearest_existing(folder)
     if not existing.is_dir():
         yield error(f"--run.dir {folder}: {existing} is a file; name a folder, or move the file away")

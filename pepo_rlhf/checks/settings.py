@@ -1,4 +1,4 @@
-"""Do the settings go together?"""
+"""Check that the settings go together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OF_THE_MACHINE = (trackio_is_installed, wandb_has_a_key)  # that the run is on
 
 
 def check_settings(config: Config, on_this_machine: bool = True) -> Iterator[Finding]:
-    """Every rule that is broken, but those of the machine where the run is on another."""
+    """Yield every broken rule, without the rules on this machine where the run is on another."""
     broken = list(broken_rules(config, on_this_machine))
     yield from map(error, broken)
     if not broken:
@@ -27,7 +27,7 @@ def check_settings(config: Config, on_this_machine: bool = True) -> Iterator[Fin
 
 
 def broken_rules(config: Config, on_this_machine: bool) -> Iterator[str]:
-    """What is wrong, a line a rule; of values out of range the first alone."""
+    """Yield what is wrong, a line a rule, and nothing after the first value out of range."""
     for rule in _rules(on_this_machine):
         if problem := rule(config):
             yield problem

@@ -1,4 +1,4 @@
-"""Is there room for the model, its checkpoints and the weights on their way to the engines?"""
+"""Compare the sizes of model, checkpoints and weights on their way to the engines with the room for them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _LEAST_SHARED_MEMORY = 1 * _GIB
 
 
 def check_disk(inputs: Inputs) -> Iterator[Finding]:
-    """The trained model must fit; checkpoints should."""
-    args, model = inputs.args, model_bytes(inputs)
-    existing = nearest_existing(Path(args.run.dir))
+    """Yield an error if the trained model does not fit, and a warning if its checkpoints do not."""
+    model = model_bytes(inputs)
+    existing = nearest_existing(Path(inputs.config.run.dir))
     free = shutil.disk_usage(existing).free
     checkpoints = checkpoint_bytes(inputs)
     sizes = f"{_text(free)} free at {existing}, model of {_text(model)}, checkpoints of up to {_text(checkpoints)}"
@@ -35,7 +35,7 @@ def check_disk(inputs: Inputs) -> Iterator[Finding]:
 
 
 def check_shared_memory(inputs: Inputs) -> Iterator[Finding]:
-    """On the CPU each sync writes the weights there once an engine, beside the copy in Ray's object store."""
+    """Yield whether /dev/shm holds what a run puts there; nothing is looked at for the nodes of a cluster."""
     if not _SHARED_MEMORY.is_dir():
         return
     if os.environ.get("RAY_ADDRESS"):
@@ -52,19 +52,19 @@ def check_shared_memory(inputs: Inputs) -> Iterator[Finding]:
 
 
 def nearest_existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
+    """Return the path, or the nearest folder above it that exists."""
     # os.path.exists, as Path.exists raises an error below a folder that may not be entered.
     return next(place for place in (path, *path.parents) if os.path.exists(place))
 
 
 def model_bytes(inputs: Inputs) -> int:
-    """Of the weights, as they are trained and saved."""
-    return inputs.num_parameters * _BYTES[inputs.args.ds.param_dtype]
+    """Return the bytes of the weights, as they are trained and saved."""
+    return inputs.num_parameters * _BYTES[inputs.config.ds.param_dtype]
 
 
 def checkpoint_bytes(inputs: Inputs) -> int:
-    """Of the kept checkpoints and the one that is being written; an upper bound where part of the model is frozen."""
-    settings = inputs.args.ckpt
+    """Return the bytes of the kept checkpoints and the one being written; less if part of the model is frozen."""
+    settings = inputs.config.ckpt
     if settings.save_steps == -1:
         return 0
     states = 0 if settings.disable_ds else model_bytes(inputs) + _STATE_BYTES * inputs.num_parameters
@@ -73,10 +73,13 @@ def checkpoint_bytes(inputs: Inputs) -> int:
 
 
 def shared_memory_bytes(inputs: Inputs, on_gpus: bool) -> int:
-    """What a run needs of a node's /dev/shm, at least."""
+    """Return the bytes that a run needs in a node's /dev/shm, at least.
+
+    On the CPU each sync writes the weights there once an engine, beside the copy in Ray's object store.
+    """
     if on_gpus:
         return _LEAST_SHARED_MEMORY
-    return model_bytes(inputs) * (1 + inputs.args.vllm.num_engines)
+    return model_bytes(inputs) * (1 + inputs.config.vllm.num_engines)
 
 
 def _text(size: float) -> str:

@@ -1,4 +1,4 @@
-"""Do the installed packages have the versions that this one is pinned to, and is there what they compile with?"""
+"""Compare installed packages with the pins of setup.py, and look for the compiler that they need."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EXTRAS = ("", "cpu", "gpu")
 
 
 def pins() -> dict[str, Requirement]:
-    """Every pinned requirement of setup.py by its package, with those of the extras cpu and gpu.
+    """Return every pinned requirement of setup.py by its package, with those of the extras cpu and gpu.
 
     Raises:
         ValueError: if pepo_rlhf runs from a folder without being installed.
@@ -35,12 +35,12 @@ def pins() -> dict[str, Requirement]:
 
 
 def pinned_version(package: str) -> str:
-    """Version that setup.py pins a package to."""
+    """Return the version that setup.py pins a package to."""
     return str(pins()[package].specifier).removeprefix("==")
 
 
 def check_versions() -> Iterator[Finding]:
-    """A package of an extra may be missing: cpu and gpu name different ones."""
+    """Yield which packages are missing or of another version; those of the extras cpu and gpu may be missing."""
     try:
         pinned = pins()
     except ValueError as problem:  # as in a job that brings the package along in its working directory
@@ -62,7 +62,7 @@ def check_versions() -> Iterator[Finding]:
 
 
 def check_compiler() -> Iterator[Finding]:
-    """Of this machine. torch and DeepSpeed compile with it."""
+    """Yield whether this machine has the compiler that torch and DeepSpeed use."""
     compiler = shlex.split(os.environ.get("CXX", "g++"))[0]
     if path := shutil.which(compiler):
         yield ok(f"compiler: {path}")

@@ -1,4 +1,4 @@
-"""Do the model's log-probs depend on the image? Its own, in this process; and, if asked, a run's whole gate."""
+"""Check that the model's log-probs depend on the image: in this process and, if asked, with a run's own workers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.config import to_arguments
 from pepo_rlhf.core.vision_check import LIMITS, LogProbs, mean_changes
 from pepo_rlhf.data import decode_image
 from pepo_rlhf.data.images import image_views
@@ -22,8 +23,8 @@ _NUM_ROWS = 100  # among which prompts with images of their own are looked for
 
 
 def check_blindness(inputs: Inputs) -> Iterator[Finding]:
-    """Scores the labels of a few rows given their images, blank ones and another row's."""
-    if not inputs.args.pepo.blindness_check:
+    """Yield whether the scores of a few rows' labels change with blank images and with another row's."""
+    if not inputs.config.pepo.blindness_check:
         yield warning("not looked for: --pepo.blindness_check false")
         return
     if inputs.num_parameters > _MAX_PARAMETERS and not torch.cuda.is_available():
@@ -42,7 +43,7 @@ def check_blindness(inputs: Inputs) -> Iterator[Finding]:
         for index, (prompt, images) in enumerate(prompts)
     ]
     changes = mean_changes(responses)
-    if changes.blind(LIMITS[inputs.args.ds.param_dtype].change):
+    if changes.blind(LIMITS[inputs.config.ds.param_dtype].change):
         yield error(
             "the model is blind: the log-probs of its answers do not depend on the image. Look at the placeholders "
             "that the chat template writes, at the processor's files, and whether the vision encoder or its projector "
@@ -54,24 +55,24 @@ def check_blindness(inputs: Inputs) -> Iterator[Finding]:
 
 
 def check_gate(inputs: Inputs) -> Iterator[Finding]:
-    """The run's own gate: policy and rollout engine, as it starts them, on this machine or the cluster of the job."""
+    """Yield whether policy and rollout engine, started as a run starts them, pass the run's own check."""
     # Imported late: the whole stack comes with it.
     import ray
 
     from pepo_rlhf.compat import wiring
     from pepo_rlhf.controller import cluster, placement
 
-    args = copy.deepcopy(inputs.args)
-    args.logger.wandb.enable = args.logger.trackio.enable = False
+    config = copy.deepcopy(inputs.config)
+    config.logger.wandb.enable = config.logger.trackio.enable = False
     wiring.apply()
-    with tempfile.TemporaryDirectory() as args.run.dir:
-        args.logger.tensorboard_dir = args.run.dir
+    with tempfile.TemporaryDirectory() as config.run.dir:
+        args = to_arguments(config)
         cluster.connect(args)
         try:
             placement.pass_gate(args)
         finally:
             ray.shutdown()
-        asked = (Path(args.run.dir) / "blindness.json").exists()
+        asked = (Path(config.run.dir) / "blindness.json").exists()
     if asked:
         yield ok("policy and rollout engine have passed the gate")
     else:
@@ -84,19 +85,19 @@ def _load(inputs: Inputs):
     from pepo_rlhf.workers.model import VisionLanguageActor
 
     wiring.apply()
-    args = inputs.args
+    config = inputs.config
     actor = VisionLanguageActor(
-        args.actor.model_name_or_path,
-        attn_implementation=args.ds.attn_implementation,
-        param_dtype=args.ds.param_dtype,
+        config.actor.model_name_or_path,
+        attn_implementation=config.ds.attn_implementation,
+        param_dtype=config.ds.param_dtype,
     )
     return actor.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
 def _score(model, inputs: Inputs, prompt: str, label: str, images: list, others: list) -> LogProbs:
-    """The model's log-probs of `label` as the response, [T] each, under each view of the prompt's images."""
-    args, processor = inputs.args, inputs.processor
-    limits = pixel_limits(processor, args.data.min_pixels, args.data.max_pixels)
+    """Return the model's log-probs of `label` as the response, [T] each, under each view of the prompt's images."""
+    data, processor = inputs.config.data, inputs.processor
+    limits = pixel_limits(processor, data.min_pixels, data.max_pixels)
     response = processor.tokenizer(label, add_special_tokens=False)["input_ids"]
     views = image_views([decode_image(image) for image in images], [decode_image(image) for image in others])
     log_probs = {}

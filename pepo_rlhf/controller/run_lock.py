@@ -6,27 +6,28 @@
 from __future__ import annotations
 
 import errno
-import fcntl
-import os
 import sys
 from pathlib import Path
 
-# Of file systems without locks; NFS has them between machines too, as locks of byte ranges.
+from filelock import FileLock, Timeout
+
+# What file systems without locks answer; NFS has locks between machines too.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_held: list[FileLock] = []  # a lock that nobody refers to is released
 
 
 def hold(run_dir: Path) -> None:
-    """Locks the run folder until this process ends, however it ends: the kernel closes the file, which is nowhere else.
+    """Lock the run folder until this process ends, however it ends; programs that it starts do not keep the lock.
 
     Raises:
         ValueError: if another process holds the lock.
     """
-    # Not inherited by the programs that this one starts: Ray's may outlive it.
-    descriptor = os.open(run_dir / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    # Without fallback_to_soft=False the file itself would be the lock, and outlive a process that is killed.
+    lock = FileLock(run_dir / "run.lock", blocking=False, fallback_to_soft=False)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+        lock.acquire()
+        _held.append(lock)
+    except Timeout:
         raise ValueError(
             f"--run.dir {run_dir} is in use by another train command: wait for its end or stop it, or name another "
             "folder"

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-_RESAMPLES = 2000
+_NUM_RESAMPLES = 2000
 
 
 def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
-    """95% percentile interval of the mean of independent `values`, from 2000 resamples with a fixed seed."""
-    chosen = np.random.default_rng(0).integers(len(values), size=(_RESAMPLES, len(values)))
-    low, high = np.percentile(values[chosen].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
+    """Return the 95% percentile interval of the mean of independent `values` ([N]), with a fixed seed.
+
+    One value has no spread, and is both ends of its interval.
+    """
+    from scipy.stats import bootstrap  # imported late: it takes a second
+
+    if len(values) == 1:
+        return float(values[0]), float(values[0])
+    result = bootstrap(
+        (values,), np.mean, n_resamples=_NUM_RESAMPLES, method="percentile", rng=np.random.default_rng(0)
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)

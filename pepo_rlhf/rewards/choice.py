@@ -12,6 +12,8 @@ import re
 from collections.abc import Sequence
 from string import ascii_uppercase
 
+from rapidfuzz.distance import Levenshtein
+
 from pepo_rlhf.rewards.accuracy import extract_answer, same_answer
 from pepo_rlhf.rewards.structured_label import LabelError, require_label
 
@@ -131,16 +133,5 @@ def _closest(answer: str, options: list[str]) -> str | None:
         return match[1].upper()
     if not answer or len(answer) > _MAX_CHARACTERS:
         return None
-    distances = [_edit_distance(answer, option) for option in options]
+    distances = [Levenshtein.distance(answer, option) for option in options]
     return ascii_uppercase[distances.index(min(distances))]
-
-
-def _edit_distance(first: str, second: str) -> int:
-    """Levenshtein's distance."""
-    previous = list(range(len(second) + 1))
-    for row, char in enumerate(first, 1):
-        current = [row]
-        for column, other in enumerate(second, 1):
-            current.append(min(previous[column] + 1, current[-1] + 1, previous[column - 1] + (char != other)))
-        previous = current
-    return previous[-1]

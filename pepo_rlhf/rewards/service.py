@@ -105,7 +105,8 @@ def service_arguments(settings) -> dict[str, Any]:
     """RewardService's arguments from a run's `reward` settings."""
     return {
         "functions": settings.functions,
-        "weights": vars(settings.weights),  # a namespace like every other mapping of the settings
+        # A namespace as long as upstream's arguments are passed around, a mapping in the settings.
+        "weights": settings.weights if isinstance(settings.weights, dict) else vars(settings.weights),
         "num_processes": settings.num_processes,
         "timeout_seconds": settings.timeout_seconds,
         "memory_mb": settings.memory_mb,

@@ -13,7 +13,7 @@ import yaml
 
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.checks.manifests import manifest
-from pepo_rlhf.config import parse_arguments, to_arguments
+from pepo_rlhf.config import parse_arguments
 from pepo_rlhf.toy.counting import generate
 from pepo_rlhf.toy.tiny_vlm import build_tiny_qwen2_5_vl
 
@@ -66,7 +66,7 @@ def make_inputs(flags):
     def make(**changes):
         values = flags | {name.replace("__", "."): value for name, value in changes.items()}
         words = [word for name, value in values.items() for word in (f"--{name}", str(value))]
-        return Inputs(to_arguments(parse_arguments(words)))
+        return Inputs(parse_arguments(words))
 
     return make
 
@@ -110,8 +110,8 @@ def check_overlay(rendered, tmp_path):
         if fields:
             text = _changed(text, fields)
         (tmp_path / "rendered.yaml").write_text(text)
-        inputs = SimpleNamespace(args=to_arguments(config), num_parameters=4 * 10**9)
-        findings = manifest.check_manifest(inputs, config, tmp_path / "rendered.yaml")
+        inputs = SimpleNamespace(config=config, num_parameters=4 * 10**9)
+        findings = manifest.check_manifest(inputs, tmp_path / "rendered.yaml")
         lines = [f"{finding.level}: {finding.message}" for finding in findings if finding.level != "ok"]
         assert all("\n" not in line for line in lines)
         return [line.replace("RayJob/pepo-rlhf: ", "") for line in lines]

@@ -108,7 +108,7 @@ def test_a_finding_takes_its_flags_from_its_words():
 
 
 def test_train_stops_at_an_error_and_prints_a_warning(make_inputs, monkeypatch, capsys):
-    args = make_inputs().args
+    args = make_inputs().config
     monkeypatch.setattr(check, "CHEAP", [("some", lambda inputs: [warning("careful")])])
     train.check_inputs(args)
     assert capsys.readouterr().err == "warning: some: careful\n"

@@ -15,7 +15,7 @@ def check(tmp_path, run_check):
 
     def check(name):
         return run_check(
-            check_run_folder, SimpleNamespace(args=SimpleNamespace(run=SimpleNamespace(dir=tmp_path / name)))
+            check_run_folder, SimpleNamespace(config=SimpleNamespace(run=SimpleNamespace(dir=tmp_path / name)))
         )
 
     return check

@@ -18,7 +18,7 @@ def inputs():
         ckpt=SimpleNamespace(save_steps=10, disable_ds=False, save_hf=False, max_num=3),
         vllm=SimpleNamespace(num_engines=2),
     )
-    return SimpleNamespace(num_parameters=GIB, args=args)
+    return SimpleNamespace(num_parameters=GIB, config=args)
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def test_sizes_by_hand(inputs):
     assert storage.model_bytes(inputs) == 2 * GIB
     # three that are kept and one being written: weights 2, moments 4 + 4, the optimiser's weights 4
     assert storage.checkpoint_bytes(inputs) == 4 * (2 + 12) * GIB
-    inputs.args.ckpt.save_hf = True
+    inputs.config.ckpt.save_hf = True
     assert storage.checkpoint_bytes(inputs) == 4 * (2 + 12 + 2) * GIB
-    inputs.args.ckpt.save_steps = -1
+    inputs.config.ckpt.save_steps = -1
     assert storage.checkpoint_bytes(inputs) == 0
     # the object store's copy, and a file for each of two engines
     assert storage.shared_memory_bytes(inputs, on_gpus=False) == 6 * GIB

@@ -71,7 +71,7 @@ def test_a_passed_gate_leaves_nothing_in_the_folder_of_the_run_that_is_to_come(g
 
     assert gate_of(pass_gate)["ok"]
     assert not seen[0].logger.wandb.enable and not seen[0].logger.trackio.enable
-    assert seen[0].logger.tensorboard_dir == seen[0].run.dir and not Path(seen[0].run.dir).exists()
+    assert Path(seen[0].logger.tensorboard_dir).parent == Path(seen[0].run.dir) and not Path(seen[0].run.dir).exists()
 
 
 def test_a_gate_that_asked_nothing_is_not_passed(gate_of):

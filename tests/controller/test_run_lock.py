@@ -10,7 +10,9 @@ import pytest
 
 from pepo_rlhf.controller import run_lock
 
-HOLD = "import sys; from pathlib import Path; from pepo_rlhf.controller import run_lock; run_lock.hold(Path(sys.argv[1]));"
+HOLD = (
+    "import sys; from pathlib import Path; from pepo_rlhf.controller import run_lock; run_lock.hold(Path(sys.argv[1]));"
+)
 
 
 @pytest.fixture

@@ -40,5 +40,14 @@ def test_interval_has_the_width_of_the_normal_approximation():
     assert high == pytest.approx(values.mean() + half_width, abs=0.006)
 
 
+def test_the_interval_of_one_value_is_that_value():
+    assert bootstrap_interval(np.array([0.25])) == (0.25, 0.25)
+
+
+def test_percentiles_by_hand():
+    """Of two values 0 and 1, a quarter of the resamples has mean 0, and a quarter 1."""
+    assert bootstrap_interval(np.array([0.0, 1.0])) == (0.0, 1.0)
+
+
 def test_equal_values_have_no_width():
     assert bootstrap_interval(np.full(10, 0.5)) == (0.5, 0.5)

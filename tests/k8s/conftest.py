@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gzip
-import os
 from pathlib import Path
 
 import jsonschema
@@ -15,7 +14,7 @@ from pepo_rlhf.checks.manifests.manifest import render
 
 REPOSITORY = Path(__file__).parents[2]
 OVERLAYS = sorted(path.parent for path in REPOSITORY.glob("k8s/overlays/*/kustomization.yaml"))
-CRDS = Path(os.environ.get("PEPO_RLHF_CRDS") or REPOSITORY.parent / "shared" / "reference" / "kuberay")
+CRDS = Path(__file__).parent / "schemas"
 
 
 @functools.cache
@@ -35,7 +34,7 @@ def resources(overlay):
 
 @functools.cache
 def read_schema(kind):
-    """JSON schema of a custom resource, in which what is not named is an error."""
+    """Return the JSON schema of a custom resource, in which what is not named is an error."""
     with gzip.open(CRDS / f"ray.io_{kind.lower()}s.yaml.gz") as file:
         definition = yaml.load(file, Loader=yaml.CSafeLoader)
     (schema,) = [v["schema"]["openAPIV3Schema"] for v in definition["spec"]["versions"] if v["name"] == "v1"]
@@ -47,7 +46,7 @@ def read_schema(kind):
 
 
 def close(schema):
-    """Turns OpenAPI's schema into a strict JSON schema, in place."""
+    """Turn OpenAPI's schema into a strict JSON schema, in place."""
     if schema.pop("x-kubernetes-int-or-string", False):
         schema["type"] = ["integer", "string"]
     if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
@@ -60,6 +59,4 @@ def close(schema):
 
 @pytest.fixture
 def validate_custom():
-    if not CRDS.is_dir():
-        pytest.skip(f"no custom resource definitions in {CRDS}: set PEPO_RLHF_CRDS to a folder that has them")
     return lambda resource: read_schema(resource["kind"]).validate(resource)

@@ -130,6 +130,14 @@ def test_the_closest_option_counts_where_the_label_says_so() -> None:
     assert choose("circular", closest=True) == "A"
 
 
+def test_of_options_as_close_the_first_counts() -> None:
+    # One edit from either: r for b, or a for b.
+    assert choose("bat", ["rat", "cat", "baa"], closest=True) == "A"
+    assert choose("bat", ["hippopotamus", "baa", "cat"], closest=True) == "B"
+    # An edit is of a character, as in a Unicode string, not of a byte: é for e is one, two letters are two.
+    assert choose("émue", ["mu", "emue"], closest=True) == "B"
+
+
 @pytest.mark.parametrize(
     ("answer", "letter"),
     [

@@ -1,1 +1,1 @@
-"""Checks of RayJobs and RayClusters for Kubernetes, one aspect a file; manifest.py puts them together."""
+"""Checks of a Kubernetes manifest against the run that it starts; other tools check it against schemas."""

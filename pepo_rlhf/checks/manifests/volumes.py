@@ -1,125 +1,84 @@
-"""What must outlive a pod lies on a claim that every pod can mount and write to."""
+"""The paths of a run lie on claims that outlive the pods, that every pod can mount, and that are large enough."""
 
 from __future__ import annotations
 
-from collections import Counter
+import os
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pepo_rlhf.checks.finding import Finding, error, warning
-from pepo_rlhf.checks.manifests.nodes import num_pods
-from pepo_rlhf.checks.manifests.parts import GPU, Resource, container_of, find, groups, limits_of
+from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.checks.manifests.deployment import GPU, Deployment, Pods
+from pepo_rlhf.checks.storage import checkpoint_bytes, model_bytes
+from pepo_rlhf.config import Config
 
-_SHARED_MODES = {"ReadWriteMany", "ReadOnlyMany"}
-
-
-class Mount(NamedTuple):
-    """A volume, empty where the pod does not have it, and what of it the Ray container sees."""
-
-    volume: Resource
-    sub_path: str
-    read_only: bool
-
-    @property
-    def claim(self) -> str:
-        return self.volume.get("persistentVolumeClaim", {}).get("claimName", "")
+_BYTES_ON_THE_HUB = 2  # of a parameter: models are published in 16 bits
 
 
 class Place(NamedTuple):
-    """Where a path lies: its claim, or none, and the path on it."""
+    """Where a path lies: the name of its claim, empty if it is on none, and the path on it."""
 
     claim: str
     path: PurePosixPath
     read_only: bool
 
 
-def mounts_of(group: Resource) -> dict[str, Mount]:
-    """Mounts of the Ray container by their paths."""
-    volumes, mounts = volumes_of(group), {}
-    for mount in container_of(group).get("volumeMounts", []):
-        volume = volumes.get(mount["name"], {})
-        read_only = mount.get("readOnly", False) or volume.get("persistentVolumeClaim", {}).get("readOnly", False)
-        mounts[str(PurePosixPath(mount["mountPath"]))] = Mount(volume, mount.get("subPath", ""), read_only)
-    return mounts
-
-
-def volumes_of(group: Resource) -> dict[str, Resource]:
-    """Volumes of the pod by name."""
-    return {volume["name"]: volume for volume in group["template"]["spec"].get("volumes", [])}
-
-
-def place_of(path: str, group: Resource) -> Place:
-    """Where a path of the Ray container lies."""
-    mounts = mounts_of(group)
+def place_of(path: str, pods: Pods) -> Place:
+    """Return where a path of the Ray container lies, by the nearest mount above it."""
     for parent in (PurePosixPath(path), *PurePosixPath(path).parents):
-        if mount := mounts.get(str(parent)):
+        if mount := pods.mounts.get(str(parent)):
             inner = PurePosixPath(mount.sub_path, PurePosixPath(path).relative_to(parent))
             return Place(mount.claim, inner, mount.read_only)
     return Place("", PurePosixPath(path), False)
 
 
-def check_volumes(cluster: Resource, resources: list[Resource]) -> Iterator[Finding]:
-    """Whatever is mounted is there, once."""
-    claims, maps = find(resources, "PersistentVolumeClaim"), find(resources, "ConfigMap")
-    for group in groups(cluster):
-        name = group.get("groupName", "head")
-        mounts = Counter(mount["mountPath"] for mount in container_of(group).get("volumeMounts", []))
-        twice = mounts + Counter(volume["name"] for volume in group["template"]["spec"].get("volumes", []))
-        for repeated in (repeated for repeated, count in twice.items() if count > 1):
-            yield error(f"{name}: {repeated} is there twice, and Kubernetes refuses the pod: keep one of them")
-        for path, mount in mounts_of(group).items():
-            config_map = mount.volume.get("configMap", {}).get("name")
-            if not mount.volume:
-                yield error(f"{name}: the mount at {path} names a volume that the pod does not have: add it to volumes")
-            elif mount.claim and mount.claim not in claims:
-                yield warning(f"{name}: claim {mount.claim} at {path} is not among the manifests; it must exist")
-            elif config_map and config_map not in maps:
-                yield error(f"{name}: ConfigMap {config_map} at {path} is not among the manifests: add it")
-
-
-def check_folders(args: Any, cluster: Resource) -> Iterator[Finding]:
-    """Run and downloads outlive the pods, and every pod sees the same run."""
-    head = place_of(args.run.dir, groups(cluster)[0])
-    for group in groups(cluster):
-        name, place = group.get("groupName", "head"), place_of(args.run.dir, group)
+def check_paths(config: Config, deployment: Deployment) -> Iterator[Finding]:
+    """Yield what is wrong with --run.dir and HF_HOME: not on a claim, not writable, or not the same for every pod."""
+    run_dir, head = config.run.dir, place_of(config.run.dir, deployment.pods[0])
+    for pods in deployment.pods:
+        name, place = pods.name, place_of(run_dir, pods)
         if not place.claim:
-            yield error(f"{name}: --run.dir {args.run.dir} is on no persistent volume: it is lost with the pod")
+            yield error(f"{name}: --run.dir {run_dir} is on no persistent volume: it is lost with the pod")
         elif place.read_only:
-            yield error(f"{name}: --run.dir {args.run.dir} is mounted read-only: leave readOnly out")
+            yield error(f"{name}: --run.dir {run_dir} is mounted read-only: leave readOnly out")
         elif head.claim and place[:2] != head[:2]:
             yield error(
-                f"{name}: --run.dir {args.run.dir} is {place.path} of claim {place.claim}, for the head {head.path} of "
+                f"{name}: --run.dir {run_dir} is {place.path} of claim {place.claim}, for the head {head.path} of "
                 f"{head.claim}: mount the same, as workers write checkpoints that the head looks for"
             )
-        home = variable_of(group, "HF_HOME")
-        if not (home and place_of(home, group).claim):
+        if not place_of(pods.hf_home, pods).claim:
             yield warning(f"{name}: HF_HOME is on no persistent volume: every pod downloads model and data again")
 
 
-def variable_of(group: Resource, name: str) -> str | None:
-    """Value of an environment variable of the Ray container, as the manifest has it."""
-    return next((var.get("value") for var in container_of(group).get("env", []) if var["name"] == name), None)
-
-
-def check_access(args: Any, cluster: Resource, resources: list[Resource]) -> Iterator[Finding]:
-    """A claim without ReadWriteMany binds every pod that mounts it to one node."""
-    head, *workers = groups(cluster)
-    for name, claim in find(resources, "PersistentVolumeClaim").items():
-        modes, modes_text = set(claim["spec"]["accessModes"]), ", ".join(claim["spec"]["accessModes"])
-        mounting = [group for group in workers if _mounts_claim(group, name)]
-        num_workers = sum(map(num_pods, mounting))
-        if modes == {"ReadOnlyMany"} and place_of(args.run.dir, head).claim == name:
-            yield error(f"claim {name} is {modes_text}, and --run.dir is written to: make it ReadWriteMany")
-        elif not mounting or modes & _SHARED_MODES:
+def check_claims(inputs: Inputs, deployment: Deployment) -> Iterator[Finding]:
+    """Yield what is wrong with the claims of --run.dir and HF_HOME: absent, too small, or not for several nodes."""
+    head, needed = deployment.pods[0], {}
+    if run := place_of(inputs.config.run.dir, head).claim:
+        needed[run] = model_bytes(inputs) + checkpoint_bytes(inputs)
+    if cache := place_of(head.hf_home, head).claim:
+        on_the_hub = not os.path.isabs(inputs.config.actor.model_name_or_path or "")
+        needed[cache] = needed.get(cache, 0) + (_BYTES_ON_THE_HUB * inputs.num_parameters if on_the_hub else 0)
+    for name, size in needed.items():
+        if (claim := deployment.claims.get(name)) is None:
+            yield warning(f"claim {name} is not among the manifests: it must exist")
             continue
-        elif "ReadWriteOncePod" in modes and num_workers + _mounts_claim(head, name) > 1:
-            yield error(f"claim {name} is {modes_text} and several pods mount it: make it ReadWriteMany")
-        elif num_workers > 1:
-            yield error(f"claim {name} is {modes_text} and {num_workers} workers mount it: make it ReadWriteMany")
-        elif any(GPU in limits_of(group) for group in mounting):
-            yield warning(f"claim {name} is {modes_text}: head and worker must share a node; or make it ReadWriteMany")
+        yield from _check_access(name, deployment, is_written=name == run)
+        if claim.storage < size:
+            yield error(
+                f"claim {name} has {claim.storage / 2**30:.2f} GiB, the run writes up to {size / 2**30:.2f} GiB of "
+                "models and checkpoints to it: raise its storage, or lower --ckpt.max_num"
+            )
 
 
-def _mounts_claim(group: Resource, claim: str) -> bool:
-    return any(mount.claim == claim for mount in mounts_of(group).values())
+def _check_access(name: str, deployment: Deployment, is_written: bool) -> Iterator[Finding]:
+    """Yield what is wrong with a claim's access modes: without ReadWriteMany it binds its pods to one node."""
+    modes = deployment.claims[name].modes
+    if "ReadWriteMany" in modes or ("ReadOnlyMany" in modes and not is_written):
+        return
+    workers = [pods for pods in deployment.pods[1:] if any(mount.claim == name for mount in pods.mounts.values())]
+    says = f"claim {name} is {', '.join(sorted(modes))}"
+    if "ReadWriteOnce" not in modes or sum(pods.count for pods in workers) > 1:
+        yield error(f"{says}, and the head and every worker write to it: make it ReadWriteMany")
+    elif any(GPU in pods.limits for pods in workers):
+        yield warning(f"{says}: head and worker must share a node; or make it ReadWriteMany")

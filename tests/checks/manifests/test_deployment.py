@@ -1,8 +1,10 @@
+"""Amounts as Kubernetes writes them; test_manifest.py and test_resources.py have the rest of what is read."""
+
 from __future__ import annotations
 
 import pytest
 
-from pepo_rlhf.checks.manifests.quantity import quantity
+from pepo_rlhf.checks.manifests.deployment import quantity
 
 
 @pytest.mark.parametrize(
