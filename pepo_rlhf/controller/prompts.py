@@ -10,9 +10,9 @@ from torch.utils.data import Dataset
 from torchdata.stateful_dataloader.sampler import RandomSampler
 
 from pepo_rlhf.data.batches import prompts_per_episode
-from pepo_rlhf.data.load import LoadedRows, load_configured
+from pepo_rlhf.data.load import LoadedRows
 from pepo_rlhf.data.prompt import render_prompt
-from pepo_rlhf.data.vision_tokens import reserved_tokens
+from pepo_rlhf.tasks.run_rows import load_run_rows
 
 logger = init_logger(__name__)
 
@@ -77,7 +77,9 @@ def prepare_datasets(strategy, processor):
         ValueError: for data that cannot be used (see load_rows), or less of it than one batch.
     """
     args = strategy.args
-    dataset = TrainingPrompts(_load(args.data.prompt_dataset, args.data.prompt_split, args.data, processor), processor)
+    dataset = TrainingPrompts(
+        load_run_rows(args.data.prompt_dataset, args.data.prompt_split, args.data, processor), processor
+    )
     num_prompts = prompts_per_episode(len(dataset), args)
     if num_left_out := len(dataset) - num_prompts:
         logger.warning(
@@ -88,13 +90,9 @@ def prepare_datasets(strategy, processor):
     train_loader = strategy.setup_dataloader(dataset, 1, collate_fn=dataset.collate, sampler=sampler)
     eval_loader = None
     if args.eval.dataset:
-        eval_dataset = PromptDataset(_load(args.eval.dataset, args.eval.split, args.data, processor), processor)
+        eval_dataset = PromptDataset(load_run_rows(args.eval.dataset, args.eval.split, args.data, processor), processor)
         eval_loader = strategy.setup_dataloader(
             eval_dataset, 1, shuffle=False, drop_last=False, collate_fn=eval_dataset.collate
         )
     num_updates = num_prompts * args.rollout.n_samples_per_prompt // args.train.batch_size
     return train_loader, eval_loader, num_updates * args.train.num_episodes * args.train.max_epochs
-
-
-def _load(path_or_id: str, split: str, data, processor) -> LoadedRows:
-    return load_configured(path_or_id, split, data, reserved_tokens(processor))
