@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from pepo_rlhf.evaluation.scores import average, best
+from pepo_rlhf.rewards.reward import built_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,3 +72,23 @@ def _lengths(name: str, samples: Sequence[EvaluatedSample]) -> dict[str, float]:
         f"{name}_response_length_mean": fmean(sample.response_length for sample in samples),
         f"{name}_truncated_rate": fmean(sample.truncated for sample in samples),
     }
+
+
+def compute_eval_metrics(eval_dataloader: Any, samples_list: list[Any], n_samples_per_prompt: int) -> dict[str, float]:
+    """Return `training_metrics` of upstream's experiences. To be deleted with the rows of compat that name it."""
+    datasources = {
+        prompt: datasource
+        for names, prompts, *_ in eval_dataloader
+        for datasource, prompt in zip(names, prompts, strict=True)
+    }
+    samples = [
+        EvaluatedSample(
+            datasource=datasources.get(sample.prompts[0], "unknown"),
+            reward=float(sample.rewards),
+            components={name: float(sample.info[name]) for name in built_in() if name in sample.info},
+            response_length=int(sample.response_length),
+            truncated=bool(sample.truncated),
+        )
+        for sample in samples_list
+    ]
+    return training_metrics(samples, n_samples_per_prompt)

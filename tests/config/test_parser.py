@@ -266,6 +266,4 @@ def test_an_unknown_task_is_one_line_with_its_flag(capsys):
     with pytest.raises(SystemExit) as caught:
         parse_arguments([*REQUIRED, "--data.task", "refcocoo"])
     assert caught.value.code == 2
-    assert capsys.readouterr().err.startswith(
-        "error: --data.task: unknown task 'refcocoo'; choose one of algo"
-    )
+    assert capsys.readouterr().err.startswith("error: --data.task: unknown task 'refcocoo'; choose one of algo")

@@ -78,8 +78,6 @@ def test_a_folder_whose_code_fails_fails_again(shapes: Path) -> None:
 )
 def test_any_part_can_be_imported_first_and_loads_nothing_heavy(module: str) -> None:
     code = f"import sys, pepo_rlhf.{module}; from pepo_rlhf.tasks import all_tasks; all_tasks(); print([m for m in"
-    code += (
-        " ('torch', 'ray', 'vllm', 'sympy', 'datasets', 'sklearn', 'transformers') if m in sys.modules])"
-    )
+    code += " ('torch', 'ray', 'vllm', 'sympy', 'datasets', 'sklearn', 'transformers') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
