@@ -1,4 +1,4 @@
-"""python -m pepo_rlhf.check --config FILE [--section.key value ...] [--cluster ADDRESS] [--manifest DIR] [--gate]
+"""python -m pepo_rlhf.check --config FILE [--section.key value ...] [--cluster ADDRESS] [--manifest DIR] [--vision_check]
 
 Prints what can be known of a run before GPUs are reserved, as a table of ok, warning and error with the flags to
 change. Exit status 1 if there is an error.
@@ -39,7 +39,7 @@ THOROUGH: tuple[tuple[str, Check], ...] = (
     ("tokenizer", model.check_tokenizer),
     ("prompts", prompts.check_prompts),
     ("rewards", rewards.check_answers),
-    ("blindness", vision_check.check_blindness),
+    ("vision", vision_check.check_model_sees),
 )
 
 
@@ -67,7 +67,9 @@ def _parse_options() -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to ask for its nodes; auto finds a local one")
     parser.add_argument("--manifest", metavar="DIR", type=Path, help="kustomize folder, or YAML file, that runs it")
-    parser.add_argument("--gate", action="store_true", help="start policy and engines, and ask the blindness gate")
+    parser.add_argument(
+        "--vision_check", action="store_true", help="start policy and engines, and make their vision check"
+    )
     return parser.parse_known_args()
 
 
@@ -89,8 +91,8 @@ def find_all(config: Config, options: argparse.Namespace) -> Iterator[tuple[str,
     if options.manifest:
         checks.remove(_RUN_FOLDER)  # it is on a volume of the pods
         checks.append(("manifest", lambda inputs: manifest.check_manifest(inputs, options.manifest)))
-    if options.gate:
-        checks.append(("gate", vision_check.check_gate))
+    if options.vision_check:
+        checks.append(("workers", vision_check.check_workers_see))
     yield from run_checks(checks, inputs)
 
 

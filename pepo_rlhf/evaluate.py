@@ -23,7 +23,7 @@ from pepo_rlhf.evaluation.benchmarks import (
     summarise_benchmark,
 )
 from pepo_rlhf.evaluation.store import GenerationStore
-from pepo_rlhf.tasks import TASKS
+from pepo_rlhf.tasks import all_tasks
 from pepo_rlhf.tasks.measure import PromptMeasure, load_measure
 
 # Flags that generations depend on; another value of one is another evaluation.
@@ -62,7 +62,10 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--model", required=True, help="folder or hub id")
     parser.add_argument(
-        "--benchmark", nargs="+", required=True, help=f"NAME[:SPLIT][=SOURCE], NAME one of {', '.join(TASKS)}"
+        "--benchmark",
+        nargs="+",
+        required=True,
+        help=f"NAME[:SPLIT][=SOURCE], NAME one of {', '.join(all_tasks())}, or path/to/folder:Task",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to write to, or to go on in")
     parser.add_argument("--num_samples", type=int, default=8, help="samples of each prompt: the k of avg@k")
@@ -86,7 +89,7 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:
-    """Generates what is missing, grades it, and writes results.json.
+    """Generate what is missing, grade it, and write results.json. Return what that file holds.
 
     Raises:
         ValueError: for an unknown benchmark, a source that cannot be read, or an output of other settings.
@@ -101,21 +104,25 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     results: dict[str, Any] = earlier or {"settings": settings, "benchmarks": {}}
     if results["settings"] != settings:
         raise ValueError(f"{args.output} holds generations of other settings ({file}); choose another --output")
-    for benchmark in benchmarks:
-        store = GenerationStore(args.output / benchmark.name.replace(":", "-"), settings | {"source": benchmark.source})
-        batches = missing_prompts(benchmark, store, args.batch_size)
-        if batches:
-            engine = engine or _start_engine(args, measure, benchmarks)
-            generate_and_grade(benchmark, batches, engine, store)
-        results["benchmarks"][benchmark.name] = summarise_benchmark(benchmark, store.read())
-        part = file.with_suffix(".part")  # whole or not at all: the same command reads it again
-        part.write_text(json.dumps(results, indent=2), encoding="utf-8")
-        part.replace(file)
+    try:
+        for benchmark in benchmarks:
+            folder = args.output / benchmark.name.replace(":", "-")
+            store = GenerationStore(folder, settings | {"source": benchmark.source})
+            if batches := missing_prompts(benchmark, store, args.batch_size):
+                engine = engine or _start_engine(args, measure, benchmarks)
+                generate_and_grade(benchmark, batches, engine, store)
+            results["benchmarks"][benchmark.name] = summarise_benchmark(benchmark, store.read())
+            part = file.with_suffix(".part")  # written whole or not at all: the same command reads it again
+            part.write_text(json.dumps(results, indent=2), encoding="utf-8")
+            part.replace(file)
+    finally:
+        if engine is not None:
+            engine.close()
     return results
 
 
 def _written(model: str) -> int | None:
-    """When a folder's weights were written, in ns: a run that goes on writes others to the same place."""
+    """Return when a folder's weights were written, in ns: a run that goes on writes others to the same place."""
     return max((file.stat().st_mtime_ns for file in Path(model).glob("*.safetensors")), default=None)
 
 
@@ -127,7 +134,7 @@ def _start_engine(args: argparse.Namespace, measure: PromptMeasure, benchmarks: 
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
-    """The scores in %, a line a benchmark."""
+    """Return the scores in %, a line for each benchmark."""
     lines = []
     for name, result in results.items():
         scores = {key: value for key, value in result.items() if "@" in key}

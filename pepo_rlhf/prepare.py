@@ -1,4 +1,4 @@
-"""python -m pepo_rlhf.prepare TASK [--source ...] --output DIR: a data set as training parquet, and a report on it.
+"""python -m pepo_rlhf.prepare TASK [--source ...] --output DIR: a data set as parquet to train on, and a report on it.
 
 Writes DIR/<split>.parquet, with images embedded, and DIR/report.html, and prints the report. Nothing is dropped without
 a count. A split without a row left is an error.
@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 from pepo_rlhf import compat
-from pepo_rlhf.tasks import TASKS, find_task, read_problems
+from pepo_rlhf.tasks import all_tasks, find_task, read_problems
 from pepo_rlhf.tasks.measure import frame_of, load_measure
 from pepo_rlhf.tasks.parquet import ParquetRows
+from pepo_rlhf.tasks.reading import image_root_of
 from pepo_rlhf.tasks.report import SplitReport, as_text, examine
 from pepo_rlhf.tasks.report_page import render
-from pepo_rlhf.tasks.task import image_root_of
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m pepo_rlhf.prepare", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("task", help=f"one of {', '.join(TASKS)}")
+    parser.add_argument("task", help=f"one of {', '.join(all_tasks())}, or path/to/folder:Task")
     parser.add_argument("--source", nargs="+", help="file, folder or hub id; the task's own by default; one a split")
     parser.add_argument("--split", nargs="+", default=["train"], help="splits to prepare")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
@@ -53,7 +53,7 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def prepare(args: argparse.Namespace) -> tuple[list[SplitReport], int | None]:
-    """Examines and writes each split; returns the reports and the longest prompt that fits, None without a model.
+    """Examine and write each split. Return the reports and the longest prompt that fits, None without a model.
 
     Raises:
         ValueError: for an unknown task, a source that cannot be read, or a split without a row to train on.

@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 from pepo_rlhf.config import Config, parse_arguments
-from pepo_rlhf.data import Row, decode_image, load_configured
+from pepo_rlhf.data import Row, decode_image, load_rows
 from pepo_rlhf.rewards import load_rewards
 
 GOOD = {"images": ["a.png"], "problem": "<image>Find x.", "answer": "13"}
@@ -139,7 +139,7 @@ def make_folder(folder: Path) -> Path:
 
 
 def load(source: Path) -> list[Row]:
-    return load_configured(str(source), "train", Config().data).rows
+    return load_rows(str(source), max_images=Config().data.max_images_per_prompt).rows
 
 
 ROW = r"rows\.jsonl:row 2: "
@@ -598,9 +598,7 @@ def test_images_beside_the_data_set_are_read_where_the_root_allows_it(tmp_path: 
     (tmp_path / "data").mkdir()
     (tmp_path / "private.png").write_bytes(png())
     source = lines(GOOD | {"images": ["../private.png"]})(tmp_path / "data")
-    data = Config().data
-    data.image_root = str(tmp_path)
-    assert len(load_configured(str(source), "train", data).rows) == 1
+    assert len(load_rows(str(source), image_root=str(tmp_path)).rows) == 1
 
 
 # --- verifiers: every response has a score ---

@@ -14,10 +14,10 @@ from pyarrow import parquet
 
 from pepo_rlhf import evaluate
 from pepo_rlhf.evaluation import engine
-from pepo_rlhf.evaluation.benchmarks import answered
+from pepo_rlhf.evaluation.benchmarks import answered, load_benchmark, predicted_answer
 from pepo_rlhf.evaluation.engine import Generation, sample_seed
 from pepo_rlhf.rewards.accuracy import accuracy_reward
-from pepo_rlhf.rewards.choice import choice_label
+from pepo_rlhf.tasks.puzzles.choice import choice_label
 from pepo_rlhf.toy import grounding
 from pepo_rlhf.toy.dataset import write_rows
 
@@ -26,11 +26,15 @@ class Oracle:
     """Answers sample 0 with the right box, and the others with one elsewhere."""
 
     asked: list[int] = []
+    closed = 0
     fails_after = 100
 
     def __init__(self, settings, processor, pixels, max_images) -> None:
         assert max_images == 1
         self.settings = settings
+
+    def close(self) -> None:
+        Oracle.closed += 1
 
     def generate(self, rows, numbers) -> list[list[Generation]]:
         Oracle.asked += numbers
@@ -68,6 +72,7 @@ def problems(tmp_path: Path) -> Path:
 def arguments(model: Path, problems: Path, tmp_path: Path, monkeypatch) -> argparse.Namespace:
     monkeypatch.setattr(engine, "Engine", Oracle)
     monkeypatch.setattr(Oracle, "asked", [])
+    monkeypatch.setattr(Oracle, "closed", 0)
     flags = ["--model", str(model), "--benchmark", f"grounding={problems}", "--output", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", ["evaluate", *flags, "--num_samples", "4", "--batch_size", "2"])
     return evaluate._parse_arguments()
@@ -98,14 +103,14 @@ def test_an_interrupted_evaluation_asks_for_what_is_missing_only(arguments, monk
     monkeypatch.setattr(Oracle, "fails_after", 3)
     with pytest.raises(KeyboardInterrupt):
         evaluate.evaluate(arguments)
-    assert Oracle.asked == [0, 1, 2, 3]
+    assert (Oracle.asked, Oracle.closed) == ([0, 1, 2, 3], 1)
     monkeypatch.setattr(Oracle, "fails_after", 100)
     Oracle.asked.clear()
     resumed = evaluate.evaluate(arguments)
     assert Oracle.asked == [2, 3, 4]
     Oracle.asked.clear()
     assert evaluate.evaluate(arguments) == resumed
-    assert Oracle.asked == []
+    assert (Oracle.asked, Oracle.closed) == ([], 2), "nothing is missing: no engine"
 
 
 def test_a_benchmark_that_was_asked_before_keeps_its_scores(arguments, problems: Path) -> None:
@@ -170,9 +175,23 @@ def test_answers_without_tags_count_where_the_protocol_says_so() -> None:
     assert accuracy_reward(answered("<answer>13", geometry3k), "13") == 1.0
     assert accuracy_reward(answered(r"\boxed{13} is wrong", geometry3k), "13") == 0.0
     assert answered("It is B.", counting_task) == "It is B."
-    from pepo_rlhf.rewards.choice import choice_reward
+    from pepo_rlhf.tasks.puzzles.choice import choice_reward
 
     assert choice_reward(answered("So the answer is (B).", mathvista), choice_label("B", None)) == 1.0
+
+
+@pytest.mark.parametrize("response", ["13", "<answer></answer>", "<answer>13"])
+def test_no_answer_predicts_nothing(response: str) -> None:
+    from pepo_rlhf.tasks import find_task
+
+    assert predicted_answer(response, "13", False, find_task("counting")) is None
+
+
+def test_a_task_in_a_folder_is_evaluated_under_its_own_name(arguments, problems: Path, shapes: Path) -> None:
+    for split in ("", ":val"):
+        benchmark = load_benchmark(f"{shapes}:SHAPES{split}={problems.with_name('shapes.jsonl')}", arguments, None)
+        assert benchmark.name == f"shapes{split}"
+        assert [row.label for row in benchmark.rows] == ['{"shape": "circle"}']
 
 
 def test_seeds_differ_between_prompts_and_samples_and_repeat() -> None:

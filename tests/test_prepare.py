@@ -129,6 +129,13 @@ def test_tokens_are_counted_and_boxes_placed_by_the_models_processor(
     assert reward(grounding.demonstration(rows[0]), prepared[3].label) == {"iou": 1.0}
 
 
+def test_a_task_in_a_folder_outside_is_prepared(shapes: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    done = run(f"{shapes}:SHAPES", "--source", str(tmp_path / "shapes.jsonl"), "--output", str(output))
+    assert done.returncode == 0, done.stderr
+    assert [row.label for row in load_rows(str(output / "train.parquet")).rows] == ['{"shape": "circle"}']
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -8,12 +8,12 @@ from weakref import WeakKeyDictionary
 
 from pepo_rlhf.checks.model_files import check_model
 from pepo_rlhf.config import Config
-from pepo_rlhf.data import LoadedRows, load_configured
-from pepo_rlhf.data.vision_tokens import reserved_tokens
+from pepo_rlhf.data import LoadedRows
+from pepo_rlhf.tasks.run_rows import load_run_rows
 
 
 def loaded_once(load: Callable[[Inputs], Any]) -> property:
-    """A property that remembers a ValueError too: a hub that cannot be reached takes most of a minute to say so."""
+    """Return a property that loads once. It remembers a ValueError too: an unreachable hub takes most of a minute."""
     outcomes: WeakKeyDictionary[Inputs, Any] = WeakKeyDictionary()
 
     def get(inputs: Inputs) -> Any:
@@ -30,12 +30,12 @@ def loaded_once(load: Callable[[Inputs], Any]) -> property:
 
 
 class Inputs:
-    """Every attribute raises ValueError, in one line that names the flag, if it cannot be loaded.
+    """Model and data of a run. An attribute that cannot be loaded raises ValueError, in one line that names the flag.
 
-    Loaders ask for remote code, as upstream does; the gate of pepo_rlhf.compat decides.
+    Loaders ask for remote code, as upstream does; pepo_rlhf.compat blocks it unless the settings allow it.
 
     Args:
-        config: the settings of the run.
+        config: settings of the run.
     """
 
     def __init__(self, config: Config) -> None:
@@ -43,7 +43,7 @@ class Inputs:
 
     @loaded_once
     def _model_files(self) -> tuple[Any, Any]:
-        return check_model(self.config.actor.model_name_or_path or "")
+        return check_model(self.config.actor.model_name_or_path)
 
     @property
     def model_config(self) -> Any:
@@ -55,7 +55,7 @@ class Inputs:
 
     @loaded_once
     def num_parameters(self) -> int:
-        """Counted on the class that the configuration names, without any weights."""
+        """Return the number of parameters of the class that the configuration names; no weights are loaded."""
         import torch
         from transformers import AutoModelForImageTextToText
 
@@ -70,7 +70,8 @@ class Inputs:
 
     @loaded_once
     def training_rows(self) -> LoadedRows:
-        return self._load(self.config.data.prompt_dataset or "", self.config.data.prompt_split)
+        """Return the rows to train on. The command trains on these, so that a data set is loaded once."""
+        return self._load(self.config.data.prompt_dataset, self.config.data.prompt_split)
 
     @loaded_once
     def evaluation_rows(self) -> LoadedRows:
@@ -79,4 +80,4 @@ class Inputs:
         return self._load(self.config.eval.dataset, self.config.eval.split)
 
     def _load(self, path_or_id: str, split: str) -> LoadedRows:
-        return load_configured(path_or_id, split, self.config.data, reserved_tokens(self.processor))
+        return load_run_rows(path_or_id, split, self.config.data, self.processor)

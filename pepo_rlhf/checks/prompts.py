@@ -1,4 +1,4 @@
-"""Rows as the rollout workers will encode them: how long they are, and whether each image has its tokens."""
+"""Check rows as the rollout workers will encode them: how long they are, and whether each image has its tokens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NUM_NAMED = 5
 
 
 class Length(NamedTuple):
-    """A prompt in tokens, those of its images included and alone."""
+    """Length of a prompt in tokens: in total, and those of its images."""
 
     row: Row
     total: int
@@ -28,18 +28,18 @@ class Length(NamedTuple):
 
 
 def check_rows(inputs: Inputs) -> Iterator[Finding]:
-    """Whether every row can be read, whether there are enough of them, and whether ranks can work on them together."""
-    loaded, args = inputs.training_rows, inputs.config
-    num_prompts = prompts_per_episode(len(loaded.rows), args)
+    """Yield whether every row can be read, how many steps they make, and whether ranks can work on them together."""
+    loaded, config = inputs.training_rows, inputs.config
+    num_prompts = prompts_per_episode(len(loaded.rows), config)
     skipped = f", {loaded.num_skipped} skipped" if loaded.num_skipped else ""
     yield ok(
         f"{len(loaded.rows)} rows{skipped}; an episode takes {num_prompts}, "
-        f"{num_prompts // args.rollout.batch_size} steps of {args.rollout.batch_size} prompts"
+        f"{num_prompts // config.rollout.batch_size} steps of {config.rollout.batch_size} prompts"
     )
-    if args.eval.dataset:
+    if config.eval.dataset:
         yield ok(f"{len(inputs.evaluation_rows.rows)} rows to evaluate on")
     num_without_image = sum(not row.images for row in loaded.rows)
-    if 0 < num_without_image < len(loaded.rows) and _ranks_share_the_encoder(args):
+    if 0 < num_without_image < len(loaded.rows) and _ranks_share_the_encoder(config):
         yield error(
             f"{num_without_image} rows have no image: a rank with such rows alone leaves out the vision encoder, whose "
             "weights or gradients the others wait for: drop these rows, or set --actor.freeze_visual_encoder true and "
@@ -47,23 +47,23 @@ def check_rows(inputs: Inputs) -> Iterator[Finding]:
         )
 
 
-def _ranks_share_the_encoder(args: Any) -> bool:
-    several = args.actor.num_nodes * args.actor.num_gpus_per_node > 1
-    return several and (args.ds.zero_stage == 3 or not args.actor.freeze_visual_encoder)
+def _ranks_share_the_encoder(config: Any) -> bool:
+    several = config.actor.num_nodes * config.actor.num_gpus_per_node > 1
+    return several and (config.ds.zero_stage == 3 or not config.actor.freeze_visual_encoder)
 
 
 def check_prompts(inputs: Inputs) -> Iterator[Finding]:
-    """Whether prompts and responses fit into the context, and whether no image is lost."""
-    args = inputs.config
+    """Yield whether prompts and responses fit into the context, and whether an image is lost."""
+    config = inputs.config
     rows = inputs.training_rows.rows + inputs.evaluation_rows.rows
     lengths = _measure(rows, inputs)
-    response = args.rollout.max_new_tokens or 1
-    too_long = [length for length in lengths if length.total + response > args.data.max_len]
+    response = config.rollout.max_new_tokens or 1
+    too_long = [length for length in lengths if length.total + response > config.data.max_len]
     blind = [length for length in lengths if length.row.images and not length.visual]
     for length in too_long[:_NUM_NAMED]:
         yield error(
             f"{length.row.source}: a prompt of {length.total} tokens ({length.visual} visual) and a response of up to "
-            f"{response} exceed --data.max_len {args.data.max_len}; raise it, lower --rollout.max_new_tokens or "
+            f"{response} exceed --data.max_len {config.data.max_len}; raise it, lower --rollout.max_new_tokens or "
             "--data.max_pixels, or drop the row"
         )
     if len(too_long) > _NUM_NAMED:
@@ -76,12 +76,15 @@ def check_prompts(inputs: Inputs) -> Iterator[Finding]:
     longest, most_visual = max(lengths, key=lambda length: length.total), max(length.visual for length in lengths)
     yield ok(
         f"{len(lengths)} of {len(rows)} encoded: the longest has {longest.total} tokens ({longest.row.source}); "
-        f"up to {most_visual} are visual, {args.data.max_len - longest.total} of --data.max_len are left"
+        f"up to {most_visual} are visual, {config.data.max_len - longest.total} of --data.max_len are left"
     )
 
 
 def _measure(rows: list[Row], inputs: Inputs) -> list[Length]:
-    """Of the longest texts, then of others in a fixed random order until the time is up."""
+    """Return the lengths of the rows with the longest texts, then of others in a fixed random order for _SECONDS.
+
+    Images are decoded again here: the rows keep them encoded, since the pixels of a data set do not fit into memory.
+    """
     limits = pixel_limits(inputs.processor, inputs.config.data.min_pixels, inputs.config.data.max_pixels)
     ordered = sorted(rows, key=lambda row: len(row.prompt), reverse=True)
     rest = ordered[_NUM_LONGEST:]

@@ -1,4 +1,4 @@
-"""Do the rewards tell a right answer from a wrong one, on the data of the run?"""
+"""Check that the rewards tell a right answer from a wrong one, on the data of the run."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.config.secret_names import redact
 from pepo_rlhf.data import Row
+from pepo_rlhf.data.labels import right_answer
 from pepo_rlhf.rewards import Grade, RewardError, RewardService, load_rewards
-from pepo_rlhf.rewards.reward import BUILT_IN
+from pepo_rlhf.rewards.reward import built_in
 from pepo_rlhf.rewards.service import service_arguments
 
 _NUM_ROWS = 16
 
 
 def respond(answer: str) -> str:
-    """A response in the format that prompts ask for."""
+    """Return a response in the format that prompts ask for."""
     return f"<think>As the picture shows.</think><answer>{answer}</answer>"
 
 
 def check_functions(inputs: Inputs) -> Iterator[Finding]:
-    """Whether the functions load. Running a user's file may raise anything."""
+    """Yield whether the functions load. Running a user's file may raise anything."""
     try:
         reward = load_rewards(inputs.config.reward.functions)
     except RewardError:
@@ -35,10 +36,10 @@ def check_functions(inputs: Inputs) -> Iterator[Finding]:
 
 
 def check_answers(inputs: Inputs) -> Iterator[Finding]:
-    """Grades each sampled row's label as its answer, and an answer that no label is."""
+    """Yield what the right answer of each sampled row scores, and what an answer scores that is right for no label."""
     rows = inputs.training_rows.rows
     sample = rows[:: max(1, len(rows) // _NUM_ROWS)][:_NUM_ROWS]
-    right = [(respond(row.label), row.label) for row in sample]
+    right = [(respond(right_answer(row.label)), row.label) for row in sample]
     wrong = [(respond("no answer at all"), row.label) for row in sample]
     grades = _grade(right + wrong, inputs.config.reward)
     right_grades, wrong_grades = grades[: len(sample)], grades[len(sample) :]
@@ -53,17 +54,18 @@ def check_answers(inputs: Inputs) -> Iterator[Finding]:
 def _judge(row: Row, right: Grade, wrong: Grade, functions: list[str]) -> Finding | None:
     if failed := next((grade for grade in (right, wrong) if grade.error), None):
         return error(f"{row.source}: grader error: {failed.headline}", "--reward.functions")
-    for name in BUILT_IN.keys() & functions:  # they score from 0 to 1; a user's function has a scale of its own
+    # Built-in components score from 0 to 1; a user's function has a scale of its own.
+    for name in (name for name in functions if name in built_in()):
         if right.components[name] < 1.0:
             return error(
                 f"{row.source}: the label {row.label!r} as the answer scores {right.components[name]:g} for {name}; "
                 "mend the row",
                 "--data.prompt_dataset",
             )
-    if wrong.components.get("accuracy", 0.0) > 0.0:
-        return error(
-            f"{row.source}: any answer is right for the label {row.label!r}; mend the row", "--reward.functions"
-        )
+        if name != "format" and wrong.components[name] == 1.0:
+            return error(
+                f"{row.source}: any answer is right for the label {row.label!r}; mend the row", "--reward.functions"
+            )
     if right.reward <= wrong.reward:
         return warning(
             f"{row.source}: the label {row.label!r} as the answer scores {right.reward:g}, a wrong answer "

@@ -60,6 +60,9 @@ class Data:
     """Training dataset: a Hugging Face name or a path. Required."""
     prompt_split: str = "train"
     """Split of the training dataset."""
+    task: str | None = None
+    """Task whose adapter reads training and evaluation rows from a data set as it was published: a name, or
+    path/to/folder:Task. Its verifiers and format are then the default of reward.functions. None reads plain columns."""
     max_samples: int = number(int(1e8), AT_LEAST_1)
     """Rows to use at most."""
     max_len: int = number(2048, AT_LEAST_1)

@@ -53,7 +53,11 @@ def parse_arguments(argv: Sequence[str] | None = None, *, validated: bool = True
     parser.add_class_arguments(Config)
     defaults = parser.get_defaults()
     try:
-        parsed = parser.parse_args(_in_yaml(sys.argv[1:] if argv is None else argv, defaults))
+        words = _in_yaml(sys.argv[1:] if argv is None else argv, defaults)
+        parsed = parser.parse_args(words)
+        if parsed.data.task:
+            parser.set_defaults({"reward.functions": _rewards_of(parsed.data.task)})
+            parsed = parser.parse_args(words)
         _require_values_where_they_belong(parsed, defaults)
         settings = parser.instantiate(parsed)
         del settings["config"]
@@ -102,6 +106,15 @@ def _require_values_where_they_belong(parsed: Namespace, defaults: Namespace) ->
             raise ConfigError(f"--{name} has no value: give it one, or leave it out")
         if isinstance(value, str) and value.startswith("["):  # `--run.dir a b`, which _in_yaml took for a list
             raise ConfigError(f"--{name} takes one value, not {value}: put a text with spaces in quotes")
+
+
+def _rewards_of(task: str) -> list[str]:
+    from pepo_rlhf.tasks.discovery import reward_names  # loads images and numbers, which most runs do not need here
+
+    try:
+        return reward_names(task)
+    except ValueError as error:
+        raise ConfigError(f"--data.task: {error}") from error
 
 
 def _flag_being_read(error: BaseException) -> str:

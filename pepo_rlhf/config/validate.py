@@ -181,8 +181,8 @@ def one_batch_is_generated_ahead(config: Config) -> str | None:
     if config.train.async_queue_size == 1:
         return None
     return (
-        f"--train.async_queue_size {config.train.async_queue_size}: one batch is generated ahead, so that weights are at "
-        "most one sync old; leave it at 1"
+        f"--train.async_queue_size {config.train.async_queue_size}: one batch is generated ahead, so that weights are "
+        "at most one sync old; leave it at 1"
     )
 
 

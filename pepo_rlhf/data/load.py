@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pepo_rlhf.data.fetch import fetch_image, is_url
-from pepo_rlhf.data.images import decode_image, shown
-from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
-from pepo_rlhf.data.sources import RowReader, image_folder, read_source
+from pepo_rlhf.data.row import Row
+from pepo_rlhf.data.row_checker import RowChecker
+from pepo_rlhf.data.sources import image_folder, read_source
 
 logger = logging.getLogger(__name__)
-_MAX_ASPECT_RATIO = 200  # Qwen's processors refuse more
 _NUM_REASONS = 3
+
+# A row of a source, or what is wrong with the record that should be one.
+Problem = Row | ValueError
 
 
 @dataclass(frozen=True)
 class LoadedRows:
-    """What can be trained on, and the number of rows that cannot."""
+    """The rows that can be trained on, and the number of those that cannot."""
 
     rows: list[Row]
     num_skipped: int
+
+
+def read_rows(name: str, split: str) -> Iterator[Problem]:
+    """Yield each row of a source in the columns that training reads, or the ValueError that says what is wrong."""
+    for read in read_source(name, split):
+        try:
+            yield read()
+        except ValueError as error:
+            yield error
 
 
 def load_rows(
@@ -34,37 +41,46 @@ def load_rows(
     split: str = "train",
     max_samples: int | None = None,
     *,
+    read: Callable[[str, str], Iterable[Problem]] = read_rows,
     max_images: int | None = None,
     reserved_tokens: Collection[str] = (),
     fetch_urls: bool = False,
     image_root: str | None = None,
     on_bad_row: Literal["error", "skip"] = "error",
 ) -> LoadedRows:
-    """Rows of one source, or of several separated by commas, one after the other; at most `max_samples` of each.
+    """Return the rows of one source, or of several separated by commas, one after the other; `max_samples` of each.
 
-    Every image is decoded in full once, and one named by URL is downloaded if `fetch_urls`. A row without placeholders
-    gets one for each image, at the front. A row that cannot be trained on is skipped, counted and warned about, or
-    raises a ValueError that names it and says how to mend it, as `on_bad_row` has it. A source that cannot be read, or
-    without a good row, always raises.
+    A run calls this once for each data set, and every row that it trains on comes from here. Images are decoded in full
+    to check them, and are kept as paths or encoded bytes, since the pixels of a whole data set would not fit into
+    memory: a rollout worker decodes the images of a prompt again whenever it asks that prompt.
 
-    max_images: most images of a row
-    reserved_tokens: the model's own placeholders and the chat template's, which a text may not contain
-    image_root: folder that image files must lie in; None is the data set's own
+    Args:
+        path_or_id: for `read_source`.
+        split: of the source.
+        max_samples: the largest number of good rows to take of each source; None takes all.
+        read: yields the rows of a source and a split; a task's adapter, for example.
+        max_images, reserved_tokens, fetch_urls: see RowChecker.
+        image_root: folder that image files must lie in; None is the source's own.
+        on_bad_row: "error" raises at the first row that cannot be trained on; "skip" leaves it out, counts it, and
+            warns of the first reasons.
+
+    Raises:
+        ValueError: for a bad row, as `on_bad_row` has it, and always for a source that cannot be read or that has no
+            good row. The message names file and row.
     """
     rows: list[Row] = []
     reasons: list[str] = []
     for name in (part.strip() for part in path_or_id.split(",")):
         if not name:
             raise ValueError(f"the data set {path_or_id!r} has an empty name in it; name a path or a hub id")
-        check = partial(
-            _check,
+        checker = RowChecker(
+            image_root=image_root or str(image_folder(name)),
             max_images=max_images,
             reserved_tokens=reserved_tokens,
             fetch_urls=fetch_urls,
-            image_root=image_root or str(image_folder(name)),
         )
         skipped: list[str] = []
-        good = _good_rows(read_source(name, split), check, skipped if on_bad_row == "skip" else None)
+        good = _good_rows(read(name, split), checker, skipped if on_bad_row == "skip" else None)
         loaded = list(islice(good, max_samples))
         if not loaded:
             raise ValueError(f"{name}: {_why_empty(skipped)}")
@@ -75,25 +91,13 @@ def load_rows(
     return LoadedRows(rows, len(reasons))
 
 
-def load_configured(path_or_id: str, split: str, data: Any, reserved_tokens: Collection[str] = ()) -> LoadedRows:
-    """`load_rows` as the settings of the section data have it."""
-    return load_rows(
-        path_or_id,
-        split,
-        data.max_samples,
-        max_images=data.max_images_per_prompt,
-        reserved_tokens=reserved_tokens,
-        fetch_urls=data.fetch_urls,
-        image_root=data.image_root,
-        on_bad_row=data.on_bad_row,
-    )
-
-
-def _good_rows(readers: Iterable[RowReader], check: Callable[[Row], Row], skipped: list[str] | None) -> Iterator[Row]:
-    """Rows that pass; why the others do not goes to `skipped`, or is raised where that is None."""
-    for read in readers:
+def _good_rows(problems: Iterable[Problem], checker: RowChecker, skipped: list[str] | None) -> Iterator[Row]:
+    """Yield rows that pass. The reason of any other is appended to `skipped`, or raised where that is None."""
+    for problem in problems:
         try:
-            row = check(read())
+            if isinstance(problem, ValueError):
+                raise problem
+            row, _ = checker.check(problem)
         except ValueError as error:
             if skipped is None:
                 raise
@@ -110,94 +114,3 @@ def _why_empty(skipped: list[str]) -> str:
 
 def _first_of(reasons: list[str]) -> str:
     return " | ".join(reasons[:_NUM_REASONS]) + (" | ..." if len(reasons) > _NUM_REASONS else "")
-
-
-def _check(
-    row: Row, max_images: int | None, reserved_tokens: Collection[str], fetch_urls: bool, image_root: str
-) -> Row:
-    check_texts(row, reserved_tokens)
-    if max_images is not None and len(row.images) > max_images:
-        raise ValueError(
-            f"{row.source}: {len(row.images)} images, where --data.max_images_per_prompt allows {max_images}; raise it "
-            "or drop the row"
-        )
-    images = tuple(load_image(image, row, fetch_urls, image_root) for image in row.images)
-    return place_images(replace(row, images=images))
-
-
-def check_texts(row: Row, reserved_tokens: Collection[str]) -> None:
-    """Raises ValueError for a prompt or label that is missing or cannot be encoded."""
-    text = f"{row.system}\n{row.prompt}\n{row.label}"
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"{row.source}: half of a surrogate pair in its text ({error}); write it again") from error
-    if "\0" in text:
-        raise ValueError(f"{row.source}: a null byte in its text, as in a damaged file; write it again or drop the row")
-    if _is_blank(row.prompt.replace(IMAGE_PLACEHOLDER, "")):
-        raise ValueError(f"{row.source}: the prompt is empty; write the problem's text or drop the row")
-    if _is_blank(row.label):
-        raise ValueError(f"{row.source}: the label is missing or empty; fill 'answer' or 'solution', or drop the row")
-    for token in reserved_tokens:
-        if token in text:
-            raise ValueError(
-                f"{row.source}: {token} in its text belongs to the model; write {IMAGE_PLACEHOLDER} where an image "
-                "stands, and leave out what the chat template writes"
-            )
-
-
-def _is_blank(text: str) -> bool:
-    """Also of zero-width spaces, byte order marks and control characters, none of which anyone can see."""
-    return not any(character.isprintable() and character != " " for character in text)
-
-
-def load_image(image: str | bytes, row: Row, fetch_urls: bool, image_root: str) -> str | bytes:
-    """Path or bytes of an image that decodes; bytes for a URL."""
-    url = image if isinstance(image, str) and is_url(image) else None
-    if url and not fetch_urls:
-        raise ValueError(
-            f"{row.source}: {shown(url)} is not fetched; set --data.fetch_urls, or download it and name the file"
-        )
-    try:
-        image = fetch_image(url) if url else image
-        if isinstance(image, str):
-            require_file_inside(image, image_root)
-        size = decode_image(image).size
-    except ValueError as error:
-        problem = f"{shown(url)}: {error}; mend the URL" if url else f"{error}; mend the image or its path"
-        hint = "" if url else " (a relative path starts at the data file's folder)"
-        raise ValueError(f"{row.source}: {problem}{hint}") from error
-    if max(size) > _MAX_ASPECT_RATIO * min(size):
-        raise ValueError(
-            f"{row.source}: an image of {size[0]} x {size[1]} pixels is too narrow; its sides may differ by a factor "
-            f"of {_MAX_ASPECT_RATIO} at most"
-        )
-    return image
-
-
-def require_file_inside(image: str, root: str) -> None:
-    """A data set that comes from elsewhere must not name files of this machine: what it shows goes into responses."""
-    # Not Path.resolve, which raises RuntimeError for links in a circle.
-    target = os.path.realpath(image)
-    if not os.path.exists(target):
-        return  # which decode_image says best
-    if not Path(target).is_relative_to(os.path.realpath(root)):
-        raise ValueError(
-            f"image file {shown(image)} lies outside {root} (at {shown(target)}); if that is meant, set "
-            "--data.image_root to a folder that holds both"
-        )
-    if not os.path.isfile(target):  # a named pipe would be read for ever
-        raise ValueError(f"image file {shown(image)} is a folder or a device, not a file")
-
-
-def place_images(row: Row) -> Row:
-    """The row with a placeholder for each image; raises ValueError where it has others."""
-    placeholders = row.prompt.count(IMAGE_PLACEHOLDER)
-    if placeholders == 0 and row.images:
-        return replace(row, prompt=f"{IMAGE_PLACEHOLDER * len(row.images)}\n{row.prompt}")
-    if placeholders != len(row.images):
-        raise ValueError(
-            f"{row.source}: {placeholders} {IMAGE_PLACEHOLDER} in the prompt for {len(row.images)} images; write one "
-            "for each image, or none at all to have them put at the front"
-        )
-    return row

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
@@ -56,22 +55,6 @@ def count_tokens(processor: Any, row: Row, pictures: list, limits: dict[str, int
     token_ids, _ = encode_prompt(processor, render_prompt(processor, row), pictures, limits)
     placeholders = vision_token_ids(processor)
     return len(token_ids), sum(token_id in placeholders for token_id in token_ids)
-
-
-def choose_prompts(items: Iterable[tuple[str, str, str, list]], num_prompts: int = 4) -> list[tuple[str, list]]:
-    """(prompt, images) of the first items that have images, no two with the same ones: what the blindness gate asks.
-
-    Args:
-        items: data source, rendered prompt, label, images; as in a PromptDataset.
-        num_prompts: at most so many.
-    """
-    chosen: dict[tuple, tuple[str, list]] = {}
-    for _, prompt, _, images in items:
-        if images:
-            chosen.setdefault(tuple(images), (prompt, images))
-        if len(chosen) == num_prompts:
-            break
-    return list(chosen.values())
 
 
 def _text(text: str) -> dict[str, str]:

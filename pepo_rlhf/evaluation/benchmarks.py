@@ -15,12 +15,12 @@ from pepo_rlhf.evaluation.scores import Sample, summarise
 from pepo_rlhf.evaluation.store import GenerationStore
 from pepo_rlhf.rewards import RewardService
 from pepo_rlhf.rewards.accuracy import extract_answer
-from pepo_rlhf.rewards.answer import predicted_answer
+from pepo_rlhf.rewards.answer import mathematical_vote
 from pepo_rlhf.rewards.format import format_reward
-from pepo_rlhf.tasks import Task, find_task, read_problems
+from pepo_rlhf.tasks import Task, all_tasks, find_task, read_problems
 from pepo_rlhf.tasks.measure import PromptMeasure, frame_of
+from pepo_rlhf.tasks.reading import image_root_of
 from pepo_rlhf.tasks.report import examine
-from pepo_rlhf.tasks.task import image_root_of
 
 if TYPE_CHECKING:
     from pepo_rlhf.evaluation.engine import Engine
@@ -41,10 +41,18 @@ class Benchmark:
 
 
 def load_benchmark(spec: str, args: argparse.Namespace, measure: PromptMeasure) -> Benchmark:
-    """The rows of NAME[:SPLIT][=SOURCE]; raises ValueError for an unknown name, or without a row."""
-    name, _, source = spec.partition("=")
-    task_name, _, split = name.partition(":")
-    task = find_task(task_name)
+    """Return the rows of NAME[:SPLIT][=SOURCE], where NAME may be path/to/folder:Task.
+
+    Raises:
+        ValueError: for an unknown task, and for a source without a row that can be scored.
+    """
+    named, _, source = spec.partition("=")
+    words = named.split(":")
+    num_words = 1 if words[0] in all_tasks() else 2
+    task = find_task(":".join(words[:num_words]))
+    split = ":".join(words[num_words:])
+    # By the task's own name: generations are written to a folder of this name, and a path would lead elsewhere.
+    name = f"{task.name}:{split}" if split else task.name
     rows: list[Row] = []
     frame = frame_of(args.frame, measure)
     problems = islice(read_problems(task, source or None, split or task.split, frame), args.max_prompts)
@@ -58,7 +66,11 @@ def load_benchmark(spec: str, args: argparse.Namespace, measure: PromptMeasure) 
 
 
 def missing_prompts(benchmark: Benchmark, store: GenerationStore, batch_size: int) -> list[list[int]]:
-    """Numbers of the prompts without generations, in batches."""
+    """Return the numbers of the prompts without generations, in batches.
+
+    Raises:
+        ValueError: if a prompt is not the one that was generated for.
+    """
     done = {row["number"]: (row["prompt"], row["label"]) for row in store.read()}
     asked = [(row.prompt, row.label) for row in benchmark.rows]
     for number, problem in done.items():
@@ -72,7 +84,7 @@ def missing_prompts(benchmark: Benchmark, store: GenerationStore, batch_size: in
 
 
 def generate_and_grade(benchmark: Benchmark, batches: list[list[int]], engine: Engine, store: GenerationStore) -> None:
-    """Samples, graded by the task's verifiers and written, a batch of prompts at a time."""
+    """Generate samples, grade them by the task's verifiers and write them, a batch of prompts at a time."""
     defaults = Reward()
     with closing(
         RewardService(
@@ -102,7 +114,7 @@ def generate_and_grade(benchmark: Benchmark, batches: list[list[int]], engine: E
 
 
 def answered(response: str, task: Task) -> str:
-    """The response, its answer tagged where the benchmark's protocol takes the text without tags for the answer."""
+    """Return the response, its answer tagged where the benchmark's protocol takes text without tags for the answer."""
     if not task.untagged or extract_answer(response) is not None:
         return response
     text = response.rpartition("<answer>")[2]
@@ -112,7 +124,7 @@ def answered(response: str, task: Task) -> str:
 
 def _record(task: Task, number: int, row: Row, sample: int, generation, grading) -> dict[str, Any]:
     grade = grading.result()
-    score = grade.components[task.verifiers[0]]
+    score = grade.components[task.score]
     response = answered(generation.response, task)
     return {
         "number": number,
@@ -120,8 +132,8 @@ def _record(task: Task, number: int, row: Row, sample: int, generation, grading)
         "source": row.source,
         "prompt": row.prompt,
         "label": row.label,
-        # What was too much for the grader's limits is not tried again without them.
-        "prediction": None if grade.error else predicted_answer(response, row.label, right=score == 1.0),
+        # A response that was too much for the grader's limits is not tried again without them.
+        "prediction": None if grade.error else predicted_answer(response, row.label, score == 1.0, task),
         "score": score,
         "components": [*grade.components.items(), ("format", format_reward(generation.response, row.label))],
         "error": grade.error,
@@ -129,8 +141,17 @@ def _record(task: Task, number: int, row: Row, sample: int, generation, grading)
     }
 
 
+def predicted_answer(response: str, label: str, right: bool, task: Task) -> str | None:
+    """Return the response's answer in a form that equal answers share, by which a majority is counted.
+
+    It is None for no answer. right: whether the answer was graded as equal to the label.
+    """
+    answer = extract_answer(response)
+    return (task.vote or mathematical_vote)(answer, label, right) if answer else None
+
+
 def summarise_benchmark(benchmark: Benchmark, generations: list[dict[str, Any]]) -> dict[str, Any]:
-    """Scores, means of the components, and how many responses and rows are none."""
+    """Return the scores, the means of the components, and the counts of what went wrong."""
     prompts: dict[int, list[Sample]] = {}
     for row in generations:
         prompts.setdefault(row["number"], []).append(Sample(row["score"], row["prediction"]))
@@ -140,7 +161,7 @@ def summarise_benchmark(benchmark: Benchmark, generations: list[dict[str, Any]])
         for name in dict(generations[0]["components"])
     }
     return {
-        "score": benchmark.task.verifiers[0],
+        "score": benchmark.task.score,
         **summarise(list(prompts.values())),
         **components,
         "num_prompts": len(prompts),

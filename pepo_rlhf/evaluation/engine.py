@@ -1,7 +1,9 @@
-"""Samples for an evaluation: a vLLM engine of its own, without Ray."""
+"""Generate samples for an evaluation: a vLLM engine of its own, without Ray."""
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -24,7 +26,7 @@ class Generation(NamedTuple):
 
 
 class Engine:
-    """Answers rows with k samples each. Heavy libraries are loaded and the engine starts when it is made.
+    """Answers rows with k samples each. Its constructor loads heavy libraries and starts the engine.
 
     Args:
         settings: the flags of pepo_rlhf.evaluate.
@@ -39,8 +41,13 @@ class Engine:
         config = Config()
         config.run.trust_remote_code = settings.trust_remote_code
         os.environ |= worker_environment(to_arguments(config))
+        if not cpu.machine_has_gpu():
+            # An engine process of its own starts 25 s later, and its waiting takes a core from the worker.
+            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         import vllm
 
+        # On a CPU it warns with every prompt that it leaves the number of threads as it is.
+        logging.getLogger("vllm.v1.worker.cpu_worker").setLevel(logging.ERROR)
         self._settings, self._processor = settings, processor
         self._llm = vllm.LLM(
             model=settings.model,
@@ -58,7 +65,7 @@ class Engine:
         )
 
     def generate(self, rows: Sequence[Row], numbers: Sequence[int]) -> list[list[Generation]]:
-        """k samples of each row; a sample's seed follows from the run's seed, the row's number and the sample's."""
+        """Return k samples of each row, each with a seed made of the run's seed, the row's number and the sample's."""
         from vllm import SamplingParams
 
         settings = self._settings
@@ -80,6 +87,12 @@ class Engine:
         ]
         return [samples[start : start + settings.num_samples] for start in range(0, len(samples), settings.num_samples)]
 
+    def close(self) -> None:
+        """Shut the engine down; at the end of the interpreter its compiled parts would report it as leaked."""
+        self._llm.llm_engine.engine_core.shutdown()
+        del self._llm
+        gc.collect()
+
     def _prompt(self, row: Row) -> dict[str, Any]:
         text = render_prompt(self._processor, row)
         images = [decode_image(image) for image in row.images]
@@ -87,5 +100,5 @@ class Engine:
 
 
 def sample_seed(seed: int, number: int, sample: int) -> int:
-    """Seed of one request: any two of them are independent, and interrupted runs go on with the same ones."""
+    """Return the seed of one request: any two are independent, and an interrupted evaluation goes on with the same."""
     return int(np.random.SeedSequence([seed, number, sample]).generate_state(1, dtype=np.uint32)[0])

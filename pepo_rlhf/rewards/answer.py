@@ -1,20 +1,22 @@
-"""Answer reward: the verifier that the kind of a label asks for, for benchmarks that mix kinds of questions."""
+"""Answer reward: a choice, a rounded number or mathematics, as the label asks, for data that mix kinds of questions."""
 
 from __future__ import annotations
 
 import json
 import math
 
+from pepo_rlhf.data.bad_rows import LabelError
+from pepo_rlhf.data.labels import read_label
 from pepo_rlhf.rewards.accuracy import extract_answer, number_in, same_answer
-from pepo_rlhf.rewards.box import read_box
-from pepo_rlhf.rewards.choice import choice_reward, chosen_letter
-from pepo_rlhf.rewards.label_match import fold_name
 from pepo_rlhf.rewards.notation import normalise
-from pepo_rlhf.rewards.structured_label import LabelError, read_label
+from pepo_rlhf.tasks.puzzles.choice import choice_reward, chosen_letter
 
 
 def answer_reward(response: str, label: str) -> float:
-    """1.0 if the first answer of the response is right, else 0.0: a choice, a rounded number, or `same_answer`."""
+    """Return 1.0 if the first answer of the response is right, else 0.0.
+
+    A label of a choice asks for its option, one of a number for a value that rounds to it, any other for `same_answer`.
+    """
     fields = read_label(label)
     if "choice" in fields:
         return choice_reward(response, label)
@@ -25,7 +27,10 @@ def answer_reward(response: str, label: str) -> float:
 
 
 def number_label(number: str, precision: int) -> str:
-    """Label of a number that an answer equals once it is rounded to `precision` decimals; LabelError for no number."""
+    """Return the label of a number that an answer, rounded to `precision` decimals, must equal.
+
+    Raise LabelError if `number` is no number.
+    """
     try:
         float(number)
     except ValueError:
@@ -33,22 +38,14 @@ def number_label(number: str, precision: int) -> str:
     return json.dumps({"number": number, "precision": precision})
 
 
-def predicted_answer(response: str, label: str, right: bool) -> str | None:
-    """What the response answers, in a form that equal answers share; None for no answer. Majorities count these.
+def mathematical_vote(answer: str, label: str, right: bool) -> str | None:
+    """Return the form of an answer that a majority is counted by; None for an answer that chooses no option.
 
-    right: it was graded as equal to the label. Such answers are written in many ways and share the label as their form.
+    Right answers are written in many ways and count as the label.
     """
-    answer, fields = extract_answer(response), read_label(label)
-    if not answer:
-        return None
-    if "choice" in fields:
+    if "choice" in read_label(label):
         return chosen_letter(answer, label)
-    if "box" in fields:
-        box = read_box(answer)
-        return None if box is None else str(list(box))
-    if right:
-        return label
-    return fold_name(answer) if "names" in fields else normalise(answer)
+    return label if right else normalise(answer)
 
 
 def _rounds_to(answer: str, number: str, precision: int) -> bool:

@@ -47,10 +47,10 @@ def _take_standard_streams() -> tuple[TextIO, TextIO]:
 
 
 def _load(functions: list[str]) -> Reward:
-    reward = load_rewards(functions)
-    if {"accuracy", "answer", "choice"} & reward.components.keys():
-        import math_verify  # noqa: F401  # a second, which must not count against the first response
-    return reward
+    # Loaded before the first response, against which the second that it takes would count.
+    import math_verify  # noqa: F401
+
+    return load_rewards(functions)
 
 
 def _limit_memory(megabytes: int) -> None:

@@ -1,6 +1,7 @@
 """The reward of a response: named components, each a function (response, label) -> float.
 
-A component is built in (see BUILT_IN) or a function of the user's, named "path/to/file.py:function".
+A component is built in (see `built_in`), a user's function "path/to/file.py:function", or a verifier of a task outside
+this package, "path/to/folder:verifier".
 """
 
 from __future__ import annotations
@@ -14,23 +15,12 @@ from numbers import Real
 from pathlib import Path
 
 from pepo_rlhf.rewards.accuracy import accuracy_reward
-from pepo_rlhf.rewards.answer import answer_reward
-from pepo_rlhf.rewards.box import iou50_reward, iou_reward
-from pepo_rlhf.rewards.choice import choice_reward
 from pepo_rlhf.rewards.format import format_reward
-from pepo_rlhf.rewards.label_match import label_match_reward
+from pepo_rlhf.tasks.discovery import family_verifiers, load_family, verifiers_of
 
 Component = Callable[[str, str], float]
 
-BUILT_IN: dict[str, Component] = {
-    "accuracy": accuracy_reward,
-    "answer": answer_reward,
-    "choice": choice_reward,
-    "format": format_reward,
-    "iou": iou_reward,
-    "iou50": iou50_reward,
-    "label_match": label_match_reward,
-}
+_OR_A_FILE = " or path/to/file.py:function"
 
 
 class RewardError(ValueError):
@@ -39,38 +29,45 @@ class RewardError(ValueError):
 
 @dataclass(frozen=True)
 class Reward:
-    """Calls every component."""
+    """All components of a run, by their names."""
 
     components: Mapping[str, Component]
 
     def __call__(self, response: str, label: str) -> dict[str, float]:
-        """Value of each component by name.
+        """Return the value of each component by name.
 
-        An exception of a component is passed on with a note that names the component.
-        Raises ValueError when a component returns anything but a finite number.
+        Raise ValueError when a component returns anything but a finite number. An exception of a component is passed on
+        with a note that names the component.
         """
         return {name: _score(name, component, response, label) for name, component in self.components.items()}
 
 
+def built_in() -> dict[str, Component]:
+    """Return the components that have a name of their own: those of any task, and those of the task families."""
+    from pepo_rlhf.rewards.answer import answer_reward  # it imports a family of tasks, which imports this package
+
+    return {"accuracy": accuracy_reward, "answer": answer_reward, "format": format_reward} | family_verifiers()
+
+
 def component_name(function: str) -> str:
-    """Name of the component that a function of --reward.functions makes: "shortness" of "path/to/file.py:shortness"."""
+    """Return the component that a function of --reward.functions makes: "shortness" of "path/to/file.py:shortness"."""
     return function.rpartition(":")[2]
 
 
 def load_rewards(functions: Sequence[str]) -> Reward:
-    """Reward made of the named functions.
+    """Return the reward that the named functions make.
 
-    Raises RewardError for no name, an unknown name, a missing file or function, or two components of one name. What a
+    Raise RewardError for no name, an unknown name, a missing file or function, or two components of one name. What a
     user's file raises when it is run is passed on.
     """
     if not functions:
-        raise RewardError(f"no reward is named; choose from {_choices()}")
+        raise RewardError(f"no reward is named; choose from {', '.join(sorted(built_in()))}{_OR_A_FILE}")
     components: dict[str, Component] = {}
     for function in functions:
         name = component_name(function)
         if name in components:
             raise RewardError(f"two rewards are called {name!r}; rename the function or drop one of {functions}")
-        components[name] = _load_function(function) if ":" in function else _find_built_in(function)
+        components[name] = _load_function(function) if ":" in function else _find(function, built_in())
     return Reward(components)
 
 
@@ -85,19 +82,17 @@ def _score(name: str, component: Component, response: str, label: str) -> float:
     return float(value)
 
 
-def _find_built_in(name: str) -> Component:
-    if name not in BUILT_IN:
-        raise RewardError(f"unknown reward {name!r}; choose from {_choices()}")
-    return BUILT_IN[name]
-
-
-def _choices() -> str:
-    return f"{', '.join(sorted(BUILT_IN))} or path/to/file.py:function"
+def _find(name: str, components: Mapping[str, Component]) -> Component:
+    if name not in components:
+        raise RewardError(f"unknown reward {name!r}; choose from {', '.join(sorted(components))}{_OR_A_FILE}")
+    return components[name]
 
 
 def _load_function(name: str) -> Component:
     path_text, _, function_name = name.rpartition(":")
     path = Path(path_text)
+    if (path / "__init__.py").is_file():
+        return _find(function_name, verifiers_of(load_family(path_text)))
     if path.suffix != ".py" or not path.is_file():
         raise RewardError(f"reward {name!r}: there is no Python file {path.absolute()}; write path/to/file.py:function")
     # A name that no importable module can have, so that the file shadows none. Dataclasses look their module up by it.

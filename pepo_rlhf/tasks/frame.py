@@ -22,16 +22,16 @@ class Frame:
 
 
 def thousandths() -> Frame:
-    """0 to 1000 along either side of the image (InternVL3, Qwen3-VL)."""
+    """Return the frame from 0 to 1000 along either side of the image (InternVL3, Qwen3-VL)."""
     return Frame(lambda image: (1000, 1000), "Coordinates run from 0 to 1000 along the image's width and height.")
 
 
 def pixels(processor: Any = None, limits: Mapping[str, int] | None = None) -> Frame:
-    """Absolute pixels of the image as the model's processor resizes it (Qwen2.5-VL).
+    """Return the frame of absolute pixels of the image as the model's processor resizes it (Qwen2.5-VL).
 
     Args:
-        processor: a Hugging Face processor whose image processor returns `image_grid_thw`; None raises ValueError
-            when a box is to be placed.
+        processor: a Hugging Face processor whose image processor returns `image_grid_thw`; with None, placing a
+            box raises ValueError.
         limits: arguments of its call, from `pixel_limits`.
     """
 

@@ -1,4 +1,4 @@
-"""What a model's processor makes of a row: tokens of its prompt, and the frame of its boxes."""
+"""What a model's processor makes of a row: the tokens of its prompt, and the frame of its boxes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,20 @@ class PromptMeasure:
 
 
 def load_measure(model: str, max_tokens: int, min_pixels: int | None, max_pixels: int | None) -> PromptMeasure:
-    """Measure by the processor of a model, a folder or a hub id; raises ValueError for limits that it has not."""
+    """Return the measure of a model's processor; model: a folder or a hub id.
+
+    Raises:
+        ValueError: for pixel limits that the processor does not have.
+    """
     from transformers import AutoProcessor
 
-    # The gate of pepo_rlhf.compat decides whether code that comes with the model is run.
+    # pepo_rlhf.compat blocks code that comes with a model unless --trust_remote_code allows it.
     processor = AutoProcessor.from_pretrained(model, trust_remote_code=True)
     return PromptMeasure(processor, max_tokens, pixel_limits(processor, min_pixels, max_pixels))
 
 
 def frame_of(name: Literal["pixels", "thousandths"], measure: PromptMeasure | None) -> Frame:
-    """The frame of --frame; one of pixels needs the measure only when a box is placed."""
+    """Return the frame of --frame. A frame of pixels needs the measure once a box is placed."""
     if name == "thousandths":
         return thousandths()
     return pixels(measure.processor, measure.pixels) if measure else pixels()

@@ -1,4 +1,4 @@
-"""Rows as a parquet file to train on, images embedded."""
+"""Write rows as a parquet file to train on, images embedded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _GROUP_ROWS = 64
 
 
 class ParquetRows:
-    """Writes rows to `path`, which appears when the `with` block has ended without an error."""
+    """Writes rows to `path`, which appears once the `with` block has ended without an error.
+
+    task: goes into the column `task`, by which the task reads the file again as it is
+    """
 
     def __init__(self, path: Path, task: str) -> None:
         self._path, self._task = path, task

@@ -4,46 +4,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from pepo_rlhf.data.images import decode_image
-from pepo_rlhf.data.load import check_texts, load_image, place_images
+from pepo_rlhf.data.bad_rows import BadRow, Reason, TooLong
+from pepo_rlhf.data.labels import read_label
+from pepo_rlhf.data.load import Problem
 from pepo_rlhf.data.prompt import count_tokens
 from pepo_rlhf.data.row import Row
+from pepo_rlhf.data.row_checker import RowChecker
 from pepo_rlhf.data.vision_tokens import reserved_tokens
 from pepo_rlhf.rewards.accuracy import is_mathematics
-from pepo_rlhf.rewards.structured_label import LabelError, read_label
 from pepo_rlhf.tasks.measure import PromptMeasure
-from pepo_rlhf.tasks.task import DamagedImage, OutsideProtocol, Problem
 
 _NUM_SAMPLES = 6
 
 
-class Reason(StrEnum):
-    """What keeps a row out, in the order in which it is looked for."""
-
-    PROTOCOL = "left out by the benchmark's protocol"
-    SCHEMA = "records of another schema"
-    ANSWER = "unparsable answers"
-    TEXT = "texts that are missing or cannot be encoded"
-    IMAGE = "images that do not decode"
-    PLACEHOLDERS = "placeholder mismatches"
-    LENGTH = "prompts that do not fit"
-
-
 @dataclass
 class SplitReport:
-    """Counts of one split; lengths are in tokens and known with a processor only."""
+    """Counts of one split; lengths are in tokens, and are known with a processor only."""
 
     split: str
     num_records: int = 0
     num_rows: int = 0
     samples: list[Row] = field(default_factory=list)  # the first rows
     dropped: dict[str, list[str]] = field(default_factory=lambda: {reason: [] for reason in Reason})
-    only_text: list[str] = field(default_factory=list)  # labels that look like mathematics and do not parse as such
+    only_text: list[str] = field(default_factory=list)  # labels with digits that do not parse as mathematics
     visual_tokens: list[int] = field(default_factory=list)
     prompt_tokens: list[int] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)  # images and question of each row, hashed
@@ -56,76 +43,55 @@ def examine(
     image_root: str,
     keep: Callable[[Row], None],
 ) -> SplitReport:
-    """Sorts the problems of a split into rows to train on, which go to `keep`, and what is wrong with the others.
+    """Return the report of a split; its rows that can be trained on go to `keep`.
 
-    Image files must lie in `image_root`.
+    Args:
+        split: name of the split in the report.
+        problems: rows, and what is wrong with records that are none.
+        measure: counts the tokens of prompts; None leaves them out.
+        image_root: folder that image files must lie in.
+        keep: called with each good row.
     """
     report = SplitReport(split)
+    checker = RowChecker(image_root=image_root, reserved_tokens=reserved_tokens(measure.processor) if measure else ())
     for problem in problems:
         report.num_records += 1
-        if isinstance(problem, Row):
-            row = _examine_row(report, problem, measure, image_root)
-            if row is not None:
-                keep(row)
-                report.num_rows += 1
-                report.samples = [*report.samples, row][:_NUM_SAMPLES]
-        else:
-            report.dropped[_reason(problem)].append(str(problem))
+        try:
+            if isinstance(problem, ValueError):
+                raise problem
+            row, pictures = checker.check(problem)
+            if measure is not None:
+                _measure(report, row, pictures, measure)
+        except ValueError as error:
+            report.dropped[error.reason if isinstance(error, BadRow) else Reason.SCHEMA].append(str(error))
+            continue
+        report.num_rows += 1
+        report.keys.append(_key(row, pictures))
+        report.samples = [*report.samples, row][:_NUM_SAMPLES]
+        if not read_label(row.label) and any(char.isdigit() for char in row.label) and not is_mathematics(row.label):
+            report.only_text.append(f"{row.source}: {row.label}")
+        keep(row)
     return report
 
 
-def _reason(error: ValueError) -> str:
-    kinds = {OutsideProtocol: Reason.PROTOCOL, LabelError: Reason.ANSWER, DamagedImage: Reason.IMAGE}
-    return kinds.get(type(error), Reason.SCHEMA)
+def _measure(report: SplitReport, row: Row, pictures: list, measure: PromptMeasure) -> None:
+    num_tokens, num_visual = count_tokens(measure.processor, row, pictures, measure.pixels)
+    if num_tokens > measure.max_tokens:
+        raise TooLong(f"{row.source}: {num_tokens} tokens, {num_visual} of them visual, where {measure.max_tokens} fit")
+    report.prompt_tokens.append(num_tokens)
+    report.visual_tokens.append(num_visual)
 
 
-def _examine_row(report: SplitReport, row: Row, measure: PromptMeasure | None, image_root: str) -> Row | None:
-    """The row with its placeholders, or None where the report says why not."""
-    checks: dict[str, Callable[[Row], Row | None]] = {
-        Reason.ANSWER: _require_label,
-        Reason.TEXT: lambda row: check_texts(row, reserved_tokens(measure.processor) if measure else ()),
-        Reason.IMAGE: lambda row: replace(
-            row, images=tuple(load_image(image, row, fetch_urls=False, image_root=image_root) for image in row.images)
-        ),
-        Reason.PLACEHOLDERS: place_images,
-    }
-    for reason, check in checks.items():
-        try:
-            row = check(row) or row
-        except ValueError as error:
-            report.dropped[reason].append(str(error))
-            return None
-    images = [decode_image(image) for image in row.images]
-    if measure is not None:
-        num_tokens, num_visual = count_tokens(measure.processor, row, images, measure.pixels)
-        if num_tokens > measure.max_tokens:
-            report.dropped[Reason.LENGTH].append(
-                f"{row.source}: {num_tokens} tokens, {num_visual} of them visual, where {measure.max_tokens} fit"
-            )
-            return None
-        report.prompt_tokens.append(num_tokens)
-        report.visual_tokens.append(num_visual)
-    if not read_label(row.label) and any(char.isdigit() for char in row.label) and not is_mathematics(row.label):
-        report.only_text.append(f"{row.source}: {row.label}")
-    report.keys.append(_key(row, images))
-    return row
-
-
-def _require_label(row: Row) -> None:
-    if not row.label.strip():
-        raise ValueError(f"{row.source}: no answer; fill it, or drop the row")
-
-
-def _key(row: Row, images: list) -> str:
-    """Hash of what is seen and asked: the pixels, not the file they came in."""
+def _key(row: Row, pictures: list) -> str:
+    """Return a hash of what is seen and asked: of the pixels, not of the file that they came in."""
     digest = hashlib.sha256(row.prompt.encode())
-    for image in images:
-        digest.update(repr(image.size).encode() + image.tobytes())
+    for picture in pictures:
+        digest.update(repr(picture.size).encode() + picture.tobytes())
     return digest.hexdigest()
 
 
 def duplicates(reports: list[SplitReport]) -> dict[str, int]:
-    """Rows whose images and question stood before in their split, and those that stand in an earlier split."""
+    """Return how many rows repeat images and question within a split, and how many repeat those of an earlier split."""
     counts: dict[str, int] = {}
     for number, report in enumerate(reports):
         counts[report.split] = len(report.keys) - len(set(report.keys))
@@ -136,7 +102,7 @@ def duplicates(reports: list[SplitReport]) -> dict[str, int]:
 
 
 def spread(values: list[int]) -> str:
-    """Smallest, median, 95th percentile and largest value."""
+    """Return the smallest, median, 95th percentile and largest value as text."""
     if not values:
         return "not measured: give --model"
     low, median, high, largest = np.percentile(values, [0, 50, 95, 100], method="nearest")
@@ -144,7 +110,7 @@ def spread(values: list[int]) -> str:
 
 
 def table(report: SplitReport, limit: int | None) -> list[tuple[str, str]]:
-    """The report of a split, a line each: what, and how many."""
+    """Return the lines of a split's report: what is counted, and how many there are; limit: tokens that fit."""
     lines = [("records", str(report.num_records)), ("rows", str(report.num_rows))]
     lines += [(reason, str(len(problems))) for reason, problems in report.dropped.items()]
     lines.append(("answers compared as text only (kept)", str(len(report.only_text))))
@@ -156,7 +122,7 @@ def table(report: SplitReport, limit: int | None) -> list[tuple[str, str]]:
 
 
 def as_text(task: str, reports: list[SplitReport], limit: int | None, num_examples: int = 3) -> str:
-    """The whole report for a terminal, with the first examples of what is wrong."""
+    """Return the whole report for a terminal, with the first examples of what is wrong."""
     lines: list[str] = []
     for report in reports:
         lines += [f"{task}, {report.split}", *(f"  {name:<55}{value}" for name, value in table(report, limit))]

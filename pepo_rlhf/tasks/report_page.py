@@ -9,8 +9,8 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image, ImageDraw
 
 from pepo_rlhf.data.images import decode_image
+from pepo_rlhf.data.labels import read_label
 from pepo_rlhf.data.row import Row
-from pepo_rlhf.rewards.structured_label import read_label
 from pepo_rlhf.tasks.report import SplitReport, duplicates, table
 
 _NUM_PROBLEMS, _NUM_BINS, _SIDE = 50, 12, 240
@@ -59,7 +59,7 @@ label: {{ sample.label }}</figcaption></figure>
 
 
 def render(task: str, reports: list[SplitReport], limit: int | None) -> str:
-    """The page: per split the counts, the distribution of lengths, what was dropped and why, and the first rows."""
+    """Return the page: for each split the counts, lengths, what was dropped and why, and the first rows."""
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_PAGE)
     splits = [
         {
@@ -89,7 +89,7 @@ def render(task: str, reports: list[SplitReport], limit: int | None) -> str:
 
 
 def _bins(values: list[int]) -> list[tuple[str, int, float]]:
-    """(range, count, share of the fullest in %) of bins of equal width."""
+    """Return (range, count, share of the fullest bin in %) of bins of equal width."""
     low, width = min(values), (max(values) - min(values)) // _NUM_BINS + 1
     counts = [0] * ((max(values) - low) // width + 1)
     for value in values:
@@ -101,7 +101,7 @@ def _bins(values: list[int]) -> list[tuple[str, int, float]]:
 
 
 def _data_uri(row: Row, image: str | bytes) -> str:
-    """The image, shrunk, with the label's box drawn in: a box in the wrong frame shows at once."""
+    """Return the image, shrunk, with the label's box drawn in, so that a box in the wrong frame shows at once."""
     picture = decode_image(image)
     fields = read_label(row.label)
     if "box" in fields:

@@ -37,7 +37,7 @@ class CountingRow:
     @property
     def messages(self) -> list[dict]:
         """The conversation that asks the question, worded as in every run."""
-        row = Row(prompt=self.problem, images=(), label=self.label, source="sandbox", datasource="counting")
+        row = Row(prompt=self.problem, images=(), label=self.label, source="toy", datasource="counting")
         return build_messages(row)
 
     @property

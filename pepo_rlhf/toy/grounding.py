@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from pepo_rlhf.data import Row, build_messages
-from pepo_rlhf.rewards.box import box_label
 from pepo_rlhf.tasks.frame import pixels
-from pepo_rlhf.tasks.grounding import grounding_prompt
+from pepo_rlhf.tasks.grounding.adapter import grounding_prompt
+from pepo_rlhf.tasks.grounding.box import box_label
 from pepo_rlhf.toy.dataset import Split, draw_rows, run_command, split_of
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220)}
@@ -59,7 +59,7 @@ class GroundingRow:
     @property
     def messages(self) -> list[dict]:
         """The conversation that asks the question, worded as in every run."""
-        return build_messages(Row(self.problem, images=(), label=self.label, source="sandbox", datasource="grounding"))
+        return build_messages(Row(self.problem, images=(), label=self.label, source="toy", datasource="grounding"))
 
     @property
     def split(self) -> Split:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER
-from pepo_rlhf.rewards.choice import choice_label, letter_of
-from pepo_rlhf.tasks.puzzles import options_prompt
+from pepo_rlhf.tasks.puzzles.adapter import options_prompt
+from pepo_rlhf.tasks.puzzles.choice import choice_label, letter_of
 from pepo_rlhf.toy.dataset import Split, draw_rows, run_command, split_of
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220), "orange": (240, 150, 30)}

@@ -29,7 +29,7 @@ VISION_HIDDEN, VISION_LAYERS, VISION_HEADS = 64, 2, 4
 def build_tiny_qwen2_5_vl(path: Path, seed: int = 0, task: ModuleType = counting) -> Path:
     """Write model, tokenizer and processor to the folder `path`, and return it; the weights depend on `seed` alone.
 
-    The tokenizer knows the words of `task`, a module of the sandbox with `generate` and `demonstration`.
+    The tokenizer knows the words of `task`, a module of this package with `generate` and `demonstration`.
     """
     processor = build_processor(task)
     with torch.random.fork_rng(devices=[]):

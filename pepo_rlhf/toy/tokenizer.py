@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer of a few hundred tokens that takes the place of Qwen2.5-VL's in the sandbox."""
+"""A byte-level BPE tokenizer of a few hundred tokens that takes the place of Qwen2.5-VL's in the tiny model."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SPECIAL_TOKENS = (
     "<|video_pad|>",
 )
 
-# ChatML. Qwen's own template slips in a system message when there is none; this one adds nothing, as a short prompt
-# is what keeps the sandbox fast.
+# ChatML. Qwen's own template slips in a system message when there is none; this one adds nothing, as a short
+# prompt keeps the tiny model fast.
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
 {{ '<|im_start|>' + message.role + '\\n' }}

@@ -1,6 +1,6 @@
 """A supervised start for the tiny model, from which reinforcement learning has something to gain.
 
-Phase one teaches the model a task of the sandbox, from correct demonstrations. Phase two takes its confidence away
+Phase one teaches the model a generated task, from correct demonstrations. Phase two takes its confidence away
 again, with demonstrations many of which carry a random answer: the model still sees, but samples wrong answers often
 enough that crediting the right ones pays.
 """

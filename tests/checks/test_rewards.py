@@ -18,6 +18,20 @@ def test_a_label_that_no_answer_can_equal_is_named(make_inputs, write_problems, 
     assert "problems.jsonl:row 1: the label 'the tag </answer>' as the answer scores 0" in finding.message
 
 
+def test_a_structured_labels_own_answer_scores_in_full(make_inputs, write_problems, run_check):
+    letters = write_problems({number: {"answer": '{"choice": "B", "options": ["12", "13"]}'} for number in range(12)})
+    found = run_check(check_answers, make_inputs(data__prompt_dataset=letters, reward__functions="[format, choice]"))
+    assert not found["warning"] + found["error"]
+
+
+def test_a_label_that_any_answer_matches_is_named(make_inputs, write_problems, run_check):
+    # Of the only option every text is the closest.
+    folder = write_problems({0: {"answer": '{"choice": "A", "options": ["12"], "closest": true}'}})
+    inputs = make_inputs(data__prompt_dataset=folder, reward__functions="[format, answer]")
+    (finding,) = run_check(check_answers, inputs)["error"]
+    assert "row 1: any answer is right for the label" in finding.message
+
+
 def write_reward(folder, body):
     file = folder / "mine.py"
     file.write_text(f"def mine(response, label):\n    {body}\n")

@@ -249,3 +249,21 @@ def test_the_value_of_a_secret_is_not_repeated(capsys, monkeypatch):
 def test_settings_that_cannot_work_together_are_told_in_one_line(capsys):
     line = error_line(capsys, "--rollout.n_samples_per_prompt", "1", "--train.batch_size", "8")
     assert "--rollout.n_samples_per_prompt above 1" in line
+
+
+def test_a_task_brings_its_rewards_unless_others_are_given():
+    assert parse_arguments([*REQUIRED, "--data.task", "refcoco"]).reward.functions == ["format", "iou", "iou50"]
+    given = [*REQUIRED, "--data.task", "refcoco", "--reward.functions", "format", "accuracy"]
+    assert parse_arguments(given).reward.functions == ["format", "accuracy"], "also where they are the defaults"
+
+
+def test_a_task_in_a_folder_outside_brings_its_own_verifiers(shapes):
+    config = parse_arguments([*REQUIRED, "--data.task", f"{shapes}:SHAPES"])
+    assert config.reward.functions == ["format", f"{shapes}:shape", "accuracy"]
+
+
+def test_an_unknown_task_is_one_line_with_its_flag(capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse_arguments([*REQUIRED, "--data.task", "refcocoo"])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("error: --data.task: unknown task 'refcocoo'; choose one of algo")

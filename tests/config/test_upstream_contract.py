@@ -34,6 +34,7 @@ OURS = {
     "data.max_pixels",
     "data.min_pixels",
     "data.on_bad_row",
+    "data.task",
     "logger.tokens_every",
     "logger.tokens_max_rows",
     "logger.trackio.enable",

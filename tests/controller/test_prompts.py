@@ -20,7 +20,7 @@ def rows(num_rows=NUM_ROWS):
 
 def loader(monkeypatch, num_rows=NUM_ROWS):
     """The training loader, made as a run makes it, with a processor that knows no template."""
-    monkeypatch.setattr(prompts, "load_configured", lambda *args: rows(num_rows))
+    monkeypatch.setattr(prompts, "load_run_rows", lambda *args: rows(num_rows))
     config = Config()
     config.rollout.batch_size = BATCH_SIZE
     args = to_arguments(config)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pepo_rlhf.config import Config
-from pepo_rlhf.data import load, load_configured, load_rows
+from pepo_rlhf.data import load_rows, row_checker
 
 GOOD = {"image": "a.png", "problem": "<image>Find x.", "answer": "13"}
 
@@ -131,7 +130,7 @@ def test_an_image_at_a_url_is_fetched_into_bytes_if_asked_for(tmp_path: Path, mo
         asked.append(url)
         return image
 
-    monkeypatch.setattr(load, "fetch_image", fetch)
+    monkeypatch.setattr(row_checker, "fetch_image", fetch)
     file = write(tmp_path, GOOD | {"image": "https://example.org/a.png"})
     (row,) = load_rows(file, fetch_urls=True).rows
     assert (asked, row.images) == (["https://example.org/a.png"], (image,))
@@ -146,7 +145,7 @@ def test_a_url_without_an_image_is_named_with_its_row(
             raise answer
         return answer
 
-    monkeypatch.setattr(load, "fetch_image", fetch)
+    monkeypatch.setattr(row_checker, "fetch_image", fetch)
     file = write(tmp_path, GOOD, GOOD | {"image": "https://example.org/a.png"})
     with pytest.raises(ValueError, match="rows.jsonl:row 2: https://example.org/a.png: .*mend the URL"):
         load_rows(file, fetch_urls=True)
@@ -186,11 +185,3 @@ def test_a_source_of_bad_rows_only_is_an_error_also_with_skip(tmp_path: Path) ->
 def test_a_source_that_cannot_be_read_is_an_error_also_with_skip() -> None:
     with pytest.raises(ValueError, match="nowhere.jsonl: no such file"):
         load_rows("nowhere.jsonl", on_bad_row="skip")
-
-
-def test_settings_are_followed(tmp_path: Path) -> None:
-    data = Config().data
-    data.on_bad_row, data.max_samples, data.max_images_per_prompt = "skip", 1, 2
-    two = {"images": ["a.png", "a.png"], "problem": "Same?", "answer": "yes"}
-    loaded = load_configured(write(tmp_path, BAD[0], two, GOOD), "train", data)
-    assert ([row.label for row in loaded.rows], loaded.num_skipped) == (["yes"], 1)

@@ -32,6 +32,7 @@ def command(tiny_model, tmp_path):
 def run(command):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "nanobind" not in done.stdout + done.stderr, "what is shut down is not reported as leaked"
     return done.stdout
 
 

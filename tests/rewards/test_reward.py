@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from pepo_rlhf.rewards import RewardError, load_rewards
 from pepo_rlhf.rewards.answer import number_label
-from pepo_rlhf.rewards.box import box_label
-from pepo_rlhf.rewards.choice import choice_label
-from pepo_rlhf.rewards.label_match import class_label
-from pepo_rlhf.rewards.reward import BUILT_IN as COMPONENTS
+from pepo_rlhf.rewards.reward import built_in
+from pepo_rlhf.tasks.classification.label_match import class_label
+from pepo_rlhf.tasks.grounding.box import box_label
+from pepo_rlhf.tasks.puzzles.choice import choice_label
 
+COMPONENTS = built_in()
 BUILT_IN = "accuracy, answer, choice, format, iou, iou50, label_match"
 GOOD = "<think>30 + 50</think><answer>80</answer>"
 

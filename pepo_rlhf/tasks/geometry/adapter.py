@@ -1,4 +1,4 @@
-"""Geometry and visual mathematics: Geometry3K, ViRL39K; MathVista, MathVerse and LogicVista for evaluation.
+"""Records of Geometry3K and ViRL39K, and of MathVista, MathVerse and LogicVista for evaluation.
 
 Columns as the hub had them in 2026:
 hiyouga/geometry3k    images, problem (with <image>), answer
@@ -15,14 +15,13 @@ from dataclasses import replace
 from string import ascii_uppercase
 from typing import Any
 
+from pepo_rlhf.data.bad_rows import LabelError, OutsideProtocol
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import Row
 from pepo_rlhf.data.sources import Record
 from pepo_rlhf.rewards.answer import number_label
-from pepo_rlhf.rewards.choice import choice_label, letter_of
-from pepo_rlhf.rewards.structured_label import LabelError
 from pepo_rlhf.tasks.frame import Frame
-from pepo_rlhf.tasks.task import OutsideProtocol, Task
+from pepo_rlhf.tasks.puzzles.choice import choice_label, letter_of
 
 _BOXED = re.compile(r"\s*\$?\\boxed ?\{((?:(?!\\boxed).)*)\}\$?\s*", re.DOTALL)
 _LETTER = re.compile(r"[A-Z]")
@@ -31,11 +30,13 @@ _IN_THE_IMAGE = "Answer the question in the image."
 _BY_LETTER = "\nAnswer with the option's letter from the given choices directly."
 
 
-def _geometry3k(record: Record, frame: Frame) -> list[Row]:
+def geometry3k(record: Record, frame: Frame) -> list[Row]:
+    """Return the row of a record that has training's own columns."""
     return [row_from_record(*record)]
 
 
-def _virl39k(record: Record, frame: Frame) -> list[Row]:
+def virl39k(record: Record, frame: Frame) -> list[Row]:
+    """Return the row; a boxed letter is a choice."""
     row = row_from_record(*record)
     boxed = _BOXED.fullmatch(row.label)
     answer = boxed.group(1).strip() if boxed else row.label
@@ -45,7 +46,8 @@ def _virl39k(record: Record, frame: Frame) -> list[Row]:
     return [replace(row, label=choice_label(answer, options if answer in ascii_uppercase[: len(options)] else None))]
 
 
-def _mathvista(record: Record, frame: Frame) -> list[Row]:
+def mathvista(record: Record, frame: Frame) -> list[Row]:
+    """Return the row, graded by the option, by the rounded number or by the answer, as the question's type says."""
     fields = record.fields
     image = fields.get("decoded_image") or fields.get("image")
     row = _row(record, fields.get("query") or fields.get("question"), image, _required(fields, "answer"))
@@ -60,7 +62,8 @@ def _mathvista(record: Record, frame: Frame) -> list[Row]:
     return [row]
 
 
-def _mathverse(record: Record, frame: Frame) -> list[Row]:
+def mathverse(record: Record, frame: Frame) -> list[Row]:
+    """Return the row, graded by the option for questions with choices, and else by the answer."""
     fields = record.fields
     question = fields.get("question") or _IN_THE_IMAGE
     prompt = question + _BY_LETTER if _has_options(record) else question
@@ -70,17 +73,19 @@ def _mathverse(record: Record, frame: Frame) -> list[Row]:
     return [row]
 
 
-def _mathverse_choice(record: Record, frame: Frame) -> list[Row]:
+def mathverse_choice(record: Record, frame: Frame) -> list[Row]:
+    """Return the row of a question with choices; raise OutsideProtocol for any other."""
     if not _has_options(record):
         raise OutsideProtocol("a free-form question, where the authors' protocol scores those with choices")
-    return _mathverse(record, frame)
+    return mathverse(record, frame)
 
 
 def _has_options(record: Record) -> bool:
     return str(record.fields.get("question_type")).replace("_", "-") == "multi-choice"
 
 
-def _logicvista(record: Record, frame: Frame) -> list[Row]:
+def logicvista(record: Record, frame: Frame) -> list[Row]:
+    """Return the row, graded by its letter; raise OutsideProtocol where several letters are right."""
     fields = record.fields
     answer = str(_required(fields, "answer")).strip(" .()")
     if len(answer.replace(",", " ").split()) > 1:
@@ -89,7 +94,7 @@ def _logicvista(record: Record, frame: Frame) -> list[Row]:
 
 
 def _row(record: Record, prompt: Any, image: Any, answer: Any) -> Row:
-    """Row of columns that have other names in the record."""
+    """Return the row of columns that have other names in the record."""
     columns = {"problem": prompt, "images": image, "answer": answer}
     return row_from_record(columns, record.folder, record.source, record.datasource)
 
@@ -101,45 +106,7 @@ def _required(fields: Any, column: str) -> Any:
 
 
 def _options_in(question: str) -> list[str] | None:
-    """Options that a question lists as A, B, C, ... a line each; None if it lists none in that order."""
+    """Return the options that a question lists as A, B, C, ... a line each; None if it lists none in that order."""
     found = _OPTION.findall(question)
     in_order = "".join(letter for letter, _ in found) == "ABCDEFGHIJ"[: len(found)]
     return [text for _, text in found] if len(found) > 1 and in_order else None
-
-
-GEOMETRY3K = Task(
-    name="geometry3k",
-    hub_id="hiyouga/geometry3k",
-    make_rows=_geometry3k,
-    verifiers=("accuracy",),
-    untagged=True,
-)
-VIRL39K = Task(
-    name="virl39k",
-    hub_id="PAPOGalaxy/PAPO_ViRL39K_train",
-    split="train",
-    make_rows=_virl39k,
-    verifiers=("answer",),
-)
-MATHVISTA = Task(
-    name="mathvista",
-    hub_id="AI4Math/MathVista",
-    split="testmini",
-    make_rows=_mathvista,
-    verifiers=("answer",),
-    untagged=True,
-)
-MATHVERSE = Task(
-    name="mathverse",
-    hub_id="AI4Math/MathVerse",
-    subset="testmini",
-    split="testmini",
-    make_rows=_mathverse,
-    verifiers=("answer",),
-    untagged=True,
-)
-MATHVERSE_CHOICE = replace(MATHVERSE, name="mathverse_choice", make_rows=_mathverse_choice)
-LOGICVISTA = Task(
-    name="logicvista", hub_id="lscpku/LogicVista", make_rows=_logicvista, verifiers=("choice",), untagged=True
-)
-COUNTING = Task(name="counting", make_rows=_geometry3k, verifiers=("accuracy",))

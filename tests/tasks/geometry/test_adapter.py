@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from pepo_rlhf.data import Row
+from pepo_rlhf.data.bad_rows import OutsideProtocol
 from pepo_rlhf.tasks import find_task, read_problems, thousandths
-from pepo_rlhf.tasks.task import OutsideProtocol
 
-SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "geometry3k_sample"
+SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "geometry3k_sample"
 
 
 def png(side: int = 32) -> bytes:

@@ -1,4 +1,4 @@
-"""Visual grounding: RefCOCO and LISA. One row an expression; the answer is a box in the frame that the prompt states.
+"""Records of RefCOCO and LISA: one row an expression, whose answer is a box in the frame that the prompt states.
 
 Columns as the hub had them in 2026, boxes in pixels of the image as it is stored:
 lmms-lab/RefCOCO               image, answer: expressions, bbox: x, y, width, height; splits val, testA, testB
@@ -16,23 +16,23 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pepo_rlhf.data.bad_rows import BadImage, LabelError
 from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
 from pepo_rlhf.data.sources import Record
-from pepo_rlhf.rewards.box import box_label
-from pepo_rlhf.rewards.structured_label import LabelError
 from pepo_rlhf.tasks.frame import Frame
-from pepo_rlhf.tasks.task import DamagedImage, Task
+from pepo_rlhf.tasks.grounding.box import box_label
 
 
 def grounding_prompt(expression: str, frame: Frame, size: tuple[int, int]) -> str:
-    """The question for the box of what `expression` names, in an image of `size` in the frame's units."""
+    """Return the question for the box of what `expression` names; size: width and height of the image in the frame."""
     wording = frame.wording.format(width=size[0], height=size[1])
     return f"{IMAGE_PLACEHOLDER}Where is {expression}? Give its bounding box as [x1, y1, x2, y2]. {wording}"
 
 
-def _make_rows(record: Record, frame: Frame) -> list[Row]:
+def make_rows(record: Record, frame: Frame) -> list[Row]:
+    """Return a row for each expression. Raise LabelError for its box, BadImage for its image, ValueError for others."""
     expressions, box, image = _read(record)
     if not expressions or not all(expression.strip() for expression in expressions):
         raise ValueError("no words for what the box holds; fill them, or drop the row")
@@ -58,16 +58,16 @@ def _make_rows(record: Record, frame: Frame) -> list[Row]:
 
 
 def _decode(image: str | bytes) -> Image.Image:
-    if isinstance(image, str) and not os.path.isfile(image):  # a named pipe would be read for ever
-        raise DamagedImage(f"image file {image} does not exist, or is no file")
+    if isinstance(image, str) and not os.path.isfile(image):  # reading a named pipe would never end
+        raise BadImage(f"image file {image} does not exist, or is no file")
     try:
         return decode_image(image)
     except ValueError as error:
-        raise DamagedImage(str(error)) from error
+        raise BadImage(str(error)) from error
 
 
 def _require_size_of_mask(record: Record, size: tuple[int, int]) -> None:
-    """A mask of another size, say of an image that has been resized or turned since, would place the box elsewhere."""
+    """Raise LabelError for a mask of another size, as of an image that was resized or turned since."""
     match record.fields:
         case {"mask": [[*_], *_] as mask, "text": str()} if (len(mask[0]), len(mask)) != size:
             raise LabelError(
@@ -76,7 +76,7 @@ def _require_size_of_mask(record: Record, size: tuple[int, int]) -> None:
 
 
 def _read(record: Record) -> tuple[list[str], Sequence[float], Any]:
-    """Expressions, box as x1, y1, x2, y2 in stored pixels, and image."""
+    """Return expressions, box as x1, y1, x2, y2 in stored pixels, and image."""
     match record.fields:
         case {"mask": [*mask], "text": str(text), "image": image}:
             return [text], _box_of(mask), image
@@ -105,15 +105,9 @@ def _four(box: Sequence[float]) -> Sequence[float]:
 
 
 def _box_of(mask: list[list[bool]]) -> tuple[float, float, float, float]:
-    """Smallest box around the set pixels, whose far edges lie beyond the last of them."""
+    """Return the smallest box around the set pixels, whose far edges lie beyond the last of them."""
     pixels = np.asarray(mask, dtype=bool)
     if not pixels.any():
         raise LabelError("the mask is empty; drop the row")
     rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
     return float(columns[0]), float(rows[0]), float(columns[-1]) + 1, float(rows[-1]) + 1
-
-
-VERIFIERS = ("iou50", "iou")
-REFCOCO = Task(name="refcoco", hub_id="lmms-lab/RefCOCO", split="val", make_rows=_make_rows, verifiers=VERIFIERS)
-LISA = Task(name="lisa", hub_id="Ricky06662/ReasonSeg_test", split="test", make_rows=_make_rows, verifiers=VERIFIERS)
-GROUNDING = Task(name="grounding", make_rows=_make_rows, verifiers=VERIFIERS)

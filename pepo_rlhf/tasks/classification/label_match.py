@@ -7,20 +7,21 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from pepo_rlhf.data.bad_rows import LabelError
+from pepo_rlhf.data.labels import require_label
 from pepo_rlhf.rewards.accuracy import extract_answer
-from pepo_rlhf.rewards.structured_label import LabelError, require_label
 
 _WRAPPED = re.compile(r"(?:\\(?:boxed|text|textbf) ?\{(.*)\}|\$(.*)\$|\*\*(.*)\*\*)\.?")
 _ARTICLE = re.compile(r"^(?:an?|the) +")
 
 
 def label_match_reward(response: str, label: str) -> float:
-    """1.0 if the whole first answer of the response is a name of the class, else 0.0.
+    """Return 1.0 if the whole first answer of the response is a name of the class, else 0.0.
 
     Case, spaces, punctuation, an article and a box around it do not count. A name inside a longer text does not match:
     a list of all classes would.
 
-    Raises ValueError for a label that `class_label` did not make.
+    Raise ValueError for a label that `class_label` did not make.
     """
     answer = _unwrap(extract_answer(response) or "")
     # With the article as well: "A 310" is the A310.
@@ -29,15 +30,20 @@ def label_match_reward(response: str, label: str) -> float:
 
 
 def class_label(names: Sequence[str]) -> str:
-    """Label of a class with one or more names; raises LabelError for a name without a letter or digit."""
+    """Return the label of a class with one or more names; raise LabelError for a name without a letter or digit."""
     for name in names:
         if not fold_name(name):
             raise LabelError(f"the class name {name!r} has no letter or digit; name a data set with class names")
     return json.dumps({"names": list(names)}, ensure_ascii=False)
 
 
+def name_vote(answer: str, label: str, right: bool) -> str | None:
+    """Return the form of a name that a majority is counted by: all names of the class count as the label."""
+    return label if right else fold_name(answer)
+
+
 def fold_name(text: str) -> str:
-    """What is compared of a name: its letters and digits, less an article."""
+    """Return what is compared of a name: its letters and digits, without an article."""
     return _letters_and_digits(_ARTICLE.sub("", _unwrap(text), count=1))
 
 

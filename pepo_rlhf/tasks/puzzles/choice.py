@@ -14,8 +14,9 @@ from string import ascii_uppercase
 
 from rapidfuzz.distance import Levenshtein
 
+from pepo_rlhf.data.bad_rows import LabelError
+from pepo_rlhf.data.labels import require_label
 from pepo_rlhf.rewards.accuracy import extract_answer, same_answer
-from pepo_rlhf.rewards.structured_label import LabelError, require_label
 
 _WRAPPED = re.compile(
     r"(?:\\(?:boxed|text|textbf|mathrm|mathbf) ?\{(.*)\}|\$(.*)\$|\\[(\[](.*)\\[)\]]|[\"'`](.*)[\"'`])\.?", re.DOTALL
@@ -35,15 +36,15 @@ _MAX_CHARACTERS = 500
 
 
 def choice_reward(response: str, label: str) -> float:
-    """1.0 if the first answer of the response chooses the option of the label, else 0.0.
+    """Return 1.0 if the first answer of the response chooses the option of the label, else 0.0.
 
-    Raises ValueError for a label that `choice_label` did not make.
+    Raise ValueError for a label that `choice_label` did not make.
     """
     return float(chosen_letter(extract_answer(response) or "", label) == require_label(label, "choice")["choice"])
 
 
 def choice_label(letter: str, options: Sequence[str] | None, closest: bool = False) -> str:
-    """Label of a question with options.
+    """Return the label of a question with options.
 
     Args:
         letter: of the right option.
@@ -63,7 +64,7 @@ def choice_label(letter: str, options: Sequence[str] | None, closest: bool = Fal
 
 
 def letter_of(answer: str, options: Sequence[str]) -> str:
-    """Letter of the option with this text, less the spaces around; raises LabelError unless there is exactly one."""
+    """Return the letter of the option with this text, less the spaces around it; raise LabelError unless one has it."""
     stripped = [option.strip() for option in options]
     letters = [letter for letter, option in zip(ascii_uppercase, stripped, strict=False) if option == answer.strip()]
     if len(letters) != 1:
@@ -72,7 +73,7 @@ def letter_of(answer: str, options: Sequence[str]) -> str:
 
 
 def chosen_letter(answer: str, label: str) -> str | None:
-    """Letter of the option that the answer chooses; None if it chooses none or several."""
+    """Return the letter of the option that the answer chooses; None if it chooses none or several."""
     fields = require_label(label, "choice")
     options: list[str] = fields.get("options") or []
     answer = _unwrap(answer)
@@ -119,7 +120,7 @@ def _letter_of_value(answer: str, options: list[str]) -> str | None:
 
 
 def _values_beside(letter: str, answer: str) -> set[str]:
-    """The answer, and what it is without this letter at its start or end."""
+    """Return the answer, and the answer without this letter at its start or end."""
     match = _LETTER_BEFORE_VALUE.fullmatch(answer)
     before = {match.group(2)} if match and match.group(1) == letter else set()
     return {answer, answer.removesuffix(f"({letter})")} | before

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pepo_rlhf.rewards.box import box_label, iou, iou50_reward, iou_reward, read_box
-from pepo_rlhf.rewards.structured_label import LabelError
+from pepo_rlhf.data.bad_rows import LabelError
+from pepo_rlhf.tasks.grounding.box import box_label, box_vote, iou, iou50_reward, iou_reward, read_box
 
 LABEL = box_label([10, 20, 50, 60], (112, 112))
 coordinates = st.integers(0, 100)
@@ -149,3 +149,9 @@ def test_a_label_is_refused_for_a_box_that_cannot_be_one(box: list[float]) -> No
 def test_a_plain_label_is_an_error_and_no_wrong_answer() -> None:
     with pytest.raises(ValueError, match="has no 'box'"):
         iou_reward("<answer>[10, 20, 50, 60]</answer>", "[10, 20, 50, 60]")
+
+
+def test_equal_boxes_share_a_vote_however_they_are_written() -> None:
+    label = box_label([1, 2, 3, 4], (9, 9))
+    assert box_vote("(3, 4), (1, 2)", label, True) == box_vote("[1, 2, 3.0, 4]", label, False)
+    assert box_vote("no box", label, False) is None

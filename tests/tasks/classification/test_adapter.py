@@ -105,8 +105,3 @@ def test_digits_are_real_images_of_both_splits() -> None:
 def test_a_task_without_a_home_asks_for_a_source() -> None:
     with pytest.raises(ValueError, match="counting has no data set of its own; name a file"):
         read("counting", None)
-
-
-def test_an_unknown_task_is_told_the_others() -> None:
-    with pytest.raises(ValueError, match="unknown task 'refcocoo'; choose one of algopuzzlevqa, .*, virl39k"):
-        find_task("refcocoo")

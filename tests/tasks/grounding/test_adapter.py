@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pepo_rlhf.rewards.structured_label import LabelError
+from pepo_rlhf.data.bad_rows import LabelError
 from pepo_rlhf.tasks import Frame, find_task, pixels, read_problems, thousandths
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pepo_rlhf.rewards.choice import choice_label, choice_reward, chosen_letter, letter_of
-from pepo_rlhf.rewards.structured_label import LabelError
+from pepo_rlhf.data.bad_rows import LabelError
+from pepo_rlhf.tasks.puzzles.choice import choice_label, choice_reward, chosen_letter, letter_of
 
 SHAPES = ["circle", "square", "triangle", "hexagon"]
 NUMBERS = ["0.5", "20%", "3", r"\frac{3}{4}"]

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pepo_rlhf.rewards.label_match import class_label, label_match_reward
-from pepo_rlhf.rewards.structured_label import LabelError
+from pepo_rlhf.data.bad_rows import LabelError
+from pepo_rlhf.tasks.classification.label_match import class_label, label_match_reward, name_vote
 
 LABEL = class_label(["737-700", "Boeing 737-700"])
 
@@ -54,3 +54,9 @@ def test_the_first_answer_counts() -> None:
 def test_a_class_needs_a_name() -> None:
     with pytest.raises(LabelError, match="no letter or digit"):
         class_label(["--"])
+
+
+def test_names_of_the_class_vote_for_its_label_and_others_for_themselves() -> None:
+    label = class_label(["737-700", "Boeing 737-700"])
+    assert name_vote("737-700", label, True) == name_vote("a Boeing 737-700", label, True) == label
+    assert name_vote("Tiger Lily.", label, False) == name_vote("a tiger-lily", label, False)

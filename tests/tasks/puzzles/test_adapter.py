@@ -8,11 +8,11 @@ import datasets
 import pytest
 from PIL import Image
 
+from pepo_rlhf.data.bad_rows import LabelError
 from pepo_rlhf.rewards import load_rewards
-from pepo_rlhf.rewards.structured_label import LabelError
 from pepo_rlhf.tasks import find_task, read_problems, thousandths
 
-SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "puzzlevqa_sample" / "puzzles.jsonl"
+SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "puzzlevqa_sample" / "puzzles.jsonl"
 CLOCK = "What will be the time when the event starts?"
 
 

@@ -11,8 +11,9 @@ import json
 import re
 from collections.abc import Sequence
 
+from pepo_rlhf.data.bad_rows import LabelError
+from pepo_rlhf.data.labels import require_label
 from pepo_rlhf.rewards.accuracy import extract_answer
-from pepo_rlhf.rewards.structured_label import LabelError, require_label
 
 Box = tuple[float, float, float, float]
 
@@ -29,9 +30,9 @@ _DECIMALS = 6
 
 
 def iou_reward(response: str, label: str) -> float:
-    """Intersection over union, 0 to 1, of the box in the first answer of the response and the label's box.
+    """Return the intersection over union, 0 to 1, of the box in the response's first answer and the label's box.
 
-    0 where the answer holds no box, several, or one with units such as %. Raises ValueError for a label that
+    It is 0 where the answer holds no box, several, or one with units such as %. Raise ValueError for a label that
     `box_label` did not make.
     """
     truth = require_label(label, "box")["box"]
@@ -40,12 +41,12 @@ def iou_reward(response: str, label: str) -> float:
 
 
 def iou50_reward(response: str, label: str) -> float:
-    """1.0 if that overlap is above one half, else 0.0: the accuracy that grounding benchmarks report."""
+    """Return 1.0 if the overlap is above one half, else 0.0: the accuracy that grounding benchmarks report."""
     return float(iou_reward(response, label) > 0.5)
 
 
 def box_label(box: Sequence[float], frame: tuple[int, int]) -> str:
-    """Label of a box in a frame.
+    """Return the label of a box in a frame.
 
     Args:
         box: x1, y1, x2, y2 in the frame's units.
@@ -65,7 +66,7 @@ def box_label(box: Sequence[float], frame: tuple[int, int]) -> str:
 
 
 def read_box(answer: str) -> Box | None:
-    """The one box of a text, as [x1, y1, x2, y2], as two corners or as four bare numbers; None for none or several.
+    """Return the one box of a text: [x1, y1, x2, y2], two corners or four bare numbers; None for none or several.
 
     Any two opposite corners name a box, whichever comes first.
     """
@@ -78,8 +79,14 @@ def read_box(answer: str) -> Box | None:
     return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
 
 
+def box_vote(answer: str, label: str, right: bool) -> str | None:
+    """Return the answer's box, by which a majority is counted; None if it holds none."""
+    box = read_box(answer)
+    return None if box is None else str(list(box))
+
+
 def iou(first: Box, second: Box) -> float:
-    """Area of the intersection / area of the union; boxes as x1 <= x2, y1 <= y2. 0 for two boxes without area."""
+    """Return area of the intersection / area of the union of boxes x1 <= x2, y1 <= y2; 0 for two without area."""
     width = min(first[2], second[2]) - max(first[0], second[0])
     height = min(first[3], second[3]) - max(first[1], second[1])
     intersection = max(width, 0.0) * max(height, 0.0)

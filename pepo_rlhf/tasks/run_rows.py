@@ -1,0 +1,47 @@
+"""Load the rows that a run trains or evaluates on, as the settings of its section `data` have it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from pepo_rlhf.data.load import LoadedRows, load_rows, read_rows
+from pepo_rlhf.data.pixel_limits import pixel_limits
+from pepo_rlhf.data.vision_tokens import reserved_tokens
+from pepo_rlhf.tasks.discovery import find_task
+from pepo_rlhf.tasks.frame import pixels, thousandths
+from pepo_rlhf.tasks.reading import read_problems
+
+
+def load_run_rows(path_or_id: str, split: str, data: Any, processor: Any) -> LoadedRows:
+    """Return the checked rows of a data set, read through the adapter of --data.task if there is one.
+
+    Boxes are asked for in the frame that the model's processor suggests: in pixels where it resizes an image as a
+    whole, in thousandths where it cuts an image into tiles. `pepo_rlhf.prepare --frame` makes another choice.
+
+    Args:
+        path_or_id: of the data set, as for `load_rows`.
+        split: of the data set.
+        data: the section `data` of the settings.
+        processor: of the model.
+
+    Raises:
+        ValueError: for an unknown task; else as `load_rows`.
+    """
+    read = read_rows
+    if data.task:
+        cuts_tiles = "image_grid_thw" not in processor.image_processor.model_input_names
+        limits = pixel_limits(processor, data.min_pixels, data.max_pixels)
+        frame = thousandths() if cuts_tiles else pixels(processor, limits)
+        read = partial(read_problems, find_task(data.task), frame=frame)
+    return load_rows(
+        path_or_id,
+        split,
+        data.max_samples,
+        read=read,
+        max_images=data.max_images_per_prompt,
+        reserved_tokens=reserved_tokens(processor),
+        fetch_urls=data.fetch_urls,
+        image_root=data.image_root,
+        on_bad_row=data.on_bad_row,
+    )

@@ -1,0 +1,86 @@
+"""The rows of a run, as a run loads them: through its settings and the model's processor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from pepo_rlhf.config import Config
+from pepo_rlhf.tasks.run_rows import load_run_rows
+from pepo_rlhf.toy import counting
+from pepo_rlhf.toy.dataset import write_rows
+
+
+@pytest.fixture(scope="module")
+def processor():
+    from pepo_rlhf.toy.tiny_vlm import build_processor
+
+    return build_processor()
+
+
+def write(folder: Path, *records: dict) -> str:
+    """rows.jsonl with the records, beside a.png of 224 x 112 pixels."""
+    Image.new("RGB", (224, 112), "white").save(folder / "a.png")
+    file = folder / "rows.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(file)
+
+
+def test_the_settings_of_data_are_followed(tmp_path: Path, processor) -> None:
+    data = Config().data
+    data.on_bad_row, data.max_samples, data.max_images_per_prompt = "skip", 1, 2
+    good = {"image": "a.png", "problem": "Find x.", "answer": "13"}
+    two = {"images": ["a.png", "a.png"], "problem": "Same?", "answer": "yes"}
+    loaded = load_run_rows(write(tmp_path, good | {"answer": ""}, two, good), "train", data, processor)
+    assert ([row.label for row in loaded.rows], loaded.num_skipped) == (["yes"], 1)
+
+
+def test_a_task_reads_the_data_set_as_it_was_published(tmp_path: Path, processor) -> None:
+    data = Config().data
+    data.task = "refcoco"
+    published = {"image": "a.png", "answer": ["left man", "man in red"], "bbox": [0, 0, 112, 112]}
+    loaded = load_run_rows(write(tmp_path, published), "val", data, processor)
+    # 224 x 112 pixels are too many for the tiny model's 112 x 112: they are scaled by sqrt(1/2) to 158.4 x 79.2, and
+    # each side down to a multiple of 28, so that half of the width is 70 pixels.
+    assert [json.loads(row.label) for row in loaded.rows] == [{"box": [0, 0, 70, 56], "frame": [140, 56]}] * 2
+    assert loaded.rows[1].prompt.startswith("<image>Where is man in red?")
+
+
+def test_a_model_that_cuts_images_into_tiles_is_asked_in_thousandths(tmp_path: Path, processor) -> None:
+    data = Config().data
+    data.task = "refcoco"
+    tiles = SimpleNamespace(
+        image_processor=SimpleNamespace(model_input_names=["pixel_values"]), tokenizer=processor.tokenizer
+    )
+    published = {"image": "a.png", "answer": ["left man"], "bbox": [0, 0, 112, 112]}
+    (row,) = load_run_rows(write(tmp_path, published), "val", data, tiles).rows
+    assert json.loads(row.label) == {"box": [0, 0, 500, 1000], "frame": [1000, 1000]}
+
+
+def test_records_of_another_schema_stop_the_run_or_are_counted(tmp_path: Path, processor) -> None:
+    data = Config().data
+    data.task = "refcoco"
+    source = write(tmp_path, {"image": "a.png"}, {"image": "a.png", "answer": ["left man"], "bbox": [0, 0, 9, 9]})
+    with pytest.raises(ValueError, match="rows.jsonl:row 1: the schema is unknown"):
+        load_run_rows(source, "val", data, processor)
+    data.on_bad_row = "skip"
+    assert load_run_rows(source, "val", data, processor).num_skipped == 1
+
+
+def test_what_prepare_wrote_is_read_with_and_without_the_task(tmp_path: Path, processor) -> None:
+    write_rows(tmp_path / "train.jsonl", counting.generate(2, seed=0), "counting")
+    data = Config().data
+    plain = load_run_rows(str(tmp_path / "train.jsonl"), "train", data, processor)
+    data.task = "counting"
+    assert load_run_rows(str(tmp_path / "train.jsonl"), "train", data, processor) == plain
+
+
+def test_a_task_in_a_folder_outside_reads_its_own_columns(shapes: Path, tmp_path: Path, processor) -> None:
+    data = Config().data
+    data.task = f"{shapes}:SHAPES"
+    (row,) = load_run_rows(str(tmp_path / "shapes.jsonl"), "train", data, processor).rows
+    assert row.prompt == "<image>\nWhich shape?"
