@@ -1,4 +1,4 @@
-"""python -m pepo_rlhf.check --config FILE [--section.key value ...] [--cluster ADDRESS] [--manifest DIR] [--vision_check]
+"""python -m pepo_rlhf.check --config FILE [--section.key value ...] [--cluster ADDRESS] [--manifest DIR]
 
 Prints what can be known of a run before GPUs are reserved, as a table of ok, warning and error with the flags to
 change. Exit status 1 if there is an error.
@@ -68,7 +68,7 @@ def _parse_options() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to ask for its nodes; auto finds a local one")
     parser.add_argument("--manifest", metavar="DIR", type=Path, help="kustomize folder, or YAML file, that runs it")
     parser.add_argument(
-        "--vision_check", action="store_true", help="start policy and engines, and make their vision check"
+        "--vision_check", action="store_true", help="start the workers and make their vision check"
     )
     return parser.parse_known_args()
 
