@@ -52,7 +52,6 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         "greater than 0",
         lambda value: value > 0,
         (
-            "pepo.temperature",
             "reward.timeout_seconds",
             "run.stall_timeout",
             "actor.adam.lr",
@@ -65,7 +64,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     (
         "greater than 0 and at most 1",
         lambda value: 0 < value <= 1,
-        ("pepo.top_fraction", "rollout.top_p", "vllm.gpu_memory_utilization"),
+        ("rollout.top_p", "vllm.gpu_memory_utilization"),
     ),
     (
         "at least 0",
@@ -74,7 +73,6 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "actor.adam.eps",
             "actor.adam.weight_decay",
             "actor.eps_clip_low_high",
-            "pepo.alpha",
             "algo.kl.init_coef",
             "data.max_images_per_prompt",
             "data.dataloader_num_workers",

@@ -10,7 +10,8 @@ from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 
 from pepo_rlhf.config.validate import GROUP_ESTIMATORS
 from pepo_rlhf.controller.prompt_count import PromptCount
-from pepo_rlhf.core import is_scheduled, token_advantages, token_weights
+from pepo_rlhf.core.token_advantages import token_advantages
+from pepo_rlhf.core.weighting import load_weighting
 from pepo_rlhf.metrics.token_metrics import token_metrics
 from pepo_rlhf.metrics.token_recorder import TokenRecorder
 from pepo_rlhf.workers.model import PolicyScores
@@ -101,18 +102,12 @@ class PepoExperienceMaker(RemoteExperienceMaker):
         settings = self.args.pepo
         masks = [experience.action_mask.bool() for experience in experiences]
         batch_mask = _stack(masks)
-        weights = token_weights(
-            _stack([scores.visual_similarity for scores in self._scores]),
-            _stack([scores.entropy for scores in self._scores]),
-            batch_mask,
-            alpha=settings.alpha,
-            temperature=settings.temperature,
-            method=settings.method,
-            top_fraction=settings.top_fraction,
-        )
+        weighting = load_weighting(settings.method, settings.settings)
+        signals = {name: _stack([getattr(scores, name) for scores in self._scores]) for name in weighting.signals}
+        weights = weighting(signals, batch_mask)
         images = itertools.chain.from_iterable(experience.mm_train_inputs for experience in experiences)
         has_image = torch.tensor([inputs is not None for inputs in images])
-        if not has_image.all() and settings.method != "uniform":
+        if not has_image.all() and weighting.signals:
             if settings.no_image == "error":
                 raise ValueError(
                     f"{int((~has_image).sum())} responses of this batch belong to prompts without an image; "
@@ -125,9 +120,9 @@ class PepoExperienceMaker(RemoteExperienceMaker):
 
     def _exploration(self, progress: float) -> float:
         """p of the formula: how far from even to weighted advantages the run has come."""
-        if self.args.pepo.schedule == "constant" or not is_scheduled(self.args.pepo.method):
-            return 1.0
-        return progress
+        settings = self.args.pepo
+        scheduled = load_weighting(settings.method, settings.settings).scheduled
+        return progress if scheduled and settings.schedule == "linear" else 1.0
 
 
 def flat_responses(experiences: list[Experience], num_samples: int) -> torch.Tensor:

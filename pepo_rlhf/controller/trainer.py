@@ -29,7 +29,7 @@ class RunLogMixin(BasePPOTrainer):
     def __init__(self, *args, **kwargs) -> None:
         wiring.apply()
         super().__init__(*args, **kwargs)
-        trackers, findings = start_trackers(self.args), partial(diagnose, args=self.args)
+        trackers, findings = start_trackers(self.args), partial(diagnose, config=self.args)
         self.run_log = RunLog(self.args.run.dir, trackers, diagnose=findings)
         checkpoint = self.args.ckpt.resume_from
         self._saved_states = load_trainer_states(Path(checkpoint)) if checkpoint is not None else None

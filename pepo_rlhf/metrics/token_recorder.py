@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
 
-from pepo_rlhf.metrics.token_records import store_image, write_step
+from pepo_rlhf.metrics.token_records import store_image, weight_settings, write_step
 from pepo_rlhf.rewards.reward import component_name
 
-_WEIGHT_SETTINGS = ("method", "alpha", "temperature", "schedule", "similarity", "top_fraction", "no_image")
 _MAX_TOKENS_PER_CHARACTER = 4  # bytes of the longest in UTF-8
 
 
@@ -73,10 +72,7 @@ class TokenRecorder:
             row["images"] = [image_name(image) for image in row["images"]]
             row["response"] = self.tokenizer.decode(row["token_ids"], skip_special_tokens=True)
             row["token_texts"] = token_texts(self.tokenizer, row["token_ids"].tolist())
-        settings = {name: getattr(self.args.pepo, name) for name in _WEIGHT_SETTINGS}
-        settings["num_samples"] = self.args.rollout.n_samples_per_prompt
-        settings["overlong_filtering"] = self.args.algo.overlong_filtering_enable
-        write_step(run_dir, step, rows, settings, batch_size)
+        write_step(run_dir, step, rows, weight_settings(self.args), batch_size)
 
 
 def response_rows(

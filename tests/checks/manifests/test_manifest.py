@@ -38,9 +38,13 @@ CONFIG_MAP = r"(kind: ConfigMap\nmetadata:\n  name: pepo-rlhf-config)"
         ([], [("claimName: pepo-rlhf-runs", "claimName: other")], "warning: head: claim other at /mnt/runs is not"),
         ([], [("sizeLimit: 128Gi", "sizeLimit: 64Mi")], "error: gpu: /dev/shm of 64Mi, 1.00 GiB needed"),
         (["--ckpt.save_steps", "-1"], [], "warning: each retry of backoffLimit would begin anew"),
-        (["--pepo.alpha", "0.1"], [], "warning: what entrypoint .* differs from the settings checked in --pepo.alpha$"),
+        (
+            ["--pepo.alpha", "0.1"],
+            [],
+            "warning: what entrypoint .* differs from the settings .* --pepo.settings.alpha$",
+        ),
         ([], [("submissionMode: K8sJobMode", "submissionMode: K8JobMode")], "error: spec.submissionMode"),
-        ([], [(" alpha: 0.05", " alhpa: 0.05")], "error: spec.entrypoint starts no run: --pepo.alhpa"),
+        ([], [(" alpha: 0.05", " alhpa: 0.05")], "error: spec.entrypoint starts no run: --pepo.settings.alhpa"),
         ([], [(r"- name: runs(\n +persistent)", r"- name: other\1")], "error: .* names a volume"),
         ([], [("headGroupSpec:", "headGroup:")], "error: spec.rayClusterSpec.headGroupSpec is missing"),
         # What is started.
@@ -64,7 +68,7 @@ CONFIG_MAP = r"(kind: ConfigMap\nmetadata:\n  name: pepo-rlhf-config)"
         (
             [],
             [(ENTRYPOINT, f"{ENTRYPOINT} --pepo.alpha 0.1")],
-            "warning: what entrypoint and ConfigMap start differs .* --pepo.alpha$",
+            "warning: what entrypoint and ConfigMap start differs .* --pepo.settings.alpha$",
         ),
         (
             [],
