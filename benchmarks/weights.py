@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from benchmarks.measure import compare
-from pepo_rlhf.core import token_weights
+from pepo_rlhf.core.weighting import load_weighting
 
 RESPONSES, TOKENS, CALLS = 128, 1000, 20  # calls of one measurement
 
@@ -16,7 +16,9 @@ def run(rounds: int) -> list[dict]:
     mask = torch.arange(TOKENS) < torch.randint(1, TOKENS, (RESPONSES, 1))
 
     def variant(method: str):
-        return lambda: [token_weights(similarity, entropy, mask, method=method) for _ in range(CALLS)]
+        weighting = load_weighting(method, {})
+        signals = {"visual_similarity": similarity, "entropy": entropy}
+        return lambda: [weighting(signals, mask) for _ in range(CALLS)]
 
     rows = compare(
         "token weights of 128 x 1000 tokens, a call", {"uniform": variant("uniform"), "PEPO": variant("pepo")}, rounds

@@ -12,7 +12,18 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pepo_rlhf import compat
-from pepo_rlhf.checks import model, placement, prompts, rewards, run_folder, settings, storage, versions, vision_check
+from pepo_rlhf.checks import (
+    model,
+    placement,
+    prompts,
+    rewards,
+    run_folder,
+    settings,
+    storage,
+    versions,
+    vision_check,
+    weighting,
+)
 from pepo_rlhf.checks.finding import Finding, error
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.checks.manifests import manifest
@@ -25,6 +36,7 @@ _RUN_FOLDER: tuple[str, Check] = ("run.dir", run_folder.check_run_folder)
 # What a run does for itself before it starts Ray.
 CHEAP: tuple[tuple[str, Check], ...] = (
     _RUN_FOLDER,
+    ("weighting", weighting.check_weighting),
     ("model", model.check_model),
     ("data", prompts.check_rows),
     ("rewards", rewards.check_functions),

@@ -42,7 +42,9 @@ def to_arguments(config: Config) -> Arguments:
     for flag, value in {**dropped, **derived}.items():
         *sections, name = flag.split(".")
         reduce(lambda section, key: section.setdefault(key, {}), sections, settings)[name] = value
-    return _namespace(settings)
+    arguments = _namespace(settings)
+    arguments.pepo.settings = config.pepo.settings  # a mapping that the weighting reads, not a section
+    return arguments
 
 
 def _namespace(settings: dict[str, Any]) -> Arguments:

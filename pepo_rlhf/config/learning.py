@@ -6,7 +6,7 @@ The string under a field is its --help text.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from pepo_rlhf.config.ranges import (
     ABOVE_0,
@@ -30,21 +30,17 @@ class Pepo:
     """PEPO: how a response's advantage is spread over its tokens"""
 
     method: str = "pepo"
-    """Token weighting: pepo and its ablations perception, entropy, additive; high_entropy; vgpo, a neighbour; uniform,
-    plain GRPO or DAPO. One file each in pepo_rlhf/core/weighting."""
-    alpha: float = 0.05
-    """Strength of the gate 1 + alpha * tanh(...) that entropy puts on visual similarity (pepo), or of the lift of late
-    visual tokens (vgpo)."""
-    temperature: float = 1.0
-    """Temperature of the softmax over a response's tokens; lower separates them more. The released scripts use 1.8."""
+    """Token weighting: the name of a file in pepo_rlhf/core/weighting, such as pepo or uniform (plain GRPO or DAPO), or
+    path/to/file.py:ClassName for one of your own."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the weighting, one by one as --pepo.settings.alpha 0.1; the Settings class in the weighting's file
+    says which there are. --pepo.alpha, --pepo.temperature and --pepo.top_fraction are short for --pepo.settings.*."""
     schedule: Literal["linear", "constant"] = "linear"
     """Share of the token weights in the advantage: linear grows it from 0 to 1 over the run, constant keeps 1."""
     no_image: Literal["uniform", "sequence", "error"] = "uniform"
     """Rows without an image: uniform weighs every token 1, sequence compares with every position, error stops."""
     similarity: Literal["cosine", "dot", "l2", "l1"] = "cosine"
     """Similarity of hidden states. Scales differ, so a temperature does not carry over from one to another."""
-    top_fraction: float = 0.2
-    """Share of a batch's tokens, by entropy, that high_entropy trains on; of a response's late ones that vgpo lifts."""
     num_layers: int | None = None
     """Hidden states that similarity averages over: the first so many, the embeddings' output being one; a negative
     number counts from the last; None takes all."""

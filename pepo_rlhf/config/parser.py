@@ -10,9 +10,10 @@ from argparse import Action, ArgumentError
 from collections.abc import Iterable, Sequence
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace, set_loader, set_parsing_settings
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_loader, set_parsing_settings
 
 from pepo_rlhf.config import unique_keys
+from pepo_rlhf.config.moved import MOVED, rename_flag
 from pepo_rlhf.config.secret_names import redact
 from pepo_rlhf.config.settings import Config
 from pepo_rlhf.config.upstream import DROPPED
@@ -49,7 +50,7 @@ def parse_arguments(argv: Sequence[str] | None = None, *, validated: bool = True
     parser = ArgumentParser(
         usage="%(prog)s [--config FILE] [--section.name VALUE ...]", exit_on_error=False, allow_abbrev=False
     )
-    parser.add_argument("--config", action="config", help="YAML file of settings; flags after it override it.")
+    parser.add_argument("--config", action=_ConfigFile, help="YAML file of settings; flags after it override it.")
     parser.add_class_arguments(Config)
     defaults = parser.get_defaults()
     try:
@@ -71,9 +72,20 @@ def parse_arguments(argv: Sequence[str] | None = None, *, validated: bool = True
         print(f"error: --{_flag_being_read(error)} is too large a number: give a smaller one", file=sys.stderr)
         raise SystemExit(2) from None
     except (ArgumentError, ConfigError) as error:
-        print(f"error: {redact(_explain(str(error), known=defaults.keys()))}", file=sys.stderr)
+        print(f"error: {redact(_explain(str(error), known=[*defaults.keys(), *MOVED]))}", file=sys.stderr)
         raise SystemExit(2) from None
     return config
+
+
+class _ConfigFile(ActionConfigFile):
+    """A file whose pepo.settings join those of earlier files, where jsonargparse would replace them all."""
+
+    @staticmethod
+    def apply_config(parser, cfg, dest, value) -> None:
+        earlier = cfg.get("pepo.settings") or {}
+        ActionConfigFile.apply_config(parser, cfg, dest, value)
+        if isinstance(later := cfg.get("pepo.settings"), dict):
+            cfg["pepo.settings"] = {**earlier, **later}
 
 
 def _in_yaml(argv: Sequence[str], defaults: Namespace) -> list[str]:
@@ -81,7 +93,7 @@ def _in_yaml(argv: Sequence[str], defaults: Namespace) -> list[str]:
     groups: list[list[str]] = []
     for word in argv:
         if not groups or word.startswith("--") or word == "-h":
-            groups.append([word])
+            groups.append([rename_flag(word)])
         else:
             groups[-1].append(word)
     words = []

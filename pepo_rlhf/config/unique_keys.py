@@ -1,4 +1,4 @@
-"""YAML in which no key stands twice. YAML's own loaders keep the last of two sections and drop the other silently."""
+"""Read YAML in which no key stands twice, where YAML's own loaders keep the last of two sections and drop the other."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 from jsonargparse import get_loader
+
+from pepo_rlhf.config.moved import rename_keys
 
 _load = get_loader("yaml")  # jsonargparse's own, which reads 1e-6 as a number
 
@@ -21,11 +23,15 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def load(text: str, path: str = "") -> Any:
-    """Value of a flag, or of the file `path`; raises YAMLError."""
+    """Return the value of a flag, or the content of the file `path` with settings under their present names.
+
+    Raises:
+        yaml.YAMLError: if it is no YAML, if a key stands twice, or if a setting is given under two names.
+    """
     try:
         yaml.load(text, _UniqueKeys)
+        return rename_keys(_load(text))
     except RecursionError as error:
         raise yaml.YAMLError(f"{path}: nested too deeply".removeprefix(": ")) from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not, such as 2026-02-30
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: also a date that there is not, such as 2026-02-30
         raise yaml.YAMLError(f"{path}: {error}".removeprefix(": ")) from error
-    return _load(text)

@@ -1,4 +1,4 @@
-"""What a next-token distribution says of the token drawn from it: its log-prob, and how undecided the policy was.
+"""Log-prob of a token and entropy of the distribution that it was drawn from, from hidden states and the head's weight.
 
 Logits are made a tile at a time, some tokens by some of the vocabulary, and used up at once: N x V never exist.
 The running maximum and sums are those of online softmax (arXiv 1805.02867); gradients come from tiles made anew.
@@ -7,6 +7,7 @@ The running maximum and sums are those of online softmax (arXiv 1805.02867); gra
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ def log_probs_and_entropy(
     temperature: float = 1.0,
     with_entropy: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Of the distributions softmax(hidden_states @ weight.T / temperature); differentiable.
+    """Return log-probs and entropy under softmax(hidden_states @ weight.T / temperature); differentiable.
 
     Products are taken in the dtype of the arguments, as a linear layer does, everything else in float32. Beyond its
     arguments and their gradients it holds a tile, two while it runs backward; in float32 a few of small computations,
@@ -36,17 +37,27 @@ def log_probs_and_entropy(
         weight: [V, D], of a language-model head without bias.
         tokens: [N], the tokens that were drawn.
         temperature: the sampling temperature.
-        with_entropy: where nothing asks for it, forward and backward pass over each tile less often without.
+        with_entropy: whether to compute the entropy, for which forward and backward read each tile more often.
 
     Returns:
         log_probs [N] of the tokens and entropy [N] of the distributions (else None), in nats, float32.
     """
-    return _LogProbsAndEntropy.apply(hidden_states, weight, tokens, temperature, with_entropy)
+    arguments = (hidden_states, weight, tokens, temperature, with_entropy)
+    result: tuple[torch.Tensor, torch.Tensor | None]
+    result = _LogProbsAndEntropy.apply(*arguments)  # type: ignore[no-untyped-call]  # torch leaves `apply` untyped
+    return result
 
 
 class _LogProbsAndEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden_states, weight, tokens, temperature, with_entropy):
+    def forward(
+        ctx: Any,
+        hidden_states: torch.Tensor,
+        weight: torch.Tensor,
+        tokens: torch.Tensor,
+        temperature: float,
+        with_entropy: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         rows = [
             _reduce(hidden_states[chunk], weight, tokens[chunk], temperature, with_entropy)
             for chunk in _slices(len(tokens), TILE[weight.device.type][0])
@@ -58,7 +69,7 @@ class _LogProbsAndEntropy(torch.autograd.Function):
         return log_probs, entropy if with_entropy else None
 
     @staticmethod
-    def backward(ctx, log_prob_gradient, entropy_gradient):
+    def backward(ctx: Any, log_prob_gradient: torch.Tensor, entropy_gradient: torch.Tensor) -> tuple[Any, ...]:
         hidden_states, weight, tokens, log_sums, entropy = ctx.saved_tensors
         num_tokens, num_entries = TILE[weight.device.type]
         hidden_gradient = torch.zeros_like(hidden_states)
@@ -86,8 +97,10 @@ class _LogProbsAndEntropy(torch.autograd.Function):
         return hidden_gradient, weight_gradient, None, None, None
 
 
-def _reduce(hidden_states, weight, tokens, temperature, with_entropy) -> tuple[torch.Tensor, ...]:
-    """Log-probs, entropy (without it something else) and log of the sum of exponentials, [n] each."""
+def _reduce(
+    hidden_states: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor, temperature: float, with_entropy: bool
+) -> tuple[torch.Tensor, ...]:
+    """Return log-probs, entropy (unless `with_entropy`, meaningless) and log of the sum of exponentials, [n] each."""
     maximum = torch.full(tokens.shape, _LOWEST, dtype=torch.float32, device=tokens.device)
     chosen, exponentials, products = (torch.zeros_like(maximum) for _ in range(3))
     add_tile = fused(_add_tile, len(tokens) * len(weight))
@@ -106,8 +119,17 @@ def _reduce(hidden_states, weight, tokens, temperature, with_entropy) -> tuple[t
     return chosen - log_sums, exponentials.log() - products / exponentials, log_sums
 
 
-def _add_tile(logits, columns, temperature, with_entropy, maximum, chosen, exponentials, products):
-    """The last four, [n] each, with one more tile taken in: logits [n, v], of the tokens in columns [n] of it."""
+def _add_tile(
+    logits: torch.Tensor,
+    columns: torch.Tensor,
+    temperature: float,
+    with_entropy: bool,
+    maximum: torch.Tensor,
+    chosen: torch.Tensor,
+    exponentials: torch.Tensor,
+    products: torch.Tensor,
+) -> tuple[torch.Tensor, ...]:
+    """Return the last four, [n] each, after one more tile: its logits [n, v] and the tokens' columns [n] in it."""
     logits = logits.float() / temperature
     inside = (columns >= 0) & (columns < logits.shape[1])
     chosen = torch.where(inside, logits.gather(1, torch.where(inside, columns, 0)[:, None])[:, 0], chosen)
@@ -123,13 +145,19 @@ def _add_tile(logits, columns, temperature, with_entropy, maximum, chosen, expon
 
 
 def _gradient_of_tile(
-    logits, columns, temperature, log_sums, log_prob_gradient, entropy=None, entropy_gradient=None
+    logits: torch.Tensor,
+    columns: torch.Tensor,
+    temperature: float,
+    log_sums: torch.Tensor,
+    log_prob_gradient: torch.Tensor,
+    entropy: torch.Tensor | None = None,
+    entropy_gradient: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """[n, v] in the logits' dtype, of logits [n, v]; all else [n], the tokens' columns in the tile among it."""
+    """Return the gradient [n, v] of a tile's logits [n, v], in their dtype; `columns` are the tokens' places in it."""
     log_probs = logits.float() / temperature - log_sums[:, None]
     # d log_prob / d logit is [token] - p, and d entropy / d logit is -p (log p + entropy).
     factor = log_prob_gradient[:, None]
-    if entropy is not None:
+    if entropy is not None and entropy_gradient is not None:
         factor = factor + entropy_gradient[:, None] * (log_probs + entropy[:, None])
     is_token = torch.arange(logits.shape[1], device=logits.device) == columns[:, None]
     gradient = torch.where(is_token, log_prob_gradient[:, None], 0.0) - log_probs.exp() * factor

@@ -1,4 +1,4 @@
-"""Which positions are image tokens."""
+"""Find the positions of image tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def vision_mask(sequences: torch.Tensor, action_mask: torch.Tensor, vision_token_ids: Collection[int]) -> torch.Tensor:
-    """Image and video placeholder positions of the prompt.
+    """Return the positions of image and video placeholders in the prompt.
 
     Only the prompt is searched: a placeholder that a policy manages to write into its response is no image.
 
@@ -27,7 +27,7 @@ def vision_mask(sequences: torch.Tensor, action_mask: torch.Tensor, vision_token
 
 
 def sequence_mask(attention_mask: torch.Tensor) -> torch.Tensor:
-    """The authors' fallback for a row without an image: every position but the first counts as vision.
+    """Return every position but the first as vision, the authors' fallback for a row without an image.
 
     Args:
         attention_mask: [B, S], nonzero at tokens.

@@ -1,20 +1,39 @@
-"""What token weightings have in common: scores brought to one scale inside each response."""
+"""Bring scores to one scale inside each response, as several token weightings do."""
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _EPSILON = 1e-6  # floor of the min-max range, as in the authors' code
 
 
-def min_max(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """[B, T] between 0 and 1 inside each row; 0 at invalid tokens and where all scores are equal."""
-    low = scores.masked_fill(~mask, torch.inf).amin(dim=-1, keepdim=True)
-    high = scores.masked_fill(~mask, -torch.inf).amax(dim=-1, keepdim=True)
+def min_max(scores: Tensor, mask: Tensor) -> Tensor:
+    """Scale each row's scores at valid tokens to 0..1.
+
+    Args:
+        scores: [B, T] float32.
+        mask: [B, T] bool, True at valid tokens.
+
+    Returns:
+        [B, T] float32, 0 at invalid tokens and where all scores of a row are equal.
+    """
+    low = scores.masked_fill(~mask, float("inf")).amin(dim=-1, keepdim=True)
+    high = scores.masked_fill(~mask, -float("inf")).amax(dim=-1, keepdim=True)
     return ((scores - low) / (high - low).clamp(min=_EPSILON)).masked_fill(~mask, 0.0)
 
 
-def mean_one_softmax(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """[B, T] T * softmax over the valid tokens of each row: their mean is 1."""
-    share = torch.softmax(logits.masked_fill(~mask, -torch.inf), dim=-1)
+def mean_one_softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return T * softmax over the T valid tokens of each row, whose mean is 1.
+
+    Args:
+        logits: [B, T] float32.
+        mask: [B, T] bool, True at valid tokens.
+
+    Returns:
+        [B, T] float32, 0 at invalid tokens.
+    """
+    share = logits.masked_fill(~mask, -float("inf")).softmax(dim=-1)
     return (share * mask.sum(dim=-1, keepdim=True)).masked_fill(~mask, 0.0)

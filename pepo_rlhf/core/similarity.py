@@ -1,4 +1,4 @@
-"""Perception: how close each position's hidden state is to the image tokens' hidden states, averaged over layers."""
+"""Visual similarity: how close a token's hidden states are to those of the image tokens, averaged over layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DISTANCE_TOKENS = 64  # image tokens that distances are taken to at once: bound
 
 
 class VisualSimilarity:
-    """Streaming form of `visual_similarity`: layers are folded in as they run, so none of them has to be kept.
+    """Accumulate `visual_similarity` layer by layer while the model runs, so that no layer has to be kept.
 
     Args:
         vision_mask: [B, S] bool, True at image tokens.
@@ -42,7 +42,11 @@ class VisualSimilarity:
         self._num_layers = 0
 
     def add(self, layer: torch.Tensor) -> None:
-        """Folds one layer entry in. layer: [B, S, D] of any float dtype."""
+        """Add one layer entry: [B, S, D] of any float dtype.
+
+        Raises:
+            ValueError: if its shape is not that of the vision mask.
+        """
         if layer.shape[:2] != self.vision_mask.shape:
             raise ValueError(
                 f"hidden states of shape {tuple(layer.shape)} do not fit a vision mask of shape "
@@ -63,14 +67,19 @@ class VisualSimilarity:
         result = torch.zeros(response.shape[:2], device=layer.device)
         for row, mask in enumerate(self.vision_mask):
             positions = response[row].float()
-            for vision in layer[row, mask].float().split(_DISTANCE_TOKENS):
+            for vision in torch.split(layer[row, mask].float(), _DISTANCE_TOKENS):
                 distance = torch.cdist(positions, vision, p=order, compute_mode="donot_use_mm_for_euclid_dist")
                 result[row] -= distance.sum(dim=-1) / mask.sum().clamp(min=1)
         return result
 
     def result(self) -> torch.Tensor:
-        """[B, S] float32: the mean over the layers added so far; 0 in rows without image tokens and outside of
-        `response_mask`."""
+        """Return [B, S] float32, the mean over the layers added so far.
+
+        It is 0 in rows without image tokens and outside of `response_mask`.
+
+        Raises:
+            ValueError: if no layer was added.
+        """
         if self._num_layers == 0:
             raise ValueError("no layer was added: visual similarity needs at least one hidden state")
         result = torch.zeros(self.response_mask.shape, device=self._total.device)
@@ -81,7 +90,7 @@ class VisualSimilarity:
 def _mean_inner_product(
     vision: torch.Tensor, averaging: torch.Tensor, response: torch.Tensor, cosine: bool
 ) -> torch.Tensor:
-    """[B, T] float32, of vision [B, N, D], averaging [B, N] and response [B, T, D].
+    """Return [B, T] float32 from vision [B, N, D], averaging [B, N] and response [B, T, D].
 
     Linear in the image side: the mean over n of <h_t, v_n> is <h_t, mean_n v_n>. No [T, N] matrix exists.
     """
@@ -95,7 +104,7 @@ def _mean_inner_product(
 
 
 def _span(mask: torch.Tensor) -> slice:
-    """The columns from the first to the last that hold a True in any row."""
+    """Return the columns from the first to the last that hold a True in any row."""
     columns = mask.any(dim=0).nonzero().flatten().tolist()
     return slice(columns[0], columns[-1] + 1) if columns else slice(0, 0)
 
@@ -106,7 +115,7 @@ def visual_similarity(
     kind: str = "cosine",
     response_mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """VS of every position: mean over layers and image tokens of the similarity of two hidden states.
+    """Return VS of every position, the mean over layers and image tokens of the similarity of two hidden states.
 
     Args:
         hidden_states: the layer entries, each [B, S, D], any float dtype. Consumed one at a time.

@@ -1,4 +1,4 @@
-"""Token records: what every token of a recorded step was given, as parquet files that outlive the run.
+"""Token records: the scores, weight and advantage of every token of a recorded step, as parquet files.
 
 RUN_DIR/tokens/step_000012.parquet has one row a response, RUN_DIR/tokens/images/ each image once, under the first 16
 hexadecimal digits of the SHA-256 of its encoded bytes. docs/token_records.md documents the columns.
@@ -10,16 +10,23 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pepo_rlhf.config import Config
+from pepo_rlhf.core.weighting import load_weighting
 from pepo_rlhf.data.images import decode_image
 
-SCHEMA_VERSION = "1"
-_SCORES = ("log_prob", "entropy", "similarity", "weight", "advantage_before", "advantage")
+SCHEMA_VERSION = "2"
+_SCORES = ("log_prob", "weight", "advantage_before", "advantage")
+# Columns of the signals that weightings need; null where the run's weighting does not need one.
+SIGNAL_COLUMNS = {"visual_similarity": "similarity", "entropy": "entropy"}
+# Version 1 had the settings of all weightings in one mapping with these others.
+_OTHER_SETTINGS = ("method", "schedule", "similarity", "no_image", "num_samples", "overlong_filtering")
 SCHEMA = pa.schema(
     [
         pa.field("step", pa.int32(), nullable=False),
@@ -33,6 +40,7 @@ SCHEMA = pa.schema(
         pa.field("token_ids", pa.list_(pa.int32()), nullable=False),
         pa.field("token_texts", pa.list_(pa.string()), nullable=False),
         *(pa.field(name, pa.list_(pa.float32()), nullable=False) for name in _SCORES),
+        *(pa.field(name, pa.list_(pa.float32())) for name in SIGNAL_COLUMNS.values()),
         pa.field("rollout_log_prob", pa.list_(pa.float32())),
         pa.field("reward", pa.float64(), nullable=False),
         pa.field("reward_parts", pa.map_(pa.string(), pa.float64()), nullable=False),
@@ -47,15 +55,29 @@ class StepRecords(NamedTuple):
     """One recorded step."""
 
     step: int
-    settings: dict[str, Any]  # what the weights were computed with
+    settings: dict[str, Any]  # what the weights were computed with, as `weight_settings` gives it
     batch_size: int  # responses of the whole batch; the table has fewer where --logger.tokens_max_rows cut it
     table: pa.Table  # in SCHEMA
+
+
+def weight_settings(config: Config) -> dict[str, Any]:
+    """Return what a run's token weights are computed with: the method, all of its settings, and what else decides."""
+    pepo = config.pepo
+    return {
+        "method": pepo.method,
+        "settings": asdict(load_weighting(pepo.method, pepo.settings).settings),
+        "schedule": pepo.schedule,
+        "similarity": pepo.similarity,
+        "no_image": pepo.no_image,
+        "num_samples": config.rollout.n_samples_per_prompt,
+        "overlong_filtering": config.algo.overlong_filtering_enable,
+    }
 
 
 def write_step(
     run_dir: Path, step: int, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], batch_size: int
 ) -> Path:
-    """Writes the rows (dicts in SCHEMA; lists may be NumPy arrays) of one step, and returns the file.
+    """Write the rows of one step, dicts in SCHEMA whose lists may be NumPy arrays, and return the file.
 
     The file appears under its name when it is complete, in the place of an earlier one of the same step.
     """
@@ -70,9 +92,10 @@ def write_step(
 
 
 def store_image(run_dir: Path, image: str | bytes) -> str:
-    """Keeps an image (path or encoded bytes) as RGB in PNG, once, and returns its file name in tokens/images.
+    """Store an image (path or encoded bytes) as RGB in PNG, once, and return its file name in tokens/images.
 
-    Raises ValueError for an image that cannot be decoded.
+    Raises:
+        ValueError: if the image cannot be decoded.
     """
     data = Path(image).read_bytes() if isinstance(image, str) else image
     name = f"{hashlib.sha256(data).hexdigest()[:16]}.png"
@@ -86,10 +109,10 @@ def store_image(run_dir: Path, image: str | bytes) -> str:
 
 
 def read_steps(run_dir: Path) -> Iterator[StepRecords]:
-    """The recorded steps of a run, in order, read one at a time.
+    """Yield the recorded steps of a run in order, read one at a time; those of version 1 in the form of today.
 
     Raises:
-        ValueError: if there are none, or if a file has another version of the schema.
+        ValueError: if there are none, or if a file has an unknown version of the schema.
     """
     paths = sorted(_folder(run_dir).glob("step_*.parquet"))
     if not paths:
@@ -98,13 +121,17 @@ def read_steps(run_dir: Path) -> Iterator[StepRecords]:
         table = pq.read_table(path)
         metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         version = metadata.get("schema_version")
-        if version != SCHEMA_VERSION:
+        if version not in ("1", SCHEMA_VERSION):
             raise ValueError(
-                f"{path} has version {version} of the token records, and this package reads {SCHEMA_VERSION}; use the "
-                "version of the package that wrote them"
+                f"{path} has version {version} of the token records, and this package reads 1 and {SCHEMA_VERSION}: "
+                "use the version of the package that wrote them"
             )
+        settings = json.loads(metadata["settings"])
+        if version == "1":
+            others = {name: settings.pop(name) for name in _OTHER_SETTINGS if name in settings}
+            settings = {**others, "settings": settings}
         step = int(path.stem.removeprefix("step_"))
-        yield StepRecords(step, json.loads(metadata["settings"]), int(metadata["batch_size"]), table)
+        yield StepRecords(step, settings, int(metadata["batch_size"]), table)
 
 
 def _folder(run_dir: Path) -> Path:

@@ -1,10 +1,11 @@
-"""Token weights for other settings, recomputed from token records: no model, no GPU."""
+"""Recompute token weights for other settings from token records: no model, no GPU."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +14,9 @@ import pandas as pd
 import pyarrow.compute as pc
 import torch
 
-from pepo_rlhf.core import token_weights
-from pepo_rlhf.metrics.token_records import StepRecords, read_steps
+from pepo_rlhf.core.weighting import load_weighting, weighting_class
+from pepo_rlhf.metrics.token_records import SIGNAL_COLUMNS, StepRecords, read_steps
 
-SWEPT = ("method", "alpha", "temperature")
 TOP_FRACTION = 0.2  # of the tokens, by weight, whose share of the credit is measured
 
 
@@ -25,8 +25,7 @@ class Batch(NamedTuple):
 
     settings: dict[str, Any]
     note: str | None  # if responses of the step are missing
-    similarity: torch.Tensor  # [B, T]
-    entropy: torch.Tensor  # [B, T]
+    signals: dict[str, torch.Tensor]  # [B, T] by name, those that were recorded
     weight: torch.Tensor  # [B, T], as recorded
     advantage: torch.Tensor  # [B, T], before weights
     mask: torch.Tensor  # [B, T] bool, True at tokens that carry a loss
@@ -34,7 +33,7 @@ class Batch(NamedTuple):
 
 
 def load_batches(run_dir: Path) -> list[Batch]:
-    """Every recorded step of a run.
+    """Return every recorded step of a run.
 
     Raises:
         ValueError: as `read_steps` does, and if no recorded token carries a loss.
@@ -63,8 +62,7 @@ def _batch(records: StepRecords) -> Batch:
     return Batch(
         settings=records.settings,
         note=note,
-        similarity=padded("similarity"),
-        entropy=padded("entropy"),
+        signals={signal: padded(name) for signal, name in SIGNAL_COLUMNS.items() if not table[name].null_count},
         weight=weight,
         advantage=padded("advantage_before"),
         mask=mask,
@@ -72,64 +70,88 @@ def _batch(records: StepRecords) -> Batch:
     )
 
 
-def recomputed_weights(batch: Batch, changes: dict[str, Any]) -> torch.Tensor:
-    """[B, T] weights under the run's settings with `changes` to SWEPT; with none, the trainer's own weights."""
-    settings = {**batch.settings, **changes}
-    weights = token_weights(
-        batch.similarity,
-        batch.entropy,
-        batch.mask,
-        alpha=settings["alpha"],
-        temperature=settings["temperature"],
-        method=settings["method"],
-        top_fraction=settings["top_fraction"],
-    )
-    if settings["no_image"] == "uniform":
+def recomputed_weights(batch: Batch, method: str, settings: Mapping[str, Any]) -> torch.Tensor:
+    """Return the [B, T] weights of a method; with the run's own method and settings, the trainer's weights.
+
+    Raises:
+        ValueError: as `load_weighting` does, and if the records lack a signal that the method needs.
+    """
+    weighting = load_weighting(method, settings)
+    if missing := [signal for signal in weighting.signals if signal not in batch.signals]:
+        raise ValueError(
+            f"--method {method} needs {', '.join(missing)}, which these records do not hold, as the run's "
+            f"--pepo.method {batch.settings['method']} does not: record a run with a method that does"
+        )
+    weights = weighting(batch.signals, batch.mask)
+    if batch.settings["no_image"] == "uniform":
         return torch.where(batch.has_image, weights, batch.mask.float())
     return weights
 
 
-def sweep(batches: Sequence[Batch], **values: Sequence | None) -> pd.DataFrame:
-    """One row for each combination of the values of SWEPT; None stands for what the run has used.
+def sweep(
+    batches: Sequence[Batch], methods: Sequence[str] | None = None, settings: Mapping[str, Sequence[Any]] | None = None
+) -> pd.DataFrame:
+    """Return one row for each combination of methods and values of settings.
+
+    Args:
+        batches: the recorded steps.
+        methods: as --pepo.method; None stands for the run's own.
+        settings: values to try by the setting's name. A setting without values has the run's own value, or, if the
+            run's method does not have it, its default.
 
     Raises:
-        ValueError: for a setting that steps of the run differ in, as after a resume, and that has no value given; for
-            settings that `token_weights` refuses.
+        ValueError: if steps of the run differ in a setting without values, as after a resume; for a setting that none
+            of the methods has; and as `recomputed_weights` does.
     """
-    lists = [values[name] or [_of_the_run(batches, name)] for name in SWEPT]
+    methods = methods or [_of_the_run(batches, "method", "--method", [batch.settings["method"] for batch in batches])]
+    settings = settings or {}
+    known = {field.name for method in methods for field in fields(weighting_class(method).Settings)}
+    if unknown := [name for name in settings if name not in known]:
+        raise ValueError(
+            f"--settings.{unknown[0]} is no setting of {', '.join(methods)}: give one of "
+            f"{', '.join(f'--settings.{name}' for name in sorted(known)) or 'none'}"
+        )
     rows = []
-    for combination in itertools.product(*lists):
-        changes = dict(zip(SWEPT, combination, strict=True))
-        weights = [recomputed_weights(batch, changes) for batch in batches]
-        rows.append(changes | measure(batches, weights))
+    for method in methods:
+        names = [field.name for field in fields(weighting_class(method).Settings)]
+        lists = [settings[name] if name in settings else _recorded(batches, name) for name in names]
+        for values in itertools.product(*lists):
+            chosen = {name: value for name, value in zip(names, values, strict=True) if value is not None}
+            resolved = asdict(load_weighting(method, chosen).settings)
+            weights = [recomputed_weights(batch, method, resolved) for batch in batches]
+            rows.append({"method": method, **dict.fromkeys(sorted(known)), **resolved, **measure(batches, weights)})
     return pd.DataFrame(rows)
 
 
-def _of_the_run(batches: Sequence[Batch], name: str) -> Any:
-    used = sorted({batch.settings[name] for batch in batches})
-    if len(used) > 1:
-        raise ValueError(f"the run's steps were recorded with different --pepo.{name} {used}: give --{name}")
-    return used[0]
+def _recorded(batches: Sequence[Batch], name: str) -> list[Any]:
+    """Return the run's value of a setting, or None for its default, in a list."""
+    used = [batch.settings["settings"][name] for batch in batches if name in batch.settings["settings"]]
+    return [_of_the_run(batches, f"settings.{name}", f"--settings.{name}", used) if used else None]
+
+
+def _of_the_run(batches: Sequence[Batch], name: str, flag: str, used: Sequence[Any]) -> Any:
+    values = sorted(set(used))
+    if len(values) > 1:
+        raise ValueError(f"the run's steps were recorded with different --pepo.{name} {values}: give {flag}")
+    return values[0]
 
 
 def measure(batches: Sequence[Batch], weights: Sequence[torch.Tensor]) -> dict[str, float]:
-    """Spread, rank correlations (Spearman, nan where one side is constant) and credit, over all recorded tokens.
+    """Return spread, rank correlations and credit of weights over all recorded tokens that carry a loss.
 
-    Quantiles are those of metrics.jsonl. largest_change is the largest difference from a recorded weight.
+    Correlations are Spearman's, nan where one side is constant or was not recorded. Quantiles are those of
+    metrics.jsonl. largest_change is the largest difference from a recorded weight.
     """
 
     def valid(tensors: Sequence[torch.Tensor]) -> np.ndarray:
         return torch.cat([tensor[batch.mask] for tensor, batch in zip(tensors, batches, strict=True)]).numpy()
 
     new, recorded = valid(weights), valid([batch.weight for batch in batches])
-    ranks = pd.DataFrame(
-        {
-            "weight": new,
-            "recorded": recorded,
-            "entropy": valid([batch.entropy for batch in batches]),
-            "similarity": valid([batch.similarity for batch in batches]),
-        }
-    ).rank()
+    scores = {"weight": new, "recorded": recorded}
+    for signal, name in SIGNAL_COLUMNS.items():
+        if all(signal in batch.signals for batch in batches):
+            scores[name] = valid([batch.signals[signal] for batch in batches])
+    ranks = pd.DataFrame(scores).reindex(columns=["weight", "recorded", "entropy", "similarity"]).rank()
     low, high = np.quantile(new, [0.2, 0.8], method="nearest")
     return {
         "weight_min": float(new.min()),
@@ -145,7 +167,7 @@ def measure(batches: Sequence[Batch], weights: Sequence[torch.Tensor]) -> dict[s
 
 
 def top_credit(weights: np.ndarray, advantages: np.ndarray) -> float:
-    """Share of the positive credit A * w that falls on the TOP_FRACTION of its tokens with the largest weights.
+    """Return the share of the positive credit A * w on the TOP_FRACTION of its tokens with the largest weights.
 
     Tokens of equal weight at the edge count in part, so that even weights give TOP_FRACTION. nan without any credit.
     """
@@ -159,21 +181,22 @@ def top_credit(weights: np.ndarray, advantages: np.ndarray) -> float:
 
 
 def notes(batches: Sequence[Batch], table: pd.DataFrame) -> list[str]:
-    """What keeps the table from describing the run's whole batches."""
+    """Return what keeps the table from describing the run's whole batches, a sentence a line."""
     cut = [batch.note for batch in batches if batch.note]
     if not cut:
         return []
     lines = [f"--logger.tokens_max_rows cut {len(cut)} of {len(batches)} recorded steps: {cut[0]}"]
-    if (table["method"] == "high_entropy").any():
-        lines.append(
-            "high_entropy took its threshold over whole batches in the run, and takes it over the recorded responses "
-            "here: its weights differ from the run's"
-        )
+    for method in table["method"].unique():
+        if weighting_class(method).compares_responses:
+            lines.append(
+                f"{method} compares the responses of a whole batch in the run, and the recorded ones here: its weights "
+                "differ from the run's"
+            )
     return lines
 
 
 def write(table: pd.DataFrame, remarks: list[str], folder: Path) -> None:
-    """reweight.csv, reweight.json and reweight.png in `folder`."""
+    """Write reweight.csv, reweight.json and reweight.png into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "reweight.csv", index=False)
     rows = json.loads(table.to_json(orient="records", double_precision=15))
@@ -182,7 +205,7 @@ def write(table: pd.DataFrame, remarks: list[str], folder: Path) -> None:
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """A line of the picture for each combination: spread, share of the credit, rank correlations."""
+    """Draw a line for each combination: spread, share of the credit, rank correlations."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -207,7 +230,11 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         correlation.plot(table[f"rank_corr_{name}"], lines, marker, color=color, label=name)
     correlation.axvline(0, color="#999999", linestyle=":")
     correlation.set_xlim(-1.05, 1.05)
-    labels = [f"{row.method}  alpha {row.alpha:g}  temperature {row.temperature:g}" for row in table.itertuples()]
+    settings = table.columns[1 : table.columns.get_loc("weight_min")]
+    labels = [
+        "  ".join([str(row["method"]), *(f"{name} {row[name]}" for name in settings if pd.notna(row[name]))])
+        for row in table.to_dict("records")
+    ]
     spread.set_yticks(lines, labels)
     spread.invert_yaxis()
     spread.set_title("token weights")

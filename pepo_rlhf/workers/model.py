@@ -9,7 +9,7 @@ import torch
 from openrlhf.models import Actor
 from openrlhf.utils.logging_utils import init_logger
 
-from pepo_rlhf.core import VisualSimilarity
+from pepo_rlhf.core.similarity import VisualSimilarity
 from pepo_rlhf.workers.hidden_states import stream_hidden_states
 from pepo_rlhf.workers.image_encoder import shared_images
 from pepo_rlhf.workers.micro_batch import PolicyScores

@@ -13,7 +13,8 @@ from openrlhf.utils.utils import get_tokenizer
 
 from pepo_rlhf.checkpoints import folders, states
 from pepo_rlhf.config import Config
-from pepo_rlhf.core import VisualSimilarity, sequence_mask, vision_mask
+from pepo_rlhf.core.masks import sequence_mask, vision_mask
+from pepo_rlhf.core.similarity import VisualSimilarity
 from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.weight_sync.sync import WeightSync
 from pepo_rlhf.workers.image_tensors import merge_image_tensors

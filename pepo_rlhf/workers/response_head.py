@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pepo_rlhf.core import log_probs_and_entropy
+from pepo_rlhf.core.distribution import log_probs_and_entropy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

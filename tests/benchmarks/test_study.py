@@ -12,7 +12,7 @@ STUDY = Namespace(task="counting", name="", num_rows=512, runs=Path("runs"))
 def test_a_run_is_the_quick_start_with_a_methods_settings():
     config = study.settings(STUDY, "pepo_d", 3, ["--pepo.alpha", "1"])
     assert (config.pepo.method, config.actor.loss_agg_mode, config.train.seed) == ("pepo", "token-mean", 3)
-    assert (config.pepo.alpha, config.rollout.batch_size, config.data.max_samples) == (1, 16, 512)
+    assert (config.pepo.settings["alpha"], config.rollout.batch_size, config.data.max_samples) == (1, 16, 512)
     assert config.run.dir == "runs/study/counting_pepo_d_seed3"
     assert (config.actor.model_name_or_path, config.eval.dataset) == (
         "runs/warm_start_counting",

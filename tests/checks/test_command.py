@@ -40,7 +40,18 @@ def test_a_sound_run_passes_in_less_than_a_minute(words, tmp_path, param_dtype):
     done = subprocess.run(command, capture_output=True, text=True, env=without_gpus)
     assert done.returncode == 0, done.stdout + done.stderr
     names = [line.split()[1] for line in done.stdout.splitlines()[:-1] if line.startswith("ok")]
-    expected = ["settings", "placement", "run.dir", "model", "data", "rewards", "disk", "/dev/shm", "versions"]
+    expected = [
+        "settings",
+        "placement",
+        "run.dir",
+        "weighting",
+        "model",
+        "data",
+        "rewards",
+        "disk",
+        "/dev/shm",
+        "versions",
+    ]
     assert names == [*expected, "model", "tokenizer", "prompts", "rewards", "blindness", "compiler"]
     assert done.stdout.splitlines()[-1] == "no errors"
     assert not (tmp_path / "run").exists()

@@ -41,11 +41,12 @@ def test_every_task_and_model_resolves_with_the_placement_of_eight_gpus(task, mo
     assert config.train.colocate_all and config.vllm.enable_sleep and config.ds.enable_sleep
     assert config.actor.num_gpus_per_node == config.ref.num_gpus_per_node == config.vllm.num_engines == 8
     assert config.rollout.batch_size * config.rollout.n_samples_per_prompt == config.train.batch_size == 64
-    assert (config.pepo.alpha, config.pepo.temperature) == (0.05, 1.8), "of the released scripts"
+    assert config.pepo.settings == {"alpha": 0.05, "temperature": 1.8}, "of the released scripts"
     assert config.data.prompt_dataset.startswith(f"runs/data/{task}/")
     assert config.reward.functions[1] in (*find_task(task).verifiers, "iou")
 
 
+SETTINGS = {"alpha": 0.05, "temperature": 1.8}  # of gpu.yaml
 PEPO = {"method": "pepo", "schedule": "linear", "similarity": "cosine", "num_layers": None}
 
 
@@ -54,7 +55,7 @@ PEPO = {"method": "pepo", "schedule": "linear", "similarity": "cosine", "num_lay
     [
         ("grpo", {"method": "uniform"}, False),
         ("dapo", {"method": "uniform"}, True),
-        ("high_entropy", {"method": "high_entropy", "top_fraction": 0.2}, False),
+        ("high_entropy", {"method": "high_entropy", "settings": SETTINGS | {"top_fraction": 0.2}}, False),
         ("pepo_g", PEPO, False),
         ("pepo_d", PEPO, True),
         ("perception_only", PEPO | {"method": "perception"}, False),
@@ -65,7 +66,11 @@ PEPO = {"method": "pepo", "schedule": "linear", "similarity": "cosine", "num_lay
         ("similarity_dot", PEPO | {"similarity": "dot"}, False),
         ("similarity_l2", PEPO | {"similarity": "l2"}, False),
         ("similarity_l1", PEPO | {"similarity": "l1"}, False),
-        ("vgpo", {"method": "vgpo", "alpha": 0.3, "top_fraction": 0.2, "num_layers": -1}, False),
+        (
+            "vgpo",
+            {"method": "vgpo", "settings": SETTINGS | {"alpha": 0.3, "top_fraction": 0.2}, "num_layers": -1},
+            False,
+        ),
     ],
 )
 def test_methods_differ_by_what_defines_them(method, pepo, dapo):
@@ -84,7 +89,11 @@ def test_every_method_is_checked_here():
 def test_a_method_goes_on_top_of_any_configuration():
     stacked = ["--config", str(EXAMPLES / "quickstart.yaml"), "--config", str(EXAMPLES / "methods" / "dapo.yaml")]
     config = parse_arguments([*stacked, "--actor.model_name_or_path", "model", "--data.prompt_dataset", "data"])
-    assert (config.pepo.method, config.pepo.temperature, config.rollout.max_new_tokens) == ("uniform", 1.8, 24)
+    assert (config.pepo.method, config.pepo.settings["temperature"], config.rollout.max_new_tokens) == (
+        "uniform",
+        1.8,
+        24,
+    )
 
 
 def test_the_released_recipe_in_one_file_is_the_same():

@@ -35,17 +35,38 @@ def test_defaults_are_those_of_the_dataclasses(config):
 def test_a_flag_beats_the_file_and_the_file_beats_the_default(tmp_path):
     file = write(tmp_path / "run.yaml", "pepo: {alpha: 0.2, temperature: 1.8}\nactor: {adam: {lr: 3.0e-6}}\n")
     config = parse_arguments([*REQUIRED, "--config", file, "--pepo.alpha", "0.3"])
-    assert config.pepo.alpha == 0.3
-    assert config.pepo.temperature == 1.8
+    assert config.pepo.settings == {"alpha": 0.3, "temperature": 1.8}
     assert config.actor.adam.lr == 3e-6
-    assert config.pepo.top_fraction == Config().pepo.top_fraction
+    assert config.pepo.no_image == Config().pepo.no_image
 
 
 def test_a_later_file_beats_an_earlier_one(tmp_path):
     base = write(tmp_path / "base.yaml", "pepo: {alpha: 0.2, temperature: 1.8}\n")
     overlay = write(tmp_path / "overlay.yaml", "pepo: {alpha: 0.3}\n")
     config = parse_arguments([*REQUIRED, "--config", base, "--config", overlay])
-    assert (config.pepo.alpha, config.pepo.temperature) == (0.3, 1.8)
+    assert config.pepo.settings == {"alpha": 0.3, "temperature": 1.8}
+
+
+def test_settings_of_a_weighting_are_flags_and_keys_and_their_former_names_are_understood(tmp_path):
+    new = write(tmp_path / "new.yaml", "pepo: {settings: {alpha: 0.2, temperature: 1.8}}\n")
+    former = write(tmp_path / "former.yaml", "pepo: {alpha: 0.3}\n")
+    for argv, expected in (
+        (["--pepo.settings.alpha", "1e-3"], {"alpha": 1e-3}),
+        (["--pepo.alpha=0.4"], {"alpha": 0.4}),
+        (["--config", new, "--pepo.alpha", "0.4"], {"alpha": 0.4, "temperature": 1.8}),
+        (["--config", former, "--pepo.settings.alpha", "0.4"], {"alpha": 0.4}),
+        (["--config", new, "--config", former], {"alpha": 0.3, "temperature": 1.8}),
+        (["--config", former, "--config", new], {"alpha": 0.2, "temperature": 1.8}),
+        (["--pepo.settings", "{alpha: 0.5}"], {"alpha": 0.5}),
+    ):
+        assert parse_arguments([*REQUIRED, *argv]).pepo.settings == expected, argv
+
+
+def test_a_file_with_both_names_of_a_setting_is_refused(capsys, tmp_path):
+    file = write(tmp_path / "run.yaml", "pepo: {alpha: 0.3, settings: {alpha: 0.2}}\n")
+    assert "--pepo.alpha is called --pepo.settings.alpha now, and the file has both" in error_line(
+        capsys, "--config", file
+    )
 
 
 def test_openrlhf_shell_recipes_are_understood():
@@ -100,7 +121,7 @@ def test_the_printed_configuration_reads_back_as_the_same_settings(tmp_path, cap
         parse_arguments([*argv, "--print_config"])
     assert exit_info.value.code == 0
     printed = capsys.readouterr().out
-    assert yaml.safe_load(printed)["pepo"]["alpha"] == 0.05
+    assert yaml.safe_load(printed)["pepo"]["no_image"] == "uniform"
     file = write(tmp_path / "printed.yaml", printed)
     assert parse_arguments(["--config", file]) == parse_arguments(argv)
 
@@ -110,7 +131,7 @@ def test_help_shows_the_text_under_each_field(capsys):
         parse_arguments(["--help"])
     assert exit_info.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "--pepo.top_fraction TOP_FRACTION Share of a batch's tokens, by entropy" in text
+    assert "--pepo.settings SETTINGS Settings of the weighting, one by one as --pepo.settings.alpha 0.1" in text
     assert "--actor.adam.lr LR Learning rate." in text
 
 
@@ -153,7 +174,9 @@ def test_a_dropped_key_in_a_file_is_refused_with_its_reason(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("flag", "value", "expected"),
     [
-        ("--pepo.alpha", "high", "Expected a float"),
+        ("--pepo.settings.alpha", "high", "--pepo.settings.alpha must be a number, not 'high'"),
+        ("--pepo.settings.alfa", "1", "which has --pepo.settings.temperature, --pepo.settings.alpha"),
+        ("--actor.adam.lr", "high", "Expected a float"),
         ("--train.batch_size", "6.5", "Expected a int"),
         ("--pepo.method", "magic", "choose one of additive, entropy, high_entropy, pepo, perception, uniform, vgpo"),
         ("--algo.advantage.estimator", "gae", "one of 'reinforce'"),
@@ -167,7 +190,9 @@ def test_a_wrong_value_names_flag_and_expectation(capsys, flag, value, expected)
     assert expected in line
 
 
-@pytest.mark.parametrize("flag", ["--pepo.alpha", "--train.seed", "--ckpt.max_mem", "--pepo.num_layers", "--ds.zpg"])
+@pytest.mark.parametrize(
+    "flag", ["--pepo.settings.alpha", "--train.seed", "--ckpt.max_mem", "--pepo.num_layers", "--ds.zpg"]
+)
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_a_number_beyond_floats_is_told_by_its_flag(capsys, flag, sign):
     line = error_line(capsys, flag, sign + "1" * 400)
@@ -176,7 +201,7 @@ def test_a_number_beyond_floats_is_told_by_its_flag(capsys, flag, sign):
 
 def test_a_number_beyond_floats_in_a_file_is_told_by_its_flag(capsys, tmp_path):
     file = write(tmp_path / "run.yaml", f"pepo: {{alpha: {'1' * 400}}}\n")
-    assert "--pepo.alpha is too large a number" in error_line(capsys, "--config", file)
+    assert "--pepo.settings.alpha is too large a number" in error_line(capsys, "--config", file)
 
 
 def test_whole_numbers_have_64_bits(capsys):
@@ -209,7 +234,8 @@ def test_a_section_without_settings_is_refused(capsys, tmp_path, text, section):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("pepo: {alpha: }", "--pepo.alpha has no value: give it one, or leave it out"),
+        ("pepo: {alpha: }", "--pepo.settings.alpha must be a number, not None"),
+        ("pepo: {method: }", "--pepo.method has no value: give it one, or leave it out"),
         ("run: {dir: ~}", "--run.dir has no value"),
         ("train: {batch_size: null}", "--train.batch_size has no value"),
         ("actor: {adam: {lr: null}}", "--actor.adam.lr has no value"),
@@ -243,7 +269,8 @@ def test_a_second_word_is_not_taken_into_a_text(capsys, words):
 
 def test_the_value_of_a_secret_is_not_repeated(capsys, monkeypatch):
     monkeypatch.setenv("MY_SERVICE_PASSWORD", "s3cret-of-mine")
-    assert "Got value: ***" in error_line(capsys, "--pepo.alpha", "s3cret-of-mine")
+    assert "Got value: ***" in error_line(capsys, "--actor.adam.lr", "s3cret-of-mine")
+    assert "not '***'" in error_line(capsys, "--pepo.settings.alpha", "s3cret-of-mine")
 
 
 def test_settings_that_cannot_work_together_are_told_in_one_line(capsys):

@@ -28,10 +28,6 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         {"vllm.packed_weight_transfer": True, "train.colocate_all": True},
         "--vllm.packed_weight_transfer",
     ),
-    ("values_in_range", {"pepo.temperature": 0.0}, "--pepo.temperature"),
-    ("values_in_range", {"pepo.alpha": -0.1}, "--pepo.alpha"),
-    ("values_in_range", {"pepo.top_fraction": 0.0}, "--pepo.top_fraction"),
-    ("values_in_range", {"pepo.top_fraction": 1.1}, "--pepo.top_fraction"),
     ("values_in_range", {"rollout.temperature": 0.0}, "--rollout.temperature"),
     ("values_in_range", {"rollout.temperature": 2.1}, "--rollout.temperature"),
     ("values_in_range", {"eval.temperature": 2.1}, "--eval.temperature"),
@@ -100,6 +96,8 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         },
         "--algo.dynamic_filtering_enable",
     ),
+    ("token_weighting_exists", {"pepo.settings": {"alpha": -0.1}}, "--pepo.settings.alpha must be at least 0"),
+    ("token_weighting_exists", {"pepo.settings": {"alfa": 0.1}}, "--pepo.settings.alfa is no setting of --pepo.method"),
     ("token_weighting_exists", {"pepo.method": "__init__"}, "--pepo.method '__init__' is unknown"),
     ("attention_exists", {"ds.attn_implementation": "flash"}, "'flash' is unknown: choose one of auto,"),
     ("token_weights_keep_off_the_kl", {"algo.kl.use_loss": False}, "--algo.kl.use_loss"),
@@ -223,7 +221,7 @@ ACCEPTED: list[dict[str, Any]] = [
     {"reward.max_error_rate": 0.0},
     {"data.min_pixels": 3136, "data.max_pixels": 3136},
     {"data.min_pixels": 3136},
-    {"eval.temperature": 0.0, "actor.max_norm": 0.0, "pepo.alpha": 0.0, "data.max_images_per_prompt": 0},
+    {"eval.temperature": 0.0, "actor.max_norm": 0.0, "pepo.settings": {"alpha": 0.0}, "data.max_images_per_prompt": 0},
 ]
 
 

@@ -10,7 +10,7 @@ from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 
 from pepo_rlhf.config import Config, to_arguments
 from pepo_rlhf.controller.experience_maker import PepoExperienceMaker
-from pepo_rlhf.core import TOKEN_WEIGHTINGS, token_weights
+from pepo_rlhf.core.weighting import BUILT_IN, load_weighting
 from pepo_rlhf.metrics.token_records import read_steps
 from pepo_rlhf.report.reweight import load_batches, recomputed_weights
 from pepo_rlhf.toy.tokenizer import train_tokenizer
@@ -66,10 +66,11 @@ def make_batch(rewards, lengths, with_image=lambda row: True, progress=0.0, micr
     return experiences, scores
 
 
-def make_maker(cls=PepoExperienceMaker, samples=4, **pepo):
+def make_maker(cls=PepoExperienceMaker, samples=4, settings=None, **pepo):
     args = to_arguments(Config())
     args.rollout.n_samples_per_prompt = samples
     args.logger.tokens_every = 0
+    args.pepo.settings = settings or {}
     vars(args.pepo).update(pepo)
     return cls(None, None, None, None, SimpleNamespace(value=0.001), SimpleNamespace(args=args), None)
 
@@ -163,13 +164,13 @@ def test_flat_groups_are_found_when_micro_batches_are_out_of_order():
 
 def test_pepo_advantage_is_the_response_advantage_times_the_formula():
     progress = 0.25
-    maker = make_maker(method="pepo", alpha=0.3, temperature=0.2)
+    maker = make_maker(method="pepo", settings={"alpha": 0.3, "temperature": 0.2})
     batch = make_batch(REWARDS, LENGTHS, progress=progress)
     scores = batch[1]
     response = make_maker(RemoteExperienceMaker).compute_advantages_and_returns(make_batch(REWARDS, LENGTHS)[0])
     for experience, plain, score in zip(run(maker, batch), response, scores, strict=True):
-        weights = token_weights(
-            score.visual_similarity, score.entropy, experience.action_mask, alpha=0.3, temperature=0.2
+        weights = load_weighting("pepo", {"alpha": 0.3, "temperature": 0.2})(
+            {"visual_similarity": score.visual_similarity, "entropy": score.entropy}, experience.action_mask
         )
         expected = plain.advantages * ((1 - progress) + progress * weights)
         valid = experience.action_mask.bool()
@@ -177,8 +178,10 @@ def test_pepo_advantage_is_the_response_advantage_times_the_formula():
 
 
 def test_constant_schedule_weights_from_the_first_step():
-    linear = run(make_maker(temperature=0.1), make_batch(REWARDS, LENGTHS, progress=1.0))
-    constant = run(make_maker(temperature=0.1, schedule="constant"), make_batch(REWARDS, LENGTHS, progress=0.0))
+    linear = run(make_maker(settings={"temperature": 0.1}), make_batch(REWARDS, LENGTHS, progress=1.0))
+    constant = run(
+        make_maker(settings={"temperature": 0.1}, schedule="constant"), make_batch(REWARDS, LENGTHS, progress=0.0)
+    )
     for a, b in zip(linear, constant, strict=True):
         assert torch.equal(a.advantages, b.advantages)
 
@@ -255,7 +258,7 @@ def record(run_dir, batch, overlong_filtering=False, **pepo):
 @pytest.mark.parametrize("schedule", ["linear", "constant"])
 def test_records_hold_what_is_trained_on(tmp_path, schedule):
     batch = make_batch(REWARDS, LENGTHS, progress=0.25)
-    experiences = record(tmp_path, batch, temperature=0.2, schedule=schedule)
+    experiences = record(tmp_path, batch, settings={"temperature": 0.2}, schedule=schedule)
     stock = make_maker(RemoteExperienceMaker).compute_advantages_and_returns(make_batch(REWARDS, LENGTHS)[0])
     (records,) = read_steps(tmp_path)
     rows = iter(records.table.to_pylist())
@@ -274,13 +277,15 @@ def test_records_hold_what_is_trained_on(tmp_path, schedule):
 
 
 @pytest.mark.parametrize("no_image", ["uniform", "sequence"])
-@pytest.mark.parametrize("method", sorted(TOKEN_WEIGHTINGS))
+@pytest.mark.parametrize("method", BUILT_IN)
 def test_records_give_the_trainers_weights_back(tmp_path, method, no_image):
     """With responses that overlong filtering takes out, and prompts without an image."""
     batch = make_batch(REWARDS, LENGTHS, with_image=lambda row: row < 4, truncated={1, 5})
-    record(tmp_path, batch, overlong_filtering=True, method=method, no_image=no_image, alpha=0.3, temperature=0.2)
+    settings = {"alpha": 0.3, "temperature": 0.2}
+    record(tmp_path, batch, overlong_filtering=True, method=method, no_image=no_image, settings=settings)
     (recorded,) = load_batches(tmp_path)
-    torch.testing.assert_close(recomputed_weights(recorded, {}), recorded.weight, rtol=0, atol=1e-6)
+    weights = recomputed_weights(recorded, method, recorded.settings["settings"])
+    torch.testing.assert_close(weights, recorded.weight, rtol=0, atol=1e-6)
     assert not recorded.mask[[1, 5]].any() and not recorded.weight[[1, 5]].any()
 
 

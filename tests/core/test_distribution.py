@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from pepo_rlhf.core import distribution, fusion, log_probs_and_entropy
+from pepo_rlhf.core import distribution, fusion
+from pepo_rlhf.core.distribution import log_probs_and_entropy
 
 
 @pytest.fixture(params=[(1024, 1024), (3, 4), (2, 1)], ids=["one tile", "tiles with a rest", "one entry a tile"])

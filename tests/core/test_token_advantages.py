@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pepo_rlhf.core import token_advantages
+from pepo_rlhf.core.token_advantages import token_advantages
 
 
 def test_progress_moves_from_even_to_weighted():
@@ -23,7 +23,7 @@ def test_weights_of_one_change_no_bit(progress):
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="progress"):
+    with pytest.raises(ValueError, match="schedule_coefficient"):
         token_advantages(torch.ones(1), torch.ones(1, 2), 1.01)
     with pytest.raises(ValueError, match="do not fit"):
         token_advantages(torch.ones(2, 3), torch.ones(2, 4), 0.5)

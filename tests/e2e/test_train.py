@@ -96,7 +96,7 @@ def check_token_records(run_dir, metrics):
             assert row["prompt"].count("<|image_pad|>") == len(row["images"]) == 1 and row["has_image"]
             assert (run_dir / "tokens" / "images" / row["images"][0]).exists()
             assert row["task"] and row["reward"] == pytest.approx(sum(dict(row["reward_parts"]).values()))
-    table = sweep(load_batches(run_dir), method=None, alpha=None, temperature=None)
+    table = sweep(load_batches(run_dir))
     assert table["largest_change"].item() < 1e-6
 
 

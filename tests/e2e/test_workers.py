@@ -14,7 +14,7 @@ from vllm import SamplingParams
 from pepo_rlhf.config import Config, to_arguments
 from pepo_rlhf.controller import cluster, vision_check
 from pepo_rlhf.controller.prompts import PromptDataset
-from pepo_rlhf.core import visual_similarity
+from pepo_rlhf.core.similarity import visual_similarity
 from pepo_rlhf.data import LoadedRows, Row, load_rows
 from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.prompt import choose_prompts

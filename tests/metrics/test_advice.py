@@ -1,4 +1,4 @@
-from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.config import Config
 from pepo_rlhf.metrics.advice import diagnose
 
 HEALTHY = {"flat_groups": 0.25, "weight_p20": 0.9, "weight_p80": 1.1, "truncated": 0.0, "reward_errors": 0.0}
@@ -6,10 +6,10 @@ HEALTHY = {"flat_groups": 0.25, "weight_p20": 0.9, "weight_p80": 1.1, "truncated
 
 def findings(*changes, method="pepo", dynamic_filtering=False, estimator="group_norm"):
     """Of a run whose steps are healthy but for the changes."""
-    args = to_arguments(Config())
-    args.pepo.method, args.algo.advantage.estimator = method, estimator
-    args.algo.dynamic_filtering_enable = dynamic_filtering
-    return diagnose([HEALTHY | change for change in changes], args)
+    config = Config()
+    config.pepo.method, config.algo.advantage.estimator = method, estimator
+    config.algo.dynamic_filtering_enable = dynamic_filtering
+    return diagnose([HEALTHY | change for change in changes], config)
 
 
 def test_a_healthy_run_gets_no_advice():
@@ -25,15 +25,15 @@ def test_flat_rewards_name_the_filter():
 
 def test_even_weights_name_the_temperature_unless_they_are_meant_to_be_even():
     even = {"weight_p20": 0.995, "weight_p80": 1.014}  # 1.0191 apart
-    assert "--pepo.temperature" in findings(even)["even_weights"]
+    assert "lower --pepo.settings.temperature" in findings(even)["even_weights"]
     assert not findings({"weight_p20": 0.99, "weight_p80": 1.01})  # 1.0202 apart
     assert not findings(even, method="uniform")
 
 
 def test_even_weights_of_other_methods_name_what_spreads_those():
     even = {"weight_p20": 1.0, "weight_p80": 1.01}
-    assert "lower --pepo.top_fraction" in findings(even, method="high_entropy")["even_weights"]
-    assert "raise --pepo.alpha" in findings(even, method="vgpo")["even_weights"]
+    assert "lower --pepo.settings.top_fraction" in findings(even, method="high_entropy")["even_weights"]
+    assert "raise --pepo.settings.alpha" in findings(even, method="vgpo")["even_weights"]
     assert "--pepo.no_image" in findings({"weight_p20": 1.0, "weight_p80": 1.0})["even_weights"]
 
 
@@ -43,8 +43,7 @@ def test_a_hard_mask_is_not_even():
 
 
 def test_a_batch_without_token_metrics_gets_no_advice_on_weights():
-    args = to_arguments(Config())
-    assert diagnose([{"truncated": 0.0}], args) == {}
+    assert diagnose([{"truncated": 0.0}], Config()) == {}
 
 
 def test_high_truncation_names_the_length():

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pepo_rlhf.metrics.token_records import SCHEMA, read_steps, store_image, write_step
+from pepo_rlhf.config import Config
+from pepo_rlhf.metrics.token_records import SCHEMA, read_steps, store_image, weight_settings, write_step
 
 SCORES = ("log_prob", "entropy", "similarity", "weight", "advantage_before", "advantage")
 
@@ -68,11 +70,36 @@ def test_a_row_that_does_not_fit_the_schema_leaves_no_file(tmp_path):
         next(read_steps(tmp_path))
 
 
-@pytest.mark.parametrize("metadata", [None, {"schema_version": "2"}])
+def test_records_of_version_1_are_read_in_the_form_of_today(tmp_path):
+    path = write_step(tmp_path, 1, [make_row()], {}, batch_size=1)
+    flat = {"method": "pepo", "alpha": 0.05, "temperature": 1.8, "schedule": "linear", "top_fraction": 0.2}
+    metadata = {"schema_version": "1", "settings": json.dumps(flat), "batch_size": "1"}
+    pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
+    (records,) = read_steps(tmp_path)
+    settings = {"alpha": 0.05, "temperature": 1.8, "top_fraction": 0.2}
+    assert records.settings == {"method": "pepo", "schedule": "linear", "settings": settings}
+    assert records.table["similarity"].to_pylist()[0] == pytest.approx([0, 1 / 3, 2 / 3])
+
+
+def test_a_signal_that_no_weighting_needs_is_null(tmp_path):
+    write_step(tmp_path, 1, [make_row() | {"similarity": None}], {}, batch_size=1)
+    (records,) = read_steps(tmp_path)
+    assert records.table["similarity"].null_count == 1
+
+
+def test_settings_are_those_of_the_weighting_with_its_defaults():
+    config = Config()
+    config.pepo.settings = {"temperature": 1.8, "top_fraction": 0.3}
+    settings = weight_settings(config)
+    assert settings["method"] == "pepo" and settings["num_samples"] == config.rollout.n_samples_per_prompt
+    assert settings["settings"] == {"temperature": 1.8, "alpha": 0.05}, "top_fraction is none of pepo's"
+
+
+@pytest.mark.parametrize("metadata", [None, {"schema_version": "3"}])
 def test_another_version_is_named(tmp_path, metadata):
     path = write_step(tmp_path, 1, [make_row()], {}, batch_size=1)
     pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
-    with pytest.raises(ValueError, match="step_000001.parquet has version (None|2) .* reads 1"):
+    with pytest.raises(ValueError, match="step_000001.parquet has version (None|3) .* reads 1 and 2: "):
         next(read_steps(tmp_path))
 
 

@@ -13,11 +13,9 @@ from pepo_rlhf.toy.counting import generate
 
 SETTINGS = {
     "method": "pepo",
-    "alpha": 0.05,
-    "temperature": 1.8,
+    "settings": {"alpha": 0.05, "temperature": 1.8},
     "schedule": "linear",
     "similarity": "cosine",
-    "top_fraction": 0.2,
     "no_image": "uniform",
     "overlong_filtering": False,
     "num_samples": 4,

@@ -14,11 +14,9 @@ from pepo_rlhf.reweight import main
 
 SETTINGS = {
     "method": "perception",
-    "alpha": 0.05,
-    "temperature": 1.0,
+    "settings": {"temperature": 1.0},
     "schedule": "linear",
     "similarity": "cosine",
-    "top_fraction": 0.2,
     "no_image": "uniform",
     "num_samples": 1,
     "overlong_filtering": False,
@@ -77,21 +75,22 @@ def run_dir(tmp_path):
 
 
 def test_the_runs_own_settings_give_the_recorded_weights(run_dir):
-    table = sweep(load_batches(run_dir), method=None, alpha=None, temperature=None)
-    (row,) = table.to_dict("records")
-    assert (row["method"], row["alpha"], row["temperature"]) == ("perception", 0.05, 1.0)
+    (row,) = sweep(load_batches(run_dir)).to_dict("records")
+    assert (row["method"], row["temperature"]) == ("perception", 1.0)
+    assert "alpha" not in row, "which perception does not have"
     assert row["largest_change"] < 1e-6
     assert row["rank_corr_recorded"] == pytest.approx(1)
 
 
 def test_several_values_make_every_combination(run_dir):
     batches = load_batches(run_dir)
-    table = sweep(batches, method=["pepo", "uniform"], alpha=[0.0, 0.1, 0.2], temperature=[0.5, 1.8])
-    assert len(table) == len(table.drop_duplicates(["method", "alpha", "temperature"])) == 12
+    table = sweep(batches, ["pepo", "uniform"], {"alpha": [0.0, 0.1, 0.2], "temperature": [0.5, 1.8]})
+    assert list(table.columns[:4]) == ["method", "alpha", "temperature", "weight_min"]
+    assert len(table) == len(table.drop_duplicates(["method", "alpha", "temperature"])) == 7, "uniform has no settings"
 
 
 def test_spread_at_another_temperature_by_hand(run_dir):
-    (row,) = sweep(load_batches(run_dir), method=None, alpha=None, temperature=[0.5]).to_dict("records")
+    (row,) = sweep(load_batches(run_dir), settings={"temperature": [0.5]}).to_dict("records")
     expected = sorted(w for similarity in SIMILARITIES for w in softmax_weights(similarity, 0.5))
     spread = [row[name] for name in ("weight_min", "weight_p20", "weight_p80", "weight_max")]
     assert spread == pytest.approx([expected[0], expected[1], expected[4], expected[5]], abs=1e-6)
@@ -100,11 +99,11 @@ def test_spread_at_another_temperature_by_hand(run_dir):
 def test_rank_correlations_by_hand(tmp_path):
     # One response: the weights of perception are in the order of the similarities, 1 2 3 4.
     write_records(tmp_path, [[0.1, 0.2, 0.3, 0.4]], [[4.0, 3.0, 1.0, 2.0]])
-    (row,) = sweep(load_batches(tmp_path), method=None, alpha=None, temperature=[0.1]).to_dict("records")
+    (row,) = sweep(load_batches(tmp_path), settings={"temperature": [0.1]}).to_dict("records")
     assert row["rank_corr_similarity"] == pytest.approx(1)
     # Ranks 4 3 1 2 against 1 2 3 4: differences 3 1 2 2, so 1 - 6 * 18 / (4 * 15).
     assert row["rank_corr_entropy"] == pytest.approx(-0.8)
-    (even,) = sweep(load_batches(tmp_path), method=["uniform"], alpha=None, temperature=None).to_dict("records")
+    (even,) = sweep(load_batches(tmp_path), ["uniform"]).to_dict("records")
     assert math.isnan(even["rank_corr_recorded"])
 
 
@@ -127,31 +126,70 @@ def test_there_may_be_no_credit(weights, advantages):
 def test_prompts_without_an_image_stay_even(tmp_path):
     write_records(tmp_path, SIMILARITIES, ENTROPIES, has_image=False)
     (batch,) = load_batches(tmp_path)
-    assert recomputed_weights(batch, {"temperature": 0.1}).eq(batch.mask).all()
+    assert recomputed_weights(batch, "perception", {"temperature": 0.1}).eq(batch.mask).all()
 
 
 def test_high_entropy_keeps_the_top_of_the_recorded_tokens_and_says_that_it_may_not_be_the_runs(tmp_path):
     write_records(tmp_path, SIMILARITIES, ENTROPIES, batch_size=128)
     batches = load_batches(tmp_path)
     # Six entropies, quantile 0.8 at position 4 of 0..5: 1.0 and 2.0 stay.
-    assert recomputed_weights(batches[0], {"method": "high_entropy"}).tolist() == [[1, 0, 0, 0], [0, 1, 0, 0]]
-    sentences = notes(batches, sweep(batches, method=["high_entropy"], alpha=None, temperature=None))
+    assert recomputed_weights(batches[0], "high_entropy", {}).tolist() == [[1, 0, 0, 0], [0, 1, 0, 0]]
+    sentences = notes(batches, sweep(batches, ["high_entropy"]))
     assert "step 1 has 2 of 128 responses" in sentences[0]
-    assert "threshold" in sentences[1]
-    assert len(notes(batches, sweep(batches, method=["pepo"], alpha=None, temperature=None))) == 1
+    assert sentences[1].startswith("high_entropy compares the responses of a whole batch")
+    assert len(notes(batches, sweep(batches, ["pepo"]))) == 1
 
 
 def test_whole_batches_need_no_note(run_dir):
     batches = load_batches(run_dir)
-    assert notes(batches, sweep(batches, method=["high_entropy"], alpha=None, temperature=None)) == []
+    assert notes(batches, sweep(batches, ["high_entropy"])) == []
 
 
 def test_steps_of_different_settings_need_a_value(run_dir):
-    write_records(run_dir, SIMILARITIES, ENTROPIES, step=10, temperature=0.5)
+    write_records(run_dir, SIMILARITIES, ENTROPIES, step=10, settings={"temperature": 0.5})
     batches = load_batches(run_dir)
-    with pytest.raises(ValueError, match=r"different --pepo.temperature \[0.5, 1.0\]: give --temperature"):
-        sweep(batches, method=None, alpha=None, temperature=None)
-    assert len(sweep(batches, method=None, alpha=None, temperature=[1.0])) == 1
+    with pytest.raises(ValueError, match=r"different --pepo.settings.temperature \[0.5, 1.0\]: give --settings.tem"):
+        sweep(batches)
+    assert len(sweep(batches, settings={"temperature": [1.0]})) == 1
+
+
+def test_a_signal_that_was_not_recorded_is_named(tmp_path):
+    write_records(tmp_path, SIMILARITIES, [None, None])
+    batches = load_batches(tmp_path)
+    (row,) = sweep(batches).to_dict("records")
+    assert row["largest_change"] < 1e-6 and math.isnan(row["rank_corr_entropy"])
+    with pytest.raises(
+        ValueError, match="--method pepo needs entropy, which .* run's --pepo.method perception does not"
+    ):
+        sweep(batches, ["pepo"])
+
+
+OUTSIDE = """
+from dataclasses import dataclass
+from pepo_rlhf.core.token_weighting import TokenWeighting
+
+class Scaled(TokenWeighting):
+    signals = ("entropy",)
+
+    @dataclass(kw_only=True)
+    class Settings:
+        factor: float = 1.0
+
+    def weigh(self, signals, mask):
+        return signals["entropy"] * self.settings.factor
+"""
+
+
+def test_a_weighting_of_the_users_own_is_swept_over_its_settings(run_dir, tmp_path, reweight, capsys):
+    (tmp_path / "scaled.py").write_text(OUTSIDE)
+    assert reweight(run_dir, "--method", f"{tmp_path / 'scaled.py'}:Scaled", "--settings.factor", 0.5, "2e0") == 0
+    with (run_dir / "reweight" / "reweight.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["factor"], row["weight_max"]) for row in rows] == [("0.5", "1.0"), ("2.0", "4.0")]
+    assert reweight(run_dir, "--settings.factor", 2) == 2
+    assert (
+        "--settings.factor is no setting of perception: give one of --settings.temperature" in capsys.readouterr().err
+    )
 
 
 @pytest.fixture
@@ -173,8 +211,7 @@ def test_command_prints_and_writes_the_table_and_a_plot(run_dir, reweight, capsy
     assert [(row["method"], row["temperature"]) for row in rows] == [
         ("pepo", "0.5"),
         ("pepo", "1.8"),
-        ("uniform", "0.5"),
-        ("uniform", "1.8"),
+        ("uniform", ""),
     ]
     written = json.loads((folder / "reweight.json").read_text())
     assert [row["weight_max"] for row in written["rows"]] == pytest.approx([float(row["weight_max"]) for row in rows])
@@ -189,7 +226,6 @@ def test_command_names_what_is_wrong(tmp_path, reweight, capsys):
     assert "nowhere holds no token records" in capsys.readouterr().err
     write_records(tmp_path, SIMILARITIES, ENTROPIES)
     assert reweight(tmp_path, "--temperature", 0) == 2
-    assert capsys.readouterr().err == "error: temperature must be positive, got 0.0\n"
-    with pytest.raises(SystemExit, match="2"):
-        reweight(tmp_path, "--alpha", -1)
-    assert "--alpha must be at least 0" in capsys.readouterr().err
+    assert capsys.readouterr().err == "error: --pepo.settings.temperature must be greater than 0, not 0\n"
+    assert reweight(tmp_path, "--method", "pepo", "--alpha=-1") == 2
+    assert "--pepo.settings.alpha must be at least 0, not -1" in capsys.readouterr().err

@@ -1,19 +1,45 @@
 """High-Entropy RL (arXiv 2506.01939): a 0/1 mask on the batch's most undecided tokens, not brought to a mean of 1."""
 
-import torch
+from __future__ import annotations
 
-SCHEDULED = False
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pepo_rlhf.core.token_weighting import TokenWeighting
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def weigh(similarity, entropy, mask, *, top_fraction, **_):
-    """Keeps tokens at or above the (1 - top_fraction) quantile of the whole batch's entropies."""
-    if not 0 < top_fraction <= 1:
-        raise ValueError(f"top_fraction must lie in (0, 1], got {top_fraction}")
-    if not mask.any():
-        return torch.zeros_like(entropy)
-    # Sorted by hand: torch.quantile refuses more than 2^24 values, which 1000 long responses exceed.
-    values = entropy[mask].sort().values
-    position = (1.0 - top_fraction) * (len(values) - 1)
-    lower, upper = int(position), min(int(position) + 1, len(values) - 1)
-    threshold = torch.lerp(values[lower], values[upper], position - lower)
-    return ((entropy >= threshold) & mask).float()
+class HighEntropyWeighting(TokenWeighting):
+    """w = 1 at tokens at or above the (1 - top_fraction) quantile of the whole batch's entropies, else 0."""
+
+    signals = ("entropy",)
+    scheduled = False
+    compares_responses = True
+    how_to_spread = "lower --pepo.settings.top_fraction"
+
+    @dataclass(kw_only=True)
+    class Settings:
+        """Settings of High-Entropy RL."""
+
+        top_fraction: float = 0.2
+        """Share of a batch's tokens, by entropy, that are trained on."""
+
+        def __post_init__(self) -> None:
+            if not 0 < self.top_fraction <= 1:
+                raise ValueError(
+                    f"--pepo.settings.top_fraction must be greater than 0 and at most 1, not {self.top_fraction}"
+                )
+
+    def weigh(self, signals: Mapping[str, Tensor], mask: Tensor) -> Tensor:
+        entropy = signals["entropy"]
+        if not mask.any():
+            return mask.float()
+        # Sorted here: torch.quantile refuses more than 2^24 values, which 1000 long responses exceed.
+        values = entropy[mask].sort().values
+        position = (1.0 - self.settings.top_fraction) * (len(values) - 1)
+        lower, upper = int(position), min(int(position) + 1, len(values) - 1)
+        threshold = values[lower].lerp(values[upper], position - lower)
+        return ((entropy >= threshold) & mask).float()

@@ -1,6 +1,6 @@
 import torch
 
-from pepo_rlhf.core import is_scheduled, token_weights
+from pepo_rlhf.core.weighting import load_weighting
 
 
 def test_vgpo_by_hand():
@@ -8,9 +8,9 @@ def test_vgpo_by_hand():
     # by 0.3 * 2 / 3, to 0.6. w = 1 + s - 0.4625.
     similarity = torch.tensor([[9.0, 0.0, 1.0, 0.5, 0.25, 9.0]])
     mask = torch.tensor([[False, True, True, True, True, False]])
-    weights = token_weights(similarity, torch.rand(1, 6), mask, alpha=0.3, method="vgpo", top_fraction=0.2)
+    weights = load_weighting("vgpo", {"alpha": 0.3, "top_fraction": 0.2})({"visual_similarity": similarity}, mask)
     torch.testing.assert_close(weights, torch.tensor([[0.0, 0.5375, 1.5375, 1.1375, 0.7875, 0.0]]))
 
 
 def test_it_holds_from_the_first_step_on():
-    assert not is_scheduled("vgpo")
+    assert not load_weighting("vgpo", {}).scheduled
