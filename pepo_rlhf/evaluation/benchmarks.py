@@ -41,7 +41,7 @@ class Benchmark:
 
 
 def load_benchmark(spec: str, args: argparse.Namespace, measure: PromptMeasure) -> Benchmark:
-    """The rows of NAME[:SPLIT][=SOURCE]; raises ValueError for an unknown name, or without a row."""
+    """Return the rows of `NAME[:SPLIT][=SOURCE]`; raise ValueError for an unknown name, or without a row."""
     name, _, source = spec.partition("=")
     task_name, _, split = name.partition(":")
     task = find_task(task_name)
