@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pepo_rlhf.data.row import Row
-from pepo_rlhf.data.sources import Record
+from pepo_rlhf.data.row import Record, Row
 from pepo_rlhf.tasks.frame import Frame
 
 
