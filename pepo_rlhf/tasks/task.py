@@ -43,5 +43,5 @@ class Task:
 
     @property
     def score(self) -> str:
-        """Name of the verifier that the task is judged by."""
+        """Return the name of the verifier that the task is judged by."""
         return self.display_metric or self.verifiers[0]
