@@ -79,9 +79,7 @@ def _parse_options() -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to ask for its nodes; auto finds a local one")
     parser.add_argument("--manifest", metavar="DIR", type=Path, help="kustomize folder, or YAML file, that runs it")
-    parser.add_argument(
-        "--vision_check", action="store_true", help="start the workers and make their vision check"
-    )
+    parser.add_argument("--vision_check", action="store_true", help="start the workers and make their vision check")
     return parser.parse_known_args()
 
 

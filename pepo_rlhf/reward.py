@@ -47,7 +47,7 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def read_completions(path: Path) -> list[dict]:
-    """Rows of the file, each with the texts "response" and "label" among its keys.
+    """Return the rows of the file, each with the texts "response" and "label" among its keys.
 
     Raises:
         ValueError: for a file without rows, and for the first row without those texts, by its line number.
@@ -87,7 +87,7 @@ def _grade(rows: list[dict], args: argparse.Namespace) -> list[Grade]:
 
 
 def report(grades: Sequence[Grade]) -> str:
-    """The mean of each component over the graded responses, and a line for each of the others."""
+    """Return the mean of each component over the graded responses, and a line for each of the others."""
     graded = [grade.components for grade in grades if grade.error is None]
     lines = [f"{len(graded)} of {len(grades)} responses graded"]
     for name in grades[0].components if graded else ():

@@ -9,25 +9,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pepo_rlhf.data.row import Record
+
 
 def read_batches(
-    batches: Iterable, schema, convert: Callable[..., Any], folder: Path, source: str, datasource: str
-) -> Iterator[Callable[[], Any]]:
-    """A function that reads it for each record of `batches`; see `read_source` for `convert`.
+    batches: Iterable, schema: Any, folder: Path, source: str, datasource: str
+) -> Iterator[Callable[[], Record]]:
+    """Yield a function for each record of `batches`, which reads the record.
 
-    Raises ValueError for a schema that leaves open what a record holds; a record's function, for one that cannot be
-    read.
+    Raise ValueError for a schema that leaves open what a record holds. A record's function raises ValueError if the
+    record cannot be read.
     """
     if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
         raise ValueError(f"{source}: two columns are called {twice[0]!r}; keep one of them")
     classes = _class_names(schema, source)
     places = ((batch, index) for batch in batches for index in range(batch.num_rows))
     for number, (batch, index) in enumerate(places, 1):
-        yield partial(_convert_record, batch, index, classes, convert, folder, f"{source}:row {number}", datasource)
+        yield partial(_named_record, batch, index, classes, folder, f"{source}:row {number}", datasource)
 
 
 def _class_names(schema, source: str) -> dict[str, list]:
-    """Names of the classes, by column, that Hugging Face's metadata of an arrow schema gives their numbers."""
+    """Return the names of the classes of each column, as Hugging Face's metadata of an arrow schema has them."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features") or {}
         return {
@@ -41,9 +43,7 @@ def _class_names(schema, source: str) -> dict[str, list]:
         ) from error
 
 
-def _convert_record(
-    batch, index: int, classes: dict[str, list], convert: Callable[..., Any], folder: Path, source: str, datasource: str
-) -> Any:
+def _named_record(batch, index: int, classes: dict[str, list], folder: Path, source: str, datasource: str) -> Record:
     record = _read_record(batch, index, source)
     for column, names in classes.items():
         number = record.get(column)
@@ -55,7 +55,7 @@ def _convert_record(
                 "it, drop the row, or name another split where labels are hidden (-1)"
             )
         record[column] = names[number]
-    return convert(record, folder, source, datasource)
+    return Record(record, folder, source, datasource)
 
 
 def _read_record(batch, index: int, source: str) -> dict[str, Any]:

@@ -18,9 +18,9 @@ def is_url(image: str) -> bool:
 
 
 def fetch_image(url: str) -> bytes:
-    """Encoded bytes behind `url`, at most MAX_BYTES of them.
+    """Return the encoded bytes behind `url`, at most MAX_BYTES of them.
 
-    A network that fails is tried three times; what the server answers is final. Raises ValueError that says what is
+    A network that fails is tried three times; what the server answers is final. Raise ValueError that says what is
     wrong.
     """
     for pause in (*_PAUSES_SECONDS, None):

@@ -14,7 +14,7 @@ from pepo_rlhf.data.row import Row
 
 
 def read_problem_folders(folder: Path, datasource: str) -> Iterator[Callable[[], Row]]:
-    """A function that reads it for each problem in `folder`, in the order of their numbers.
+    """Yield a function that reads it for each problem in `folder`, in the order of their numbers.
 
     The prompt is `problem_text`, without its choices. `answer` is the letter of a choice; the label is the choice's
     text, as in the authors' data. A damaged data.json raises ValueError when it is read.

@@ -30,7 +30,7 @@ def decode_image(image: str | bytes) -> Image.Image:
 
     Only plain raster formats are opened: Pillow would hand others to programs, EPS to Ghostscript.
     Transparent pixels become white: geometry diagrams are black lines on a transparent ground, which dropping the
-    alpha channel would turn into black on black. Raises ValueError that says what is wrong with the image.
+    alpha channel would turn into black on black. Raise ValueError that says what is wrong with the image.
     """
     name = f"image file {shown(image)}" if isinstance(image, str) else f"image of {len(image)} bytes"
     try:
@@ -49,7 +49,7 @@ def decode_image(image: str | bytes) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """From its EXIF data; 1, upright, if they are damaged. ImageOps.exif_transpose would write all of them again."""
+    """Return the EXIF orientation; 1, upright, for damaged data. ImageOps.exif_transpose would write the data again."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except _DAMAGED:
@@ -57,13 +57,13 @@ def _orientation(image: Image.Image) -> int:
 
 
 def shown(path: str) -> str:
-    """A path as messages have it: on one line, and not megabytes long, as base64 text that is taken for a path is."""
+    """Return a path for a message: on one line and short, as base64 text that is taken for a path has megabytes."""
     text = repr(path[:300])[1:-1]
     return text if len(path) <= 300 else f"{text}..."
 
 
 def image_views(pictures: list[Image.Image], others: list[Image.Image]) -> dict[str, list[Image.Image]]:
-    """What a prompt may show in place of its pictures, each at the size it has, so that the visual tokens stay as many.
+    """Return what a prompt may show in place of its pictures, at their sizes, so that the visual tokens stay as many.
 
     Returns:
         "true", the pictures; "again", the same; "blank", mid grey; "swapped", those of another row, resized.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
+from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import Row
 from pepo_rlhf.data.row_checker import RowChecker
 from pepo_rlhf.data.sources import image_folder, read_source
@@ -31,7 +32,8 @@ def read_rows(name: str, split: str) -> Iterator[Problem]:
     """Yield each row of a source in the columns that training reads, or the ValueError that says what is wrong."""
     for read in read_source(name, split):
         try:
-            yield read()
+            record = read()
+            yield record if isinstance(record, Row) else row_from_record(*record)
         except ValueError as error:
             yield error
 

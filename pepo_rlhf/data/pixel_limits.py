@@ -6,9 +6,9 @@ from typing import Any
 
 
 def pixel_limits(processor: Any, min_pixels: int | None, max_pixels: int | None) -> dict[str, int]:
-    """Arguments for a call of the processor; empty, for the model's own limits, if neither is given.
+    """Return arguments for a call of the processor; empty, for the model's own limits, if neither is given.
 
-    Qwen's processors ignore a limit that comes alone, so the model's own joins it. Raises ValueError for a processor
+    Qwen's processors ignore a limit that comes alone, so the model's own joins it. Raise ValueError for a processor
     without such limits, and for a limit that contradicts the model's own other one.
     """
     if min_pixels is None and max_pixels is None:

@@ -1,4 +1,4 @@
-"""From a row to the text that a processor's chat template makes of it, and that text's length in tokens."""
+"""Turn a row into the text that a processor's chat template makes of it, and measure that text in tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INSTRUCTION = "Reason step by step inside <think> </think>, then give only the f
 
 
 def build_messages(row: Row) -> list[dict]:
-    """Chat messages in Hugging Face format: the system message if there is one, then one user message.
+    """Return chat messages in Hugging Face format: the system message if there is one, then one user message.
 
     The user content has an image part where each placeholder stands, the text as it is, and INSTRUCTION at the end,
     unless the row itself already asks for <answer>. Image parts carry no pixels: the images go to the processor beside
@@ -27,14 +27,14 @@ def build_messages(row: Row) -> list[dict]:
 
 
 def render_prompt(processor: Any, row: Row) -> str:
-    """The prompt of a row: what trainer and engine encode, and what checks and reports measure."""
+    """Return the prompt of a row, which trainer and engine encode, and which checks and reports measure."""
     return processor.apply_chat_template(build_messages(row), tokenize=False, add_generation_prompt=True)
 
 
 def encode_prompt(
     processor: Any, prompt: str, pictures: list, limits: dict[str, int]
 ) -> tuple[list[int], dict[str, Any] | None]:
-    """Token ids of a rendered prompt, visual ones included, and the processor's image tensors (None without images).
+    """Return the token ids of a rendered prompt, visual ones included, and the image tensors (None without images).
 
     Args:
         processor: of the model.
@@ -51,7 +51,7 @@ def encode_prompt(
 
 
 def count_tokens(processor: Any, row: Row, pictures: list, limits: dict[str, int]) -> tuple[int, int]:
-    """(tokens of the row's prompt, visual ones among them); for the arguments see `encode_prompt`."""
+    """Return (tokens of the row's prompt, visual ones among them); for the arguments see `encode_prompt`."""
     token_ids, _ = encode_prompt(processor, render_prompt(processor, row), pictures, limits)
     placeholders = vision_token_ids(processor)
     return len(token_ids), sum(token_id in placeholders for token_id in token_ids)

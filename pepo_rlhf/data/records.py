@@ -25,9 +25,9 @@ from pepo_rlhf.data.row import Row
 
 
 def row_from_record(record: Mapping[str, Any], folder: Path, source: str, datasource: str) -> Row:
-    """Row of one record; relative image paths start at `folder`.
+    """Return the row of one record; relative image paths start at `folder`.
 
-    A missing label leaves its field empty, for the check of the row to report. Raises ValueError for a record of
+    A missing label leaves its field empty, which the row checker reports. Raise ValueError for a record of
     neither schema, and for one that names no image: a problem without one says so with an empty list.
     """
     system, prompt = _read_prompt(record, source)
@@ -58,7 +58,7 @@ def _first(record: Mapping[str, Any], *columns: str) -> Any:
 
 
 def _read_prompt(record: Mapping[str, Any], source: str) -> tuple[str, str]:
-    """System message (may be empty) and user text."""
+    """Return the system message, which may be empty, and the user's text."""
     filled = [column for column in ("messages", "problem", "question") if record.get(column)]
     if len(filled) > 1:
         raise ValueError(f"{source}: {' and '.join(map(repr, filled))} hold a prompt each; keep one of them")
@@ -81,7 +81,7 @@ def _read_prompt(record: Mapping[str, Any], source: str) -> tuple[str, str]:
 
 
 def read_label(value: Any, source: str) -> str:
-    """What a response is compared with, bare; empty for None. Raises ValueError for what no response could be."""
+    """Return the bare answer, empty for None. Raise ValueError for a value that no response could equal."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if value is None or value != value:  # pandas writes a missing number as NaN
@@ -104,7 +104,7 @@ def read_label(value: Any, source: str) -> str:
 
 
 def _read_image(value: Any, folder: Path, source: str) -> str | bytes:
-    """Absolute path, URL or encoded bytes."""
+    """Return an absolute path, a URL or encoded bytes."""
     match value:
         case bytes(data) | {"bytes": bytes(data)}:
             return data

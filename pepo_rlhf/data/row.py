@@ -1,10 +1,28 @@
-"""One row of a dataset, the same for every source."""
+"""A record of a data set as it was published, and the row to train on that is made of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 IMAGE_PLACEHOLDER = "<image>"
+
+
+class Record(NamedTuple):
+    """A record before a row is made of it.
+
+    fields: values by column
+    folder: folder that relative image paths start at
+    source: where it comes from, for messages: "train.jsonl:row 3"
+    datasource: name of the data set
+    """
+
+    fields: Mapping[str, Any]
+    folder: Path
+    source: str
+    datasource: str
 
 
 @dataclass(frozen=True)

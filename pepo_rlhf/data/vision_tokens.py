@@ -4,14 +4,16 @@ from __future__ import annotations
 
 
 def vision_token_ids(processor) -> set[int]:
-    """Ids of the image and video placeholders of a processor; empty for a plain tokenizer."""
+    """Return the ids of the image and video placeholders of a processor; empty for a plain tokenizer."""
     ids = (getattr(processor, name, None) for name in ("image_token_id", "video_token_id"))
     return {token_id for token_id in ids if token_id is not None}
 
 
 def reserved_tokens(processor) -> list[str]:
-    """What no text may contain, as it is written: a placeholder, which would be taken for an image, and the special
-    tokens that the chat template writes, with which a text would end its message and begin another.
+    """Return the tokens that no text may contain, as they are written.
+
+    They are the placeholders, which would be taken for an image, and the special tokens that the chat template writes,
+    with which a text would end its message and begin another.
     """
     placeholders = [
         processor.tokenizer.convert_ids_to_tokens(token_id) for token_id in sorted(vision_token_ids(processor))
@@ -22,7 +24,7 @@ def reserved_tokens(processor) -> list[str]:
 
 
 def collapse_images(token_ids: list[int], processor) -> list[int]:
-    """The tokens of an encoded prompt as vLLM takes them: each image one placeholder, which vLLM expands again.
+    """Return the tokens of an encoded prompt as vLLM takes them, with one placeholder an image, which vLLM expands.
 
     InternVL's processor, and so vLLM, writes the tokens around an image too; in Qwen's prompts the template does.
     """

@@ -50,12 +50,12 @@ class GenerationStore:
             raise ValueError(f"{folder} holds generations of other settings ({file}); choose another --output")
 
     def read(self) -> list[dict[str, Any]]:
-        """All generations, ordered by prompt and sample."""
+        """Return all generations, ordered by prompt and sample."""
         rows = [row for file in self._folder.glob("*.parquet") for row in parquet.read_table(file).to_pylist()]
         return sorted(rows, key=lambda row: (row["number"], row["sample"]))
 
     def write(self, rows: list[dict[str, Any]]) -> None:
-        """Adds the generations of some prompts; the file is there whole or not at all."""
+        """Add the generations of some prompts; their file is written whole or not at all."""
         file = self._folder / f"prompt-{rows[0]['number']:06d}.parquet"
         part = file.with_suffix(".part")
         parquet.write_table(pa.Table.from_pylist(rows, SCHEMA), part)

@@ -17,22 +17,23 @@ _MAX_CHARACTERS = 512
 
 
 def extract_answer(response: str) -> str | None:
-    """Text of the first answer tag pair, stripped; None when the response has none."""
+    """Return the text of the first answer tag pair, stripped; None when the response has none."""
     _, _, after_tag = response.partition("<answer>")
     answer, closing_tag, _ = after_tag.partition("</answer>")
     return answer.strip() if closing_tag else None
 
 
 def accuracy_reward(response: str, label: str) -> float:
-    """1.0 if the first answer of the response equals the label, else 0.0."""
+    """Return 1.0 if the first answer of the response equals the label, else 0.0."""
     return float(same_answer(extract_answer(response) or "", label))
 
 
 def same_answer(answer: str, label: str) -> bool:
-    """Whether two answers are equal, as text or as mathematics; an empty one, or one in another unit, equals none.
+    """Return whether two answers are equal as text or as mathematics.
 
-    What would keep sympy busy for minutes, such as a tower of powers, is refused by its shape: a wrong answer, where
-    the time limit of the reward service would make a grader error of it. math-verify's own time-outs are off.
+    An empty answer equals none, nor does one in another unit. An expression that would keep sympy busy for minutes,
+    such as a tower of powers, is refused by its shape and counts as wrong; the time limit of the reward service would
+    make a grader error of it. math-verify's own time-outs are off.
     """
     answer, label = normalise(answer), normalise(label)
     if answer == label or max(len(answer), len(label)) > _MAX_CHARACTERS:
@@ -42,12 +43,12 @@ def same_answer(answer: str, label: str) -> bool:
 
 
 def is_mathematics(text: str) -> bool:
-    """Whether the text is one maths expression, which other ways to write it can equal."""
+    """Return whether the text is one maths expression, which other ways to write it can equal."""
     return bool(_expression_of(text))
 
 
 def number_in(text: str) -> float | None:
-    """The number that the text is as mathematics; None if it is none."""
+    """Return the number that the text is as mathematics; None if it is none."""
     try:
         return float(_expression_of(text)[0])
     except (LookupError, TypeError, ValueError, OverflowError):  # of prose, a set, an equation, a variable
@@ -86,14 +87,14 @@ def _equal_expressions(answer: str, label: str) -> bool:
 
 
 def _expression_of(text: str) -> list:
-    """What `_parse` makes of the value in a text, no box, name or unit around it; empty for a long text and prose."""
+    """Return what `_parse` makes of the bare value in a text; empty for a long text and for prose."""
     text = normalise(text)
     latex = read_value(text).latex if len(text) <= _MAX_CHARACTERS else ""
     return _parse(latex) if latex and is_one_expression(latex) else []
 
 
 def _parse(latex: str) -> list:
-    """Sympy expression of the whole text in a list; an empty list if it does not parse."""
+    """Return the sympy expression of the whole text in a list; an empty list if it does not parse."""
     from latex2sympy2_extended import NormalizationConfig
     from math_verify import LatexExtractionConfig, parse
 

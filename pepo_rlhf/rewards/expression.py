@@ -25,7 +25,7 @@ _MAX_NESTING = 8
 
 
 def is_one_expression(latex: str) -> bool:
-    """Whether the text may be one maths expression, of a size that sympy can take."""
+    """Return whether the text may be one maths expression, of a size that sympy can take."""
     depths = accumulate((char in "({[") - (char in ")}]") for char in latex)
     return (
         max(depths, default=0) <= _MAX_NESTING
@@ -36,7 +36,7 @@ def is_one_expression(latex: str) -> bool:
 
 
 def _is_small(latex: str) -> bool:
-    """Whether a bound of the terms, or digits, that its powers and brackets multiply out to is small.
+    """Return whether a bound of the terms, or digits, that its powers and brackets multiply out to is small.
 
     Exponents of brackets may nest, so they multiply; so do the numbers in an exponent, which bounds their sum as well.
     """

@@ -38,7 +38,7 @@ def main(memory_mb: int, functions: list[str], allow_network: bool) -> None:
 
 
 def _take_standard_streams() -> tuple[TextIO, TextIO]:
-    """Standard input and output for tasks and results alone: verifiers read nothing, and print to standard error."""
+    """Return standard input and output, for tasks and results alone: verifiers read nothing and print to stderr."""
     tasks, results = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -54,7 +54,7 @@ def _load(functions: list[str]) -> Reward:
 
 
 def _limit_memory(megabytes: int) -> None:
-    """Bounds what verifiers allocate on top of what is loaded; malloc fails beyond it, in Python as MemoryError."""
+    """Limit what verifiers allocate on top of what is loaded; beyond it Python raises MemoryError."""
     with open("/proc/self/statm") as file:
         size = int(file.read().split()[0]) * resource.getpagesize()
     limit = size + megabytes * 2**20

@@ -30,7 +30,7 @@ class _Program(ctypes.Structure):
 
 
 def close_network() -> None:
-    """Allows this process sockets within the machine (AF_UNIX) only, from now on.
+    """Allow this process sockets within the machine (AF_UNIX) only, from now on.
 
     A line on standard error tells where the kernel does not take part.
     """
@@ -47,7 +47,7 @@ def _explain(event: str, arguments: tuple) -> None:
 
 
 def _filter_sockets() -> bool:
-    """Whether the kernel now refuses to this process, and to those that it starts, every socket but AF_UNIX ones."""
+    """Return whether the kernel now refuses this process and its children every socket but AF_UNIX ones."""
     if platform.machine() not in _ARCHITECTURES:
         return False
     architecture, socket_call, io_uring_setup = _ARCHITECTURES[platform.machine()]

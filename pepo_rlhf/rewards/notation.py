@@ -66,7 +66,7 @@ class Value(NamedTuple):
 
 
 def normalise(text: str) -> str:
-    """NFKC, case folded, white space folded, a trailing full stop dropped; of a long text, without NFKC."""
+    """Return the text in NFKC (unless it is long), case and white space folded, without a trailing full stop."""
     text = _SUPERSCRIPT.sub(r"^\g<0>", " ".join(text.translate(_BEFORE_NFKC).split()))
     if len(text) <= _MAX_NORMALISED:
         text = unicodedata.normalize("NFKC", text)
@@ -75,7 +75,7 @@ def normalise(text: str) -> str:
 
 
 def read_value(text: str) -> Value:
-    """The value in a normalised text."""
+    """Return the value in a normalised text."""
     text, unit, variable = _as_latex(text), "", ""
     while True:
         if match := _BOXED.fullmatch(text):
@@ -92,8 +92,10 @@ def read_value(text: str) -> Value:
 
 
 def read_metres(value: Value, other: Value) -> Value:
-    """The value with an m at its end read as metres, where the other has a unit, or the m stands apart and the other
-    has none in it. Elsewhere it is a variable, as in 5m.
+    """Return the value with an m at its end read as metres, or as it is.
+
+    It is read so where the other value has a unit, or where the m stands apart and the other value has none in it.
+    Elsewhere m is a variable, as in 5m.
     """
     match = _BARE_METRE.fullmatch(value.latex)
     if value.unit or not match or not (other.unit or (match[2] and "m" not in other.latex.removesuffix(" m"))):
@@ -102,7 +104,7 @@ def read_metres(value: Value, other: Value) -> Value:
 
 
 def _as_latex(text: str) -> str:
-    """Signs, roots and powers of a text as in LaTeX, without its delimiters, text commands and spacing."""
+    """Return a text with signs, roots and powers as in LaTeX, without delimiters, text commands and spacing."""
     for spelled, sign in _SPELLED.items():
         text = text.replace(spelled, sign)
     text = _FUNCTION.sub(r"\\\1 ", text.translate(_SIGNS))

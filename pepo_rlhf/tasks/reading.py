@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pepo_rlhf.data.bad_rows import BadRow
 from pepo_rlhf.data.load import Problem
 from pepo_rlhf.data.records import row_from_record
-from pepo_rlhf.data.row import Row
-from pepo_rlhf.data.sources import Record, image_folder, read_source
+from pepo_rlhf.data.row import Record, Row
+from pepo_rlhf.data.sources import image_folder, read_source
 from pepo_rlhf.tasks.frame import Frame
 from pepo_rlhf.tasks.task import Task
 
@@ -46,7 +46,7 @@ def _readers(task: Task, source: str | None, split: str) -> Iterator[Callable[[]
         return (lambda record=record: record for record in task.generate(split))  # type: ignore[misc]
     if source is None and task.hub_id is None:
         raise ValueError(f"{task.name} has no data set of its own; name a file, a folder or a hub id with --source")
-    return read_source(source or str(task.hub_id).format(split=split), split, Record, task.subset)
+    return read_source(source or str(task.hub_id).format(split=split), split, task.subset)
 
 
 def _problems_of(task: Task, read: Callable[[], Record | Row], frame: Frame) -> Iterator[Problem]:

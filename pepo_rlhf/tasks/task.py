@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pepo_rlhf.data.row import Row
-from pepo_rlhf.data.sources import Record
+from pepo_rlhf.data.row import Record, Row
 from pepo_rlhf.tasks.frame import Frame
 
 
@@ -44,5 +43,5 @@ class Task:
 
     @property
     def score(self) -> str:
-        """Name of the verifier that the task is judged by."""
+        """Return the name of the verifier that the task is judged by."""
         return self.display_metric or self.verifiers[0]

@@ -36,7 +36,7 @@ class CountingRow:
 
     @property
     def messages(self) -> list[dict]:
-        """The conversation that asks the question, worded as in every run."""
+        """Return the conversation that asks the question, worded as in every run."""
         row = Row(prompt=self.problem, images=(), label=self.label, source="toy", datasource="counting")
         return build_messages(row)
 
@@ -46,11 +46,11 @@ class CountingRow:
 
     @property
     def split(self) -> Split:
-        """Where the picture belongs: a tenth of all pictures, picked by hash, is held out whatever seed drew them."""
+        """Return where the picture belongs, by `split_of`."""
         return split_of(self.cells)
 
     def draw(self) -> Image.Image:
-        """The picture, 112 x 112 RGB: one centred 20 x 20 square a filled cell, on white."""
+        """Return the picture, 112 x 112 RGB: one centred 20 x 20 square a filled cell, on white."""
         image = Image.new("RGB", (GRID * CELL, GRID * CELL), "white")
         pen = ImageDraw.Draw(image)
         for index, colour in enumerate(self.cells):
@@ -78,13 +78,13 @@ def _sample(rng: random.Random) -> CountingRow:
 
 
 def demonstration(row: CountingRow, count: int | None = None) -> str:
-    """The response to imitate, or with another `count` the same response with that count."""
+    """Return the response to imitate, or with another `count` the same response with that count."""
     stated = row.count if count is None else count
     return f"<think>{row.colour} squares {stated}</think><answer>{stated}</answer>"
 
 
 def random_answer(rng: random.Random) -> int:
-    """A count that a picture could have."""
+    """Return a count that a picture could have."""
     return rng.randint(1, MAX_COUNT)
 
 

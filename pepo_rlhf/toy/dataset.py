@@ -34,12 +34,12 @@ AnyRow = TypeVar("AnyRow", bound=GeneratedRow)
 
 
 def split_of(picture: object) -> Split:
-    """A tenth of all pictures, picked by the hash of their description, is held out whatever seed drew them."""
+    """Return where a picture belongs: a tenth of all, picked by hash, is held out whatever seed drew them."""
     return "test" if hashlib.sha256(repr(picture).encode()).digest()[0] < 256 // 10 else "train"
 
 
 def draw_rows(sample: Callable[[random.Random], AnyRow], num_rows: int, seed: int, split: Split) -> list[AnyRow]:
-    """`num_rows` rows of a split; the same arguments give the same rows.
+    """Return `num_rows` rows of a split; the same arguments give the same rows.
 
     Rows of different splits never share a picture: a picture that belongs to the other split is drawn again.
     """
@@ -70,7 +70,7 @@ def write_rows(path: Path, rows: Iterable[GeneratedRow], task: str | None = None
 
 
 def run_command(doc: str | None, generate: Callable[..., Iterable[GeneratedRow]], task: str | None = None) -> None:
-    """The command line of a generator: writes train.jsonl and test.jsonl."""
+    """Run the command line of a generator, which writes train.jsonl and test.jsonl."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder to write train.jsonl and test.jsonl to")
     parser.add_argument("--num_train", type=int, default=768, help="rows to train on")

@@ -58,17 +58,17 @@ class GroundingRow:
 
     @property
     def messages(self) -> list[dict]:
-        """The conversation that asks the question, worded as in every run."""
+        """Return the conversation that asks the question, worded as in every run."""
         return build_messages(Row(self.problem, images=(), label=self.label, source="toy", datasource="grounding"))
 
     @property
     def split(self) -> Split:
-        """Where the picture belongs: a tenth of all pictures, picked by hash, is held out whatever seed drew them."""
+        """Return where the picture belongs, by `split_of`."""
         picture = sorted((shape.colour, shape.form, shape.box) for shape in self.shapes)
         return split_of(picture)
 
     def draw(self) -> Image.Image:
-        """The picture, RGB on white."""
+        """Return the picture, 112 x 112 RGB on white."""
         image = Image.new("RGB", (SIDE, SIDE), "white")
         pen = ImageDraw.Draw(image)
         for shape in self.shapes:
@@ -88,7 +88,7 @@ class GroundingRow:
 
 
 def _mark(pen: ImageDraw.ImageDraw, column: int, row: int) -> None:
-    """Two bits of the column and two of the row, in the middle of the cell."""
+    """Draw two bits of the column and two of the row in the middle of the cell."""
     bits = (column & 1, column & 2, row & 1, row & 2)
     for place, bit in enumerate(bits):
         if bit:
@@ -115,7 +115,7 @@ def _sample(rng: random.Random) -> GroundingRow:
 
 
 def random_answer(rng: random.Random) -> PixelBox:
-    """A box that a shape could have."""
+    """Return a box that a shape could have."""
     side = rng.randint(1, MAX_STEPS)
     left, top = (rng.randint(0, SIDE // STEP - side) for _ in range(2))
     return left * STEP, top * STEP, (left + side) * STEP, (top + side) * STEP
@@ -126,7 +126,7 @@ def _touch(first: PixelBox, second: PixelBox) -> bool:
 
 
 def demonstration(row: GroundingRow, box: PixelBox | None = None) -> str:
-    """The response to imitate, or with another `box` the same response with that box."""
+    """Return the response to imitate, or with another `box` the same response with that box."""
     shape = row.shapes[0]
     return f"<think>{shape.colour} {shape.form}</think><answer>{list(box or shape.box)}</answer>"
 

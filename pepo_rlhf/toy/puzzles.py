@@ -22,7 +22,12 @@ GRID, CELL = 3, 28
 
 @dataclass(frozen=True)
 class PuzzleRow:
-    """cycle: the three colours in their order; hidden: number of the hidden cell, by rows; options: colours asked."""
+    """A puzzle.
+
+    cycle: the three colours in their order
+    hidden: number of the hidden cell, by rows
+    options: colours to choose from
+    """
 
     cycle: tuple[str, str, str]
     hidden: int
@@ -42,11 +47,11 @@ class PuzzleRow:
 
     @property
     def split(self) -> Split:
-        """Where the puzzle belongs: a tenth of all puzzles, picked by hash, is held out whatever seed drew them."""
+        """Return where the puzzle belongs, by `split_of`."""
         return split_of(self)
 
     def draw(self) -> Image.Image:
-        """The picture, RGB on white."""
+        """Return the picture, 84 x 84 RGB on white."""
         image = Image.new("RGB", (GRID * CELL, GRID * CELL), "white")
         pen = ImageDraw.Draw(image)
         for number in range(GRID * GRID):

@@ -51,7 +51,7 @@ def build_processor(task: ModuleType = counting) -> transformers.Qwen2_5_VLProce
 
 
 def _texts(task: ModuleType) -> Iterator[str]:
-    """Prompts and responses of a task, so that each of their words becomes one token."""
+    """Yield prompts and responses of a task, so that each of their words becomes one token."""
     yield from ("system", "user", "assistant")
     for row in task.generate(500, seed=0):
         for message in row.messages:

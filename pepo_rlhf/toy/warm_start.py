@@ -82,7 +82,7 @@ def response_loss(
     rows: list[counting.CountingRow] | list[grounding.GroundingRow],
     responses: list[str],
 ) -> torch.Tensor:
-    """Mean cross-entropy of the tokens of `responses`, the end of the turn included.
+    """Return the mean cross-entropy of the tokens of `responses`, the end of the turn included.
 
     Every word of a task is one token, so that all prompts have one length; responses are padded on the right.
     """

@@ -24,6 +24,20 @@ def test_a_structured_labels_own_answer_scores_in_full(make_inputs, write_proble
     assert not found["warning"] + found["error"]
 
 
+def test_a_task_in_a_folder_outside_is_graded_by_its_own_verifiers(make_inputs, shapes, tmp_path, run_check):
+    task = f"{shapes}:SHAPES"
+    inputs = make_inputs(data__prompt_dataset=tmp_path / "shapes.jsonl", data__task=task)
+    # format, shape and accuracy: the label's answer, "circle", is not the text of the label.
+    (finding,) = run_check(check_answers, inputs)["error"]
+    assert "scores 0 for accuracy" in finding.message
+    inputs = make_inputs(
+        data__prompt_dataset=tmp_path / "shapes.jsonl",
+        data__task=task,
+        reward__functions=f"[format, '{shapes}:shape']",
+    )
+    assert "score 2.00 on average, a wrong answer 1.00" in run_check(check_answers, inputs)["ok"][0].message
+
+
 def test_a_label_that_any_answer_matches_is_named(make_inputs, write_problems, run_check):
     # Of the only option every text is the closest.
     folder = write_problems({0: {"answer": '{"choice": "A", "options": ["12"], "closest": true}'}})

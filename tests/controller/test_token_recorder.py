@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
+from pepo_rlhf.metrics.token_recorder import TokenRecorder, token_texts
 
 from pepo_rlhf.config import Config, to_arguments
-from pepo_rlhf.metrics.token_recorder import TokenRecorder, token_texts
 from pepo_rlhf.metrics.token_records import read_steps
 from pepo_rlhf.toy.tokenizer import train_tokenizer
 

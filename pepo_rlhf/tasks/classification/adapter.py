@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pepo_rlhf.data.records import row_from_record
-from pepo_rlhf.data.row import Row
-from pepo_rlhf.data.sources import Record
+from pepo_rlhf.data.row import Record, Row
 from pepo_rlhf.tasks.classification.label_match import class_label
 from pepo_rlhf.tasks.frame import Frame
 

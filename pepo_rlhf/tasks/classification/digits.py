@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pepo_rlhf.data.sources import Record
+from pepo_rlhf.data.row import Record
 
 _DIGIT_SCALE = 14  # 8 x 8 pixels become 112 x 112, which is 4 x 4 visual tokens of Qwen's
 _HELD_OUT = 5  # every fifth digit is a test digit

@@ -17,8 +17,7 @@ from typing import Any
 
 from pepo_rlhf.data.bad_rows import LabelError, OutsideProtocol
 from pepo_rlhf.data.records import row_from_record
-from pepo_rlhf.data.row import Row
-from pepo_rlhf.data.sources import Record
+from pepo_rlhf.data.row import Record, Row
 from pepo_rlhf.rewards.answer import number_label
 from pepo_rlhf.tasks.frame import Frame
 from pepo_rlhf.tasks.puzzles.choice import choice_label, letter_of

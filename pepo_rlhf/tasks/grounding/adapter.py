@@ -19,8 +19,7 @@ from PIL import Image
 from pepo_rlhf.data.bad_rows import BadImage, LabelError
 from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.records import row_from_record
-from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
-from pepo_rlhf.data.sources import Record
+from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Record, Row
 from pepo_rlhf.tasks.frame import Frame
 from pepo_rlhf.tasks.grounding.box import box_label
 

@@ -11,8 +11,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from pepo_rlhf.data.records import row_from_record
-from pepo_rlhf.data.row import Row
-from pepo_rlhf.data.sources import Record
+from pepo_rlhf.data.row import Record, Row
 from pepo_rlhf.tasks.frame import Frame
 from pepo_rlhf.tasks.puzzles.choice import choice_label, letter_of
 
