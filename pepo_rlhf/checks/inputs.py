@@ -43,7 +43,7 @@ class Inputs:
 
     @loaded_once
     def _model_files(self) -> tuple[Any, Any]:
-        return check_model(self.config.actor.model_name_or_path)
+        return check_model(self.config.actor.model_name_or_path or "")
 
     @property
     def model_config(self) -> Any:
@@ -71,7 +71,7 @@ class Inputs:
     @loaded_once
     def training_rows(self) -> LoadedRows:
         """Return the rows to train on. The command trains on these, so that a data set is loaded once."""
-        return self._load(self.config.data.prompt_dataset, self.config.data.prompt_split)
+        return self._load(self.config.data.prompt_dataset or "", self.config.data.prompt_split)
 
     @loaded_once
     def evaluation_rows(self) -> LoadedRows:

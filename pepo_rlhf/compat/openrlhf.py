@@ -45,6 +45,11 @@ def trainable_windows(original: Callable[..., Windows]) -> Callable[..., Windows
     return iterate
 
 
+def no_bar(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return tqdm without the bar."""
+    return lambda *args, **kwargs: original(*args, **(kwargs | {"disable": True}))
+
+
 def device_mesh_on_cpu(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return a constructor of device meshes that builds them on the CPU, whatever device it is asked for."""
     return lambda device, *args, **kwargs: original("cpu", *args, **kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import ray
 
@@ -24,7 +25,7 @@ def connect(config: Config) -> None:
         ValueError: if the cluster is too small for the run. A placement group would wait for ever.
     """
     required = required_gpus(config)
-    options: dict[str, object] = {}
+    options: dict[str, Any] = {}
     if not os.environ.get("RAY_ADDRESS"):
         options = {"address": "local", "num_cpus": required + _SPARE_CPUS}
         options |= {"include_dashboard": False, "dashboard_host": "127.0.0.1"}  # who reaches it runs code here

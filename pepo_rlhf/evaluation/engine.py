@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pepo_rlhf.compat import cpu
-from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.compat.environment import worker_environment
 from pepo_rlhf.data import Row, decode_image
 from pepo_rlhf.data.prompt import render_prompt
 
@@ -36,14 +36,7 @@ class Engine:
     """
 
     def __init__(self, settings: Any, processor: Any, pixels: dict[str, int], max_images: int) -> None:
-        from pepo_rlhf.controller.cluster import worker_environment
-
-        config = Config()
-        config.run.trust_remote_code = settings.trust_remote_code
-        os.environ |= worker_environment(to_arguments(config))
-        if not cpu.machine_has_gpu():
-            # An engine process of its own starts 25 s later, and its waiting takes a core from the worker.
-            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        os.environ |= worker_environment(num_ranks=1, trust_remote_code=settings.trust_remote_code)
         import vllm
 
         # On a CPU it warns with every prompt that it leaves the number of threads as it is.

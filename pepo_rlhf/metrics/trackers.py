@@ -49,8 +49,13 @@ def start_trackers(config: Config) -> list[Tracker]:
     if settings.wandb.enable:
         import wandb
 
-        project = {"project": settings.wandb.project, "entity": settings.wandb.org, "group": settings.wandb.group}
-        wandb.init(**project, name=config.run_name, config=_written_settings(config))
+        wandb.init(
+            project=settings.wandb.project,
+            entity=settings.wandb.org,
+            group=settings.wandb.group,
+            name=config.run_name,
+            config=_written_settings(config),
+        )
         trackers.append(wandb)
     if settings.trackio.enable:
         import trackio

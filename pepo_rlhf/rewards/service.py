@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from pepo_rlhf.config.learning import Reward
 from pepo_rlhf.rewards.reward import RewardError, component_name
 
 _LOADING_SECONDS = 120  # for a user's file that loads a model
@@ -101,12 +102,11 @@ class RewardService:
         return Grade(components, sum(self._weights.get(name, 1.0) * value for name, value in components.items()))
 
 
-def service_arguments(settings) -> dict[str, Any]:
-    """RewardService's arguments from a run's `reward` settings."""
+def service_arguments(settings: Reward) -> dict[str, Any]:
+    """Return the arguments of a RewardService from the section `reward` of a run's settings."""
     return {
         "functions": settings.functions,
-        # A namespace as long as upstream's arguments are passed around, a mapping in the settings.
-        "weights": settings.weights if isinstance(settings.weights, dict) else vars(settings.weights),
+        "weights": settings.weights,
         "num_processes": settings.num_processes,
         "timeout_seconds": settings.timeout_seconds,
         "memory_mb": settings.memory_mb,

@@ -72,7 +72,8 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
         images = merge_image_tensors(micro_batch.image_tensors, device)
         scores = self.actor.score(sequences, action_mask, attention_mask, similarity, pepo.num_layers, **images)
         self.actor.train()
-        return PolicyScores(*(None if tensor is None else tensor.float().cpu() for tensor in scores))
+        found = None if scores.visual_similarity is None else scores.visual_similarity.float().cpu()
+        return PolicyScores(scores.action_log_probs.float().cpu(), scores.entropy.float().cpu(), found)
 
     def probe(self, micro_batch: MicroBatch) -> torch.Tensor:
         """Return log-probs at temperature 1, at which an engine scores a text that it has not sampled."""
