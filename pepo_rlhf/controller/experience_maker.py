@@ -11,6 +11,7 @@ from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 from pepo_rlhf.config.validate import GROUP_ESTIMATORS
 from pepo_rlhf.controller.prompt_count import PromptCount
 from pepo_rlhf.core.token_advantages import token_advantages
+from pepo_rlhf.core.token_weighting import SIGNALS
 from pepo_rlhf.core.weighting import load_weighting
 from pepo_rlhf.metrics.token_metrics import token_metrics
 from pepo_rlhf.metrics.token_recorder import TokenRecorder
@@ -67,7 +68,13 @@ class PepoExperienceMaker(RemoteExperienceMaker):
             "overlong_filtered": num_filtered,
             "flat_groups": flat.float().mean().item(),
             **prompts,
-            **token_metrics(experiences, self._scores, weights),
+            **token_metrics(
+                _stack([experience.action_mask for experience in experiences]),
+                _stack(list(weights)),
+                {name: _stack([getattr(scores, name) for scores in self._scores]) for name in SIGNALS},
+                _stack([experience.action_log_probs for experience in experiences]),
+                _stack([experience.rollout_log_probs for experience in experiences]),
+            ),
         }
         if self.token_recorder.is_due(self.step):
             tokens = {

@@ -1,44 +1,54 @@
-"""What the token scores and weights of a batch look like, as numbers for the metrics file."""
+"""Summarise signals and weights of a batch's tokens as numbers for metrics.jsonl."""
 
 from __future__ import annotations
 
-import torch
-from openrlhf.trainer.ppo_utils.experience import Experience
+from collections.abc import Mapping
 
-from pepo_rlhf.workers.model import PolicyScores
+import torch
 
 
 def token_metrics(
-    experiences: list[Experience], scores: list[PolicyScores], weights: tuple[torch.Tensor, ...]
+    mask: torch.Tensor,
+    weights: torch.Tensor,
+    signals: Mapping[str, torch.Tensor],
+    log_probs: torch.Tensor,
+    rollout_log_probs: torch.Tensor,
 ) -> dict[str, float]:
-    """Spread of similarity and weight, mean entropy, and the rollout/trainer gap, over the batch's response tokens.
+    """Return spread of similarity and weight, mean entropy, and the gap between rollout engine and trainer.
 
-    weight_entropy_corr is Pearson's r, and 0 where either is constant. rollout_trainer_gap is the mean absolute
-    difference, in nats, between the log-probs that vLLM sampled with and those that the trainer computes. Empty when
-    no response of the batch carries a loss.
+    All tensors are [B, T]; only response tokens count.
+
+    Args:
+        mask: nonzero at response tokens that carry a loss.
+        weights: token weights.
+        signals: those of the core's SIGNALS that were computed; metrics of others are left out.
+        log_probs: the trainer's, in nats.
+        rollout_log_probs: those that vLLM sampled with, in nats.
+
+    Returns:
+        Numbers by the names of docs/metrics.md; none if no token carries a loss. weight_entropy_corr is Pearson's r,
+        and 0 where either is constant; rollout_trainer_gap is the mean absolute difference of the two log-probs.
     """
-    masks = [experience.action_mask.bool() for experience in experiences]
-    if not any(mask.any() for mask in masks):
+    mask = mask.bool()
+    if not mask.any():
         return {}
-
-    def valid(tensors) -> torch.Tensor:
-        return torch.cat([tensor[mask].float() for tensor, mask in zip(tensors, masks, strict=True)])
-
-    similarity = valid(score.visual_similarity for score in scores)
-    entropy = valid(score.entropy for score in scores)
-    weight = valid(weights)
-    gap = valid(experience.rollout_log_probs - experience.action_log_probs for experience in experiences)
+    weight = weights[mask].float()
+    metrics: dict[str, float] = {}
+    if "entropy" in signals:
+        entropy = signals["entropy"][mask].float()
+        metrics["entropy"] = entropy.mean().item()
+        metrics["weight_entropy_corr"] = _correlation(weight, entropy)
+    if "visual_similarity" in signals:
+        similarity = signals["visual_similarity"][mask].float()
+        metrics |= {"similarity_min": similarity.min().item(), "similarity_max": similarity.max().item()}
     p20, p50, p80 = _quantiles(weight, (0.2, 0.5, 0.8))
-    return {
-        "entropy": entropy.mean().item(),
-        "similarity_min": similarity.min().item(),
-        "similarity_max": similarity.max().item(),
+    gap = (rollout_log_probs - log_probs)[mask].float()
+    return metrics | {
         "weight_min": weight.min().item(),
         "weight_p20": p20,
         "weight_p50": p50,
         "weight_p80": p80,
         "weight_max": weight.max().item(),
-        "weight_entropy_corr": _correlation(weight, entropy),
         "rollout_trainer_gap": gap.abs().mean().item(),
     }
 
