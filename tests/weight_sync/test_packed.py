@@ -2,6 +2,7 @@
 
 import inspect
 
+import pytest
 import ray
 import torch
 from vllm.distributed.weight_transfer.base import VLLMWeightSyncClient
@@ -12,19 +13,24 @@ from pepo_rlhf.weight_sync.weights import PolicyWeights
 from pepo_rlhf.workers.rollout import RolloutWorker
 
 
-def test_metadata_is_what_iterating_yields(case):
+@pytest.fixture
+def model():
+    return torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LayerNorm(3).bfloat16())
+
+
+def test_metadata_is_what_iterating_yields(model):
     """vLLM's sender cuts its buffers by the first and fills them by the second."""
-    source = PackedSource(PolicyWeights(case[0], zero_stage=2))
+    source = PackedSource(PolicyWeights(model, zero_stage=2))
     declared = [(meta.name, meta.dtype, meta.shape) for meta in source.metadata()]
     for _ in range(2):  # each sync is a fresh pass
         assert [(name, weight.dtype, tuple(weight.shape)) for name, weight in source] == declared
-    assert len(declared) == len(list(case[0].parameters()))
+    assert len(declared) == len(list(model.parameters()))
 
 
-def test_frozen_weights_travel_too(case):
-    for weight in case[0].parameters():
+def test_frozen_weights_travel_too(model):
+    for weight in model.parameters():
         weight.requires_grad_(False)
-    assert len(PackedSource(PolicyWeights(case[0], zero_stage=2)).metadata()) == len(list(case[0].parameters()))
+    assert len(PackedSource(PolicyWeights(model, zero_stage=2)).metadata()) == len(list(model.parameters()))
 
 
 class Engine:
