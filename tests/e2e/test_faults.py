@@ -65,8 +65,10 @@ def assert_each_prompt_once(steps):
     assert all((step["prompts_repeated"], step["prompts_lost"]) == (0, 0) for step in steps)
 
 
-def test_a_killed_engine_is_restarted_with_the_current_weights(tiny_model, problems, tmp_path):
-    process = start(tiny_model, problems, tmp_path)
+@pytest.mark.parametrize("is_async", [False, True], ids=["synchronous", "asynchronous"])
+def test_a_killed_engine_is_restarted_with_the_current_weights(tiny_model, problems, tmp_path, is_async):
+    flags = ["--train.async_enable", "--train.colocate_actor_ref"] if is_async else []
+    process = start(tiny_model, problems, tmp_path, *flags)
     wait_for_step(tmp_path, 2, process)
     part(process.pid, "EngineCore").kill()
     wait_for_step(tmp_path, 5, process)
@@ -79,6 +81,7 @@ def test_a_killed_engine_is_restarted_with_the_current_weights(tiny_model, probl
     assert all(step["num_samples"] == 8 for step in steps)
     assert_each_prompt_once(steps)
     assert steps[1]["engine_restarts"] == 0 and steps[-1]["engine_restarts"] == 1
+    assert all(0 <= step["weights_age"] <= is_async for step in steps)
     assert all(step["rollout_trainer_gap"] < 0.03 for step in steps), "old weights would show here"
 
 
