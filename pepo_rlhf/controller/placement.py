@@ -150,6 +150,6 @@ def _model_group(size: Actor | Reference, actor_class: Any, colocated: Placement
 
 
 def _reserve(num_gpus: int) -> PlacementGroup:
-    group = placement_group([{"GPU": 1, "CPU": 1}] * num_gpus, strategy="PACK")
+    group: PlacementGroup = placement_group([{"GPU": 1, "CPU": 1}] * num_gpus, strategy="PACK")
     ray.get(group.ready())
     return group
