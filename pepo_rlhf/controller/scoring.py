@@ -61,7 +61,9 @@ def probe_log_probs(policy: RayActorGroup, micro_batch: MicroBatch) -> torch.Ten
     return log_probs
 
 
-def _start(group: RayActorGroup, takes_turns: bool, method: str, **micro_batches: list[Any]) -> list[ray.ObjectRef[Any]]:
+def _start(
+    group: RayActorGroup, takes_turns: bool, method: str, **micro_batches: list[Any]
+) -> list[ray.ObjectRef[Any]]:
     references: list[ray.ObjectRef[Any]] = group.async_run_method_batch(method, **micro_batches)
     if takes_turns:  # a model that shares its GPU gives memory back before the next one works
         ray.get(references)
