@@ -32,8 +32,7 @@ def read_rows(name: str, split: str) -> Iterator[Problem]:
     """Yield each row of a source in the columns that training reads, or the ValueError that says what is wrong."""
     for read in read_source(name, split):
         try:
-            record = read()
-            yield record if isinstance(record, Row) else row_from_record(*record)
+            yield row_from_record(*read())
         except ValueError as error:
             yield error
 
