@@ -10,14 +10,11 @@ from typing import Literal
 
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import Row
-from pepo_rlhf.data.row_checker import RowChecker
+from pepo_rlhf.data.row_checker import Problem, RowChecker
 from pepo_rlhf.data.sources import image_folder, read_source
 
 logger = logging.getLogger(__name__)
 _NUM_REASONS = 3
-
-# A row of a source, or what is wrong with the record that should be one.
-Problem = Row | ValueError
 
 
 @dataclass(frozen=True)
@@ -96,8 +93,6 @@ def _good_rows(problems: Iterable[Problem], checker: RowChecker, skipped: list[s
     """Yield rows that pass. The reason of any other is appended to `skipped`, or raised where that is None."""
     for problem in problems:
         try:
-            if isinstance(problem, ValueError):
-                raise problem
             row, _ = checker.check(problem)
         except ValueError as error:
             if skipped is None:

@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable, Iterator
 
 from pepo_rlhf.data.bad_rows import BadRow
-from pepo_rlhf.data.load import Problem
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import Record, Row
+from pepo_rlhf.data.row_checker import Problem
 from pepo_rlhf.data.sources import image_folder, read_source
 from pepo_rlhf.tasks.frame import Frame
 from pepo_rlhf.tasks.task import Task

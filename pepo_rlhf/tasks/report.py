@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pepo_rlhf.data.bad_rows import BadRow, Reason, TooLong
+from pepo_rlhf.data.bad_rows import REASONS, BadRow, TooLong
 from pepo_rlhf.data.labels import read_label
-from pepo_rlhf.data.load import Problem
 from pepo_rlhf.data.prompt import count_tokens
 from pepo_rlhf.data.row import Row
-from pepo_rlhf.data.row_checker import RowChecker
+from pepo_rlhf.data.row_checker import Problem, RowChecker
 from pepo_rlhf.data.vision_tokens import reserved_tokens
 from pepo_rlhf.rewards.accuracy import is_mathematics
 from pepo_rlhf.tasks.measure import PromptMeasure
@@ -29,7 +28,7 @@ class SplitReport:
     num_records: int = 0
     num_rows: int = 0
     samples: list[Row] = field(default_factory=list)  # the first rows
-    dropped: dict[str, list[str]] = field(default_factory=lambda: {reason: [] for reason in Reason})
+    dropped: dict[str, list[str]] = field(default_factory=lambda: {reason: [] for reason in REASONS})
     only_text: list[str] = field(default_factory=list)  # labels with digits that do not parse as mathematics
     visual_tokens: list[int] = field(default_factory=list)
     prompt_tokens: list[int] = field(default_factory=list)
@@ -79,13 +78,11 @@ def examine(
     for problem in problems:
         report.num_records += 1
         try:
-            if isinstance(problem, ValueError):
-                raise problem
             row, pictures = checker.check(problem)
             if measure is not None:
                 _measure(report, row, pictures, measure)
         except ValueError as error:
-            report.dropped[error.reason if isinstance(error, BadRow) else Reason.SCHEMA].append(str(error))
+            report.dropped[error.reason if isinstance(error, BadRow) else BadRow.reason].append(str(error))
             continue
         report.num_rows += 1
         report.keys.append(_key(row, pictures))
