@@ -58,7 +58,7 @@ def run_name(study: argparse.Namespace, method: str, seed: int) -> str:
 def record(run_dir: Path, seconds: float) -> dict:
     """What is kept of a finished run: held-out results before and after, and a few curves over its steps."""
     steps, evaluations = read_jsonl(run_dir / "metrics.jsonl"), read_jsonl(run_dir / "evaluations.jsonl")
-    verifier = verifier_of(evaluations)
+    verifier = verifier_of(run_dir)
     names = (*(f"eval_{verifier}{end}" for end in ("", "_low", "_high")), "eval_reward")
     return {
         "verifier": verifier,

@@ -46,12 +46,14 @@ def _parse_arguments() -> argparse.Namespace:
         prog="python -m pepo_rlhf.reweight", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("run_dir", type=Path, help="folder of the run, with token records in it")
-    parser.add_argument("--method", nargs="+", help="as --pepo.method of a run")
+    parser.add_argument("--method", nargs="+", metavar="METHOD", help="as --pepo.method of a run")
     for name in ("alpha", "temperature"):
-        parser.add_argument(f"--{name}", nargs="+", type=_value, dest=_PREFIX + name, help=f"as --settings.{name}")
+        parser.add_argument(
+            f"--{name}", nargs="+", type=_value, metavar="VALUE", dest=_PREFIX + name, help=f"as --settings.{name}"
+        )
     # Weightings have settings of their own: any name is taken here, and `sweep` tells an unknown one.
     for flag in {word.partition("=")[0] for word in sys.argv[1:] if word.startswith(f"--{_PREFIX}")}:
-        parser.add_argument(flag, nargs="+", type=_value, help=f"as --pepo.{flag[2:]}")
+        parser.add_argument(flag, nargs="+", type=_value, metavar="VALUE", help=f"as --pepo.{flag[2:]}")
     parser.add_argument("--output", type=Path, help="folder for reweight.csv, .json and .png; RUN_DIR/reweight if none")
     return parser.parse_args()
 

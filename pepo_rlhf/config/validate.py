@@ -145,7 +145,9 @@ def groups_have_several_responses(config: Config) -> str | None:
 
 
 def token_weights_keep_off_the_kl(config: Config) -> str | None:
-    if config.pepo.method == "uniform" or config.algo.kl.use_loss or config.algo.kl.init_coef == 0:
+    if config.algo.kl.use_loss or not config.has_reference:
+        return None
+    if ":" not in config.pepo.method and not load_weighting(config.pepo.method, config.pepo.settings).signals:
         return None
     return (
         f"--pepo.method {config.pepo.method} would weigh a KL that sits in the reward: set --algo.kl.use_loss true, "

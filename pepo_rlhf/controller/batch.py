@@ -34,7 +34,7 @@ class Draw:
     num_zero_std_kept: int = 0
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class Batch:
     """B responses, group by group, right-padded to S tokens. Column j of [B, S - 1] describes position j + 1.
 
@@ -64,7 +64,7 @@ class Batch:
     grader_errors: list[str | None]
     truncated: torch.Tensor
     weights_versions: torch.Tensor
-    image_tensors: list[Any] = field(repr=False)
+    image_tensors: list[Any]
     action_log_probs: torch.Tensor = field(init=False)
     entropy: torch.Tensor = field(init=False)
     visual_similarity: torch.Tensor | None = None

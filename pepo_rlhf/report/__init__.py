@@ -1,1 +1,1 @@
-"""What people look at: a run as a table and a picture."""
+"""Show a run: as a table and a picture, as an HTML page, and with its token weights under other settings."""

@@ -1,4 +1,4 @@
-"""python -m pepo_rlhf.report RUN_DIR, or --compare RUN_A RUN_B: a run, or two, as one HTML file for the browser.
+"""python -m pepo_rlhf.report RUN_DIR, or --compare RUN_A RUN_B: write a run, or two, as one HTML file.
 
 The file needs neither a network nor a server. Token by token it shows what --logger.tokens_every recorded.
 """
@@ -47,7 +47,7 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def report(run_dir: Path) -> tuple[str, str]:
-    """The page of a run, and what is in it.
+    """Return the page of a run, and a line on what is in it.
 
     Raises:
         ValueError: if the folder holds no metrics, or token records of another version.
@@ -62,7 +62,7 @@ def report(run_dir: Path) -> tuple[str, str]:
 
 
 def comparison(run_dir_a: Path, run_dir_b: Path) -> tuple[str, str]:
-    """The page of two runs, and what is in it.
+    """Return the page of two runs, and a line on what is in it.
 
     Raises:
         ValueError: if a folder holds no metrics.
@@ -71,7 +71,7 @@ def comparison(run_dir_a: Path, run_dir_b: Path) -> tuple[str, str]:
     overview = {
         "runs": [a, b],
         "settings": differing_settings(a["settings"], b["settings"]),
-        "differences": score_differences(a["evaluations"], b["evaluations"]),
+        "differences": score_differences(a["evaluations"], b["evaluations"], a["verifier"]),
     }
     title = f"{a['name']} and {b['name']}"
     return render(title, overview, TokenPages()), f"{len(a['steps'])} and {len(b['steps'])} steps"

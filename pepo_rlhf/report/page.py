@@ -1,4 +1,4 @@
-"""The report as one HTML file: markup, style, scripts and data, and nothing that is loaded from elsewhere."""
+"""Render the report as one HTML file of markup, style, scripts and data that loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCRIPTS = ("dom.js", "chart.js", "overview.js", "quantities.js", "group.js", "t
 
 
 def render(title: str, overview: dict[str, Any], tokens: TokenPages) -> str:
-    """The page.
+    """Return the page.
 
     Args:
         title: of the window.
@@ -57,5 +57,5 @@ def _read(name: str) -> str:
 
 
 def _policy_hash(text: str) -> str:
-    """Source expression of the content security policy that allows exactly this text between its tags."""
+    """Return the source expression of the content security policy that allows exactly this text between its tags."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,4 +1,4 @@
-"""Numbers as the report stores them."""
+"""Round numbers for the report's data."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 
 def rounded(value: float) -> float | None:
-    """`value` to four significant digits, which keeps the file small; None if not finite, which JSON cannot hold."""
+    """Return `value` to four significant digits, to keep the file small; None if not finite, which JSON cannot hold."""
     return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
 def rounded_list(values: Iterable[float]) -> list[float | None]:
-    """Each of `values` to four significant digits, None where not finite."""
+    """Return each of `values` to four significant digits, None where not finite."""
     return [rounded(value) for value in values]

@@ -1,4 +1,4 @@
-"""A run's metrics, evaluations and settings as the report shows them, and what sets two runs apart."""
+"""Read a run's metrics, evaluations and settings for the report, and find in what two runs differ."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import math
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pepo_rlhf.report.rounding import rounded
-from pepo_rlhf.report.summary import read_jsonl, verifier_of
+from pepo_rlhf.report.summary import read_jsonl, read_settings, verifier_of
 
 
 def read_run(run_dir: Path) -> dict[str, Any]:
-    """The run as plain data: `name`, `settings` (dotted name to text), `steps` and `evaluations`, lists of records, and
-    `verifier`, the name of the score that it is judged by.
+    """Return the run as plain data.
+
+    It has `name`, `settings` (text by dotted name), the records `steps` and `evaluations`, and `verifier`, the name of
+    the score that it is judged by.
 
     Raises:
         ValueError: if the folder holds no metrics.
@@ -23,20 +23,18 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     steps = read_jsonl(run_dir / "metrics.jsonl")
     if not steps:
         raise ValueError(f"{run_dir}: no metrics.jsonl with a step in it; give the folder of a run")
-    config = run_dir / "config.yaml"
-    settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else {}
     evaluations = read_jsonl(run_dir / "evaluations.jsonl")
     return {
         "name": run_dir.resolve().name,
-        "verifier": verifier_of(evaluations),
-        "settings": flat_settings(settings),
+        "verifier": verifier_of(run_dir),
+        "settings": flat_settings(read_settings(run_dir)),
         "steps": [_rounded_record(step) for step in steps],
         "evaluations": [_rounded_record(evaluation) for evaluation in evaluations],
     }
 
 
 def flat_settings(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted name to text of each setting."""
+    """Return the settings as text by dotted name."""
     flat: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, dict) and value:
@@ -51,20 +49,20 @@ def _rounded_record(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def differing_settings(a: dict[str, str], b: dict[str, str]) -> list[tuple[str, str | None, str | None]]:
-    """Name and values of every setting in which two runs differ; None where a run does not have it."""
+    """Return name and values of every setting in which two runs differ; None where a run does not have it."""
     names = [*a, *(name for name in b if name not in a)]
     return [(name, a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)]
 
 
-def score_differences(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Held-out score of run b minus that of run a, with a 95% interval, at every step that both evaluated after.
+def score_differences(a: list[dict[str, Any]], b: list[dict[str, Any]], verifier: str) -> list[dict[str, Any]]:
+    """Return the held-out score of run b minus that of run a, with a 95% interval, at every step that both have.
 
     The interval is made of the two runs' own by MOVER (Zou and Donner 2008, Statistics in Medicine 27), which takes
     their errors as independent. Runs evaluated on the same prompts tend to err together: it is then too wide.
     """
-    name = f"eval_{verifier_of(a)}"
-    evaluations = {record["global_step"]: record for record in b if name in record}
-    pairs = [(x, evaluations[x["global_step"]]) for x in a if name in x and x["global_step"] in evaluations]
+    name = f"eval_{verifier}"
+    evaluations = {record["global_step"]: record for record in b if f"{name}_low" in record}
+    pairs = [(x, evaluations[x["global_step"]]) for x in a if f"{name}_low" in x and x["global_step"] in evaluations]
     return [_difference(x, y, name) for x, y in pairs]
 
 

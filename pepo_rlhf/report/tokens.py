@@ -1,9 +1,10 @@
-"""A run's token records as the report shows them: prompts, the responses of each, and numbers token by token."""
+"""Read a run's token records for the report: prompts, the responses to each, and numbers token by token."""
 
 from __future__ import annotations
 
 import base64
 import io
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ _SPECIAL_TOKEN = re.compile(r"<\|[^|<>]*\|>")
 
 @dataclass
 class TokenPages:
-    """All that the report shows of the records.
+    """Hold all that the report shows of the records.
 
     Attributes:
         batch_sizes: responses of each recorded step, of which the records may hold a part.
@@ -49,7 +50,7 @@ class TokenPages:
 
 
 def read_tokens(run_dir: Path) -> TokenPages:
-    """The records of all steps; empty pages if the run has none.
+    """Return the records of all steps; empty pages if the run has none.
 
     Raises:
         ValueError: if they have another version of the schema.
@@ -58,7 +59,7 @@ def read_tokens(run_dir: Path) -> TokenPages:
 
 
 class _Reader:
-    """Numbers tokens and images as they first occur."""
+    """Read the records of a run, numbering tokens and images as they first occur."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
@@ -107,8 +108,10 @@ class _Reader:
         }
 
     def _response(self, row: dict[str, Any]) -> dict[str, Any]:
+        # A signal that the run's weighting did not need was not computed.
+        scores = {name: [math.nan] * len(row["token_ids"]) if row[name] is None else row[name] for name in _SCORES}
         for name, values in self.values.items():
-            values.append(np.asarray(row[name], float))
+            values.append(np.asarray(scores[name], float))
         tokens = zip(row["token_ids"], row["token_texts"], strict=True)
         rollout = row["rollout_log_prob"]
         return {
@@ -117,19 +120,19 @@ class _Reader:
             "truncated": row["truncated"],
             "tokens": [self.token_places.setdefault(token, len(self.token_places)) for token in tokens],
             "rollout_log_prob": None if rollout is None else rounded_list(rollout),
-            **{name: rounded_list(row[name]) for name in _SCORES},
+            **{name: rounded_list(values) for name, values in scores.items()},
         }
 
 
 def percentiles(values: np.ndarray, ranks: tuple[float, float]) -> tuple[float, float]:
-    """The finite values' percentiles of two ranks, to four digits; zeros if there are none."""
+    """Return the percentiles of two ranks of the finite values, to four digits; zeros if there are none."""
     finite = values[np.isfinite(values)]
     low, high = np.percentile(finite, ranks) if len(finite) else (0.0, 0.0)
     return float(f"{low:.4g}"), float(f"{high:.4g}")
 
 
 def excerpts(prompts: Iterable[str]) -> list[str]:
-    """Each prompt without the template's special tokens and without the lines that all prompts begin and end with."""
+    """Return each prompt without the template's special tokens and the lines that all prompts begin or end with."""
     texts = (_SPECIAL_TOKEN.sub("\n", prompt) for prompt in prompts)
     lines = [[line.strip() for line in text.splitlines() if line.strip()] for text in texts]
     distinct = [list(one) for one in {tuple(one) for one in lines}]

@@ -1,147 +1,144 @@
-"""Which groups make a batch. Sampling itself is tested end to end; here the groups are made by hand."""
+"""Which groups make a batch. Sampling itself is tested end to end; here an engine answers from a list."""
 
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
-import torch
-from openrlhf.trainer.ppo_utils.experience import Experience
 
-from pepo_rlhf.config import Config, to_arguments
-from pepo_rlhf.controller.rollouts import PepoSamplesGenerator
-
-
-class ListedGenerator(PepoSamplesGenerator):
-    """Gives out groups with the rewards that its prompts stand for, and notes the positions that were asked for."""
-
-    def _sample_groups(self, prompts, labels, images, first, **generate_kwargs):
-        self.positions = getattr(self, "positions", []) + list(range(first, first + len(prompts)))
-        return [
-            [Experience(prompts=[str(rewards)], rewards=torch.tensor([reward]), info={}) for reward in rewards]
-            for rewards in prompts
-        ]
-
-
-class Loader(SimpleNamespace):
-    def __len__(self):
-        return 4
-
-
-class LoaderOf(list):
-    dataset = SimpleNamespace(num_skipped=0)
-
+from pepo_rlhf.config import Config
+from pepo_rlhf.controller.engines import EngineDied
+from pepo_rlhf.controller.prompts import Prompt, PromptSchedule
+from pepo_rlhf.controller.rollouts import Generation, Rollouts, has_zero_std
+from pepo_rlhf.workers.responses import Group, Response
 
 FLAT, SPREAD = [1.0, 1.0], [0.0, 1.0]
 
 
-def generator(filtering=False, max_resamples=3):
-    args = to_arguments(Config())
-    args.algo.dynamic_filtering_max_resamples = max_resamples
-    loader = Loader(dataset=SimpleNamespace(num_skipped=3))
-    made = ListedGenerator(SimpleNamespace(args=args), loader, None, None, [])
-    made.filtering = filtering
-    return made
+def group_of(rewards, error=None):
+    return Group([1], None, [Response([5], [-1.0], False, reward, {}, error, 0) for reward in rewards])
 
 
-def draw(made, groups, num_prompts):
-    rows = iter([([""], [rewards], [""], [None], [number]) for number, rewards in enumerate(groups)])
-    experiences, num_drawn, exhausted = made._generate_vllm(rows, num_prompts, made.filtering)
-    return [experience.prompts[0] for experience in experiences[::2]], num_drawn, exhausted, experiences
+class ListedRollouts:
+    """Answers the prompt of each position with a group from a list, and notes the positions that were asked for."""
+
+    def __init__(self, config, groups, deaths=()):
+        self.config, self.groups, self.positions = config, groups, []
+        self.processor, self.deaths = SimpleNamespace(pad_token_id=0), set(deaths)
+
+    def ask(self, prompts, first, groups):
+        died = False
+        for index in range(len(prompts)):
+            if index in groups:
+                continue
+            self.positions.append(first + index)
+            if first + index in self.deaths:
+                self.deaths.remove(first + index)
+                died = True
+            else:
+                groups[index] = group_of(self.groups[first + index])
+        if died:
+            raise EngineDied
+
+
+class InOrder(PromptSchedule):
+    """Prompts in the order of their rows."""
+
+    def draw(self, position, num_prompts, episode):
+        end = (episode + 1) * self.num_per_episode
+        return [self.prompts[p % self.num_per_episode] for p in range(position, min(position + num_prompts, end))]
+
+
+def make(groups, size, filtering=False, max_resamples=3, num_episodes=1, deaths=()):
+    config = Config()
+    config.rollout.batch_size, config.rollout.n_samples_per_prompt = 1, 2  # an episode of any length
+    config.algo.dynamic_filtering_enable, config.algo.dynamic_filtering_max_resamples = filtering, max_resamples
+    config.train.num_episodes = num_episodes
+    prompts = [Prompt(row, "here", f"prompt {row}", "", ()) for row in range(len(groups))]
+    schedule = InOrder(prompts, config)
+    config.rollout.batch_size = size
+    return ListedRollouts(config, groups, deaths), schedule
+
+
+def rows(generation):
+    return [prompt.row for prompt in generation.batch.prompts[::2]]
+
+
+def run(rollouts, schedule, position=0):
+    generation = Generation(rollouts, schedule, position)
+    generation.run()
+    return generation
 
 
 def test_groups_keep_the_order_of_their_prompts():
-    groups = [[0.0, float(i)] for i in range(4)]
-    drawn, num_drawn, exhausted, _ = draw(generator(), groups, 4)
-    assert drawn == [str(group) for group in groups]
-    assert (num_drawn, exhausted) == (4, False)
+    generation = run(*make([[0.0, float(i)] for i in range(1, 5)], 4))
+    assert rows(generation) == [0, 1, 2, 3]
+    assert (generation.position, generation.is_done) == (4, True)
 
 
-def test_flat_groups_are_replaced_and_counted():
-    drawn, num_drawn, _, experiences = draw(generator(True), [FLAT, SPREAD, FLAT, SPREAD], 2)
-    assert drawn == [str(SPREAD)] * 2
-    assert num_drawn == 4
-    assert experiences[0].info["flat_groups_dropped"] == 2
-    assert experiences[0].info["flat_groups_kept"] == 0
+def test_groups_without_spread_are_replaced_and_counted():
+    generation = run(*make([FLAT, SPREAD, FLAT, SPREAD], 2, filtering=True))
+    assert rows(generation) == [1, 3]
+    draw = generation.batch.draw
+    assert (draw.num_zero_std_dropped, draw.num_zero_std_kept, draw.num_drawn_in_episode) == (2, 0, 4)
 
 
-def test_the_pass_rate_is_of_groups():
-    made = generator()
-    made.args.algo.dynamic_filtering_enable = True
-    made.args.rollout.n_samples_per_prompt = 2
-    made.args.rollout.batch_size = made.args.rollout.vllm_generate_batch_size = 2
-    groups = [FLAT, SPREAD, FLAT, SPREAD]
-    made.prompts_dataloader = LoaderOf(([""], [group], [""], [None], [number]) for number, group in enumerate(groups))
-    _, pass_rate, num_drawn, _ = made.generate_samples()
-    assert (pass_rate, num_drawn) == (50.0, 4)
-
-
-def test_every_sample_carries_the_number_of_skipped_rows():
-    *_, experiences = draw(generator(), [SPREAD, SPREAD], 2)
-    assert [experience.info["rows_skipped"].item() for experience in experiences] == [3.0] * 4
-
-
-def test_every_sample_carries_the_data_source_of_its_row():
-    rows = iter([([name], [SPREAD], [""], [None], [0]) for name in ("geometry", "counting")])
-    experiences, *_ = generator()._generate_vllm(rows, 2, False)
-    assert [experience.info["task"] for experience in experiences] == [["geometry"]] * 2 + [["counting"]] * 2
-
-
-def test_every_sample_carries_its_rows_number_and_what_the_episode_has_drawn():
-    made = generator(True)
-    *_, experiences = draw(made, [FLAT, SPREAD, SPREAD], 2)
-    assert [experience.info["row"] for experience in experiences] == [[1], [1], [2], [2]]
-    *_, later = draw(made, [SPREAD, SPREAD, SPREAD], 3)  # an episode has four prompts
-    seen = [(e.info["episode"].item(), e.info["episode_prompts_drawn"].item()) for e in (experiences[-1], later[-1])]
-    assert seen == [(0, 3), (1, 2)]
-
-
-def test_of_a_generation_that_makes_two_batches_the_last_answers_for_what_it_dropped():
-    *_, experiences = draw(generator(True), [FLAT, SPREAD, SPREAD], 2)
-    first, last = (
-        {key: e.info[key].item() for key in ("episode_prompts_drawn", "prompts_dropped")} for e in experiences[::2]
-    )
-    assert first == {"episode_prompts_drawn": 1, "prompts_dropped": 0}  # one trained, none lost
-    assert last == {"episode_prompts_drawn": 3, "prompts_dropped": 1}  # two trained and one dropped
-
-
-def test_without_filtering_flat_groups_stay():
-    drawn, num_drawn, _, _ = draw(generator(False), [FLAT, SPREAD], 2)
-    assert (drawn, num_drawn) == ([str(FLAT), str(SPREAD)], 2)
+def test_without_filtering_groups_without_spread_stay():
+    assert rows(run(*make([FLAT, SPREAD], 2))) == [0, 1]
 
 
 @pytest.mark.parametrize("max_resamples", [0, 2])
-def test_resampling_is_bounded_and_flat_groups_then_fill_the_batch(max_resamples):
-    drawn, num_drawn, _, experiences = draw(generator(True, max_resamples), [SPREAD] + [FLAT] * 20, 3)
-    assert drawn == [str(SPREAD), str(FLAT), str(FLAT)]
-    assert num_drawn == 3 + 2 * max_resamples
-    assert experiences[0].info["flat_groups_kept"] == 2
-    assert experiences[0].info["flat_groups_dropped"] == 2 * max_resamples
+def test_resampling_is_bounded_and_dropped_groups_then_fill_the_batch(max_resamples):
+    rollouts, schedule = make([SPREAD] + [FLAT] * 20, 3, filtering=True, max_resamples=max_resamples)
+    generation = run(rollouts, schedule)
+    assert rows(generation) == [0, 1, 2]
+    assert generation.position == 3 + 2 * max_resamples
+    draw = generation.batch.draw
+    assert (draw.num_zero_std_dropped, draw.num_zero_std_kept) == (2 * max_resamples, 2)
 
 
-def test_an_incomplete_last_batch_is_not_trained_on():
-    drawn, num_drawn, exhausted, _ = draw(generator(True), [SPREAD, FLAT], 3)
-    assert (drawn, num_drawn, exhausted) == ([], 2, True)
+def test_an_incomplete_last_batch_of_an_episode_is_not_trained_on():
+    generation = run(*make([SPREAD, FLAT], 3, filtering=True, num_episodes=2))
+    assert (generation.batch, generation.position, generation.is_done) == (None, 2, True)
 
 
-def test_an_incomplete_last_batch_of_evaluation_counts():
-    made = generator()
-    rows = made._eval_dataloader_iter = iter([([""], [SPREAD], [""], [None])])
-    experiences, num_drawn, exhausted = made._generate_vllm(rows, 3, False)
-    assert (len(experiences), num_drawn, exhausted) == (2, 1, True)
-    assert made.num_prompts_drawn == 0, "evaluation must not move the training progress"
+def test_positions_and_counts_run_on_over_batches_and_episodes():
+    rollouts, schedule = make([SPREAD, FLAT, SPREAD, SPREAD], 2, filtering=True, num_episodes=2)
+    rollouts.groups = rollouts.groups * 2
+    first = run(rollouts, schedule)
+    assert (rows(first), first.position) == ([0, 2], 3)
+    later = run(rollouts, schedule, 4)
+    assert rollouts.positions == [0, 1, 2, 4, 5, 6]
+    draw = later.batch.draw
+    assert (draw.position, draw.episode, draw.num_drawn_in_episode) == (4, 1, 3)
 
 
-def test_positions_run_on_over_batches_and_resamples():
-    made = generator(True)
-    draw(made, [SPREAD, FLAT, SPREAD], 2)
-    draw(made, [SPREAD, SPREAD], 2)
-    assert made.positions == [0, 1, 2, 3, 4]
+def test_beyond_the_run_there_is_nothing_to_generate():
+    generation = Generation(*make([SPREAD, SPREAD], 2), position=2)
+    assert generation.is_done and generation.batch is None
+
+
+def test_what_an_engine_that_died_had_not_answered_is_asked_again_and_nothing_else():
+    rollouts, schedule = make([FLAT, SPREAD, SPREAD, SPREAD], 2, filtering=True, deaths={1, 2})
+    generation = Generation(rollouts, schedule, 0)
+    generation.run_as_far_as_possible()
+    assert not generation.is_done
+    with suppress(EngineDied):
+        generation.run()
+    generation.run()
+    assert rows(generation) == [1, 2]
+    assert rollouts.positions == [0, 1, 1, 2, 2]
+
+
+def test_a_response_without_a_grade_gives_no_group_spread():
+    group = group_of([1.0, 1.0])
+    failed = Response([5], [-1.0], False, 0.0, {}, "KeyError", 0)
+    assert has_zero_std(group._replace(responses=[*group.responses, failed]))
+    assert not has_zero_std(group_of(SPREAD))
 
 
 def test_seeds_differ_between_prompts_and_leave_room_for_samples():
-    made = generator()
-    made.tokenizer = SimpleNamespace()
-    kwargs = {"temperature": 1.0, "top_p": 1.0, "max_new_tokens": 8}
-    seeds = [made._sampling_params(position, **kwargs).seed for position in range(50)]
+    rollouts = Rollouts(Config(), None, SimpleNamespace())
+    seeds = [rollouts._sampling_params(position, 1.0).seed for position in range(50)]
     assert len(set(seeds)) == 50
-    assert seeds == [made._sampling_params(position, **kwargs).seed for position in range(50)]
+    assert seeds == [rollouts._sampling_params(position, 1.0).seed for position in range(50)]
     assert all(seed % 2**20 == 0 and 0 <= seed < 2**63 for seed in seeds)

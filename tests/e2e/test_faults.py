@@ -114,11 +114,10 @@ DIED = "error: a process of the run has died, and the run ends with it: "
     ("victim", "message"),
     [
         ("ray::PolicyWorker", DIED),
-        ("ray::PepoTrainer", DIED),
         ("raylet/raylet", DIED),
         ("gcs_server", "Failed to connect to GCS within 60 seconds"),  # Ray ends the command itself
     ],
-    ids=["policy", "trainer", "raylet", "head"],
+    ids=["policy", "raylet", "head"],
 )
 def test_the_death_of_any_other_process_ends_the_job_with_a_message(tiny_model, problems, tmp_path, victim, message):
     process = start(tiny_model, problems, tmp_path)

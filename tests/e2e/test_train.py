@@ -37,7 +37,7 @@ METRICS = [
     "weight_entropy_corr",
     "progress",
     "rollout_trainer_gap",
-    "flat_groups",
+    "zero_std_groups",
     "time_generation",
     "time_experience",
     "time_update",
@@ -136,8 +136,8 @@ def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
     assert "step 4 of 4: reward" in output
     check_token_records(run_dir, metrics)
     assert "advice after step 1: " in output and "raise --rollout.max_new_tokens" in output  # it seldom ends by itself
-    assert "blindness gate: passed; 4 responses" in output
-    gate = json.loads((run_dir / "blindness.json").read_text())
+    assert "vision check: passed; 4 responses" in output
+    gate = json.loads((run_dir / "vision_check.json").read_text())
     assert gate["fault"] is None and gate["gap"] < gate["limits"]["gap"]
 
     from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -164,7 +164,7 @@ def test_a_model_whose_image_path_is_cut_is_not_trained(tiny_model, problems, tm
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 1
     assert "error: policy and rollout engine are blind: log-probs do not depend on the image" in output
-    assert json.loads((run_dir / "blindness.json").read_text())["fault"]
+    assert json.loads((run_dir / "vision_check.json").read_text())["fault"]
     assert not (run_dir / "metrics.jsonl").exists()
 
 
@@ -202,11 +202,9 @@ def test_async_trainer(tiny_model, problems, tmp_path):
     metrics = read_metrics(run_dir)
     assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
     assert not set(METRICS) - set(metrics[-1])
-    assert "blindness gate: passed" in output
-    # Weight syncs between sampling and update: a batch waits in the queue while the one before it is trained on.
-    assert metrics[0]["weights_age"] == 0
-    assert all(0 <= step["weights_age"] <= 2 for step in metrics)
-    assert any(step["weights_age"] > 0 for step in metrics)
+    assert "vision check: passed" in output
+    # A batch is generated while the one before it is trained on, with the weights from before that.
+    assert [step["weights_age"] for step in metrics] == [0, 1, 1, 1]
     # Importance correction by the ratio of trainer to engine, which the gap bounds: no token leaves the thresholds.
     assert all(abs(step["vllm_kl"]) <= step["rollout_trainer_gap"] + 1e-6 for step in metrics)
     assert all(step["is_filter_ratio"] == 0 for step in metrics)

@@ -81,8 +81,9 @@ def write_metrics(run_dir, num_steps=12, gain=0.5, settings=None):
     evaluations = [evaluation(0, 0.25), evaluation(num_steps, 0.25 + gain)]
     for name, records in (("metrics", steps), ("evaluations", evaluations)):
         (run_dir / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    pepo = {"method": "pepo", "alpha": 0.05, **(settings or {})}
-    (run_dir / "config.yaml").write_text(yaml.safe_dump({"pepo": pepo, "run": {"dir": str(run_dir)}}))
+    pepo = {"method": "pepo", "settings": {"alpha": 0.05}, **(settings or {})}
+    reward = {"functions": ["format", "accuracy"]}
+    (run_dir / "config.yaml").write_text(yaml.safe_dump({"pepo": pepo, "reward": reward, "run": {"dir": str(run_dir)}}))
 
 
 def evaluation(step, accuracy):

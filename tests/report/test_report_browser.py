@@ -83,20 +83,29 @@ def background(page, selector):
     return page.eval_on_selector(selector, "node => getComputedStyle(node).backgroundColor")
 
 
-def test_pointing_at_a_chart_shows_the_values_of_that_step_in_all(show, recorded_report):
+def test_one_row_of_curves_with_their_last_values(show, recorded_report):
     page = show(recorded_report)
-    assert page.locator(".chart svg").count() == 8
-    page.hover(".plot >> nth=0", position={"x": 47, "y": 60})
-    assert page.inner_text(".at-step >> nth=0") == "step 1"
-    page.hover(".plot >> nth=1", position={"x": 47, "y": 60})  # starts with the evaluation before the first step
-    assert page.inner_text(".legend >> nth=1").endswith("held-out 0.25 [0.22, 0.29]")
-    page.mouse.move(700, 5)
-    page.focus(".plot >> nth=0")
-    page.keyboard.press("ArrowLeft")
-    assert page.inner_text(".at-step >> nth=6") == "step 11"
-    page.select_option(".chart select", "time_step")
-    assert page.inner_text(".legend >> nth=7") == "value 7.9"
+    assert page.locator(".chart h3").all_inner_texts() == ["Reward", "accuracy", "Token weight"]
+    assert page.locator(".chart svg").count() == 3
+    tops = page.locator(".chart").evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect().top)")
+    assert len(set(tops)) == 1
+    assert page.inner_text(".legend >> nth=1").endswith("held-out 0.75 [0.72, 0.79]")
+    assert "median 1" in page.inner_text(".legend >> nth=2") and " to " in page.inner_text(".legend >> nth=2")
+    assert page.locator("g.mark").count() == 2 and page.locator("path.band").count() == 1
     assert "0.75" in page.inner_text("text=Evaluations >> xpath=..")
+    assert "alpha\n0.05" in page.inner_text(".facts")
+
+
+def test_a_signal_that_was_not_computed_is_told(show, tmp_path, metrics_writer, record):
+    metrics_writer(tmp_path)
+    record(tmp_path, {"tokens": ["a", "b"], "similarity": None})
+    page = show(report(tmp_path)[0])
+    page.keyboard.press("p")
+    page.wait_for_selector(".token")  # responses are filled in as they come into view
+    assert page.locator(".token.missing").count() == 2
+    assert "does without similarity, so it was not computed" in page.inner_text("#group")
+    page.keyboard.press("2")
+    assert page.locator(".token.missing").count() == 0 and "does without" not in page.inner_text("#group")
 
 
 def test_filters_narrow_the_table(prompts):
@@ -284,8 +293,8 @@ def test_without_records_the_page_says_how_to_make_some(show, tmp_path, metrics_
 def test_a_run_in_its_first_step_without_config_or_evaluations(show, tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"global_step": 1, "reward": 0.5}\n')
     page = show(report(tmp_path)[0])
-    assert page.inner_text(".legend >> nth=0") == "mean 0.5"
-    assert page.locator(".plot .empty").count() == 6  # all but reward and the chart of any metric
+    assert page.inner_text(".legend >> nth=0") == "samples 0.5"
+    assert page.locator(".chart .empty").count() == 1  # reward, judged by the reward, and no weights
 
 
 def test_two_runs_over_each_other(show, tmp_path, metrics_writer):

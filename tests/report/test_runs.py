@@ -18,7 +18,7 @@ def test_a_run_is_read_with_its_settings_flat(tmp_path):
     run = read_run(tmp_path)
     assert run["steps"] == [{"global_step": 1, "reward": 0.1235, "kl": None}]
     assert run["settings"] == {"pepo.alpha": "0.05", "reward.weights": "{}", "reward.functions": '["format"]'}
-    assert run["evaluations"] == [] and run["name"] == tmp_path.name and run["verifier"] == "accuracy"
+    assert run["evaluations"] == [] and run["name"] == tmp_path.name and run["verifier"] == "format"
 
 
 def test_folder_without_metrics_is_named(tmp_path):
@@ -45,4 +45,6 @@ def test_accuracy_difference_and_its_interval_by_hand():
     a = [evaluation(0, 0.2, 0.1, 0.3), evaluation(10, 0.4, 0.36, 0.43)]
     b = [evaluation(10, 0.5, 0.46, 0.53), evaluation(20, 0.6, 0.5, 0.7)]
     # below: hypot(0.5 - 0.46, 0.43 - 0.4) = 0.05; above: hypot(0.53 - 0.5, 0.4 - 0.36) = 0.05
-    assert score_differences(a, b) == [{"step": 10, "a": 0.4, "b": 0.5, "difference": 0.1, "low": 0.05, "high": 0.15}]
+    assert score_differences(a, b, "accuracy") == [
+        {"step": 10, "a": 0.4, "b": 0.5, "difference": 0.1, "low": 0.05, "high": 0.15}
+    ]

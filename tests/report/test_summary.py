@@ -52,16 +52,29 @@ def test_picture_is_a_png(run_dir, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("names", "verifier"),
+    ("functions", "names", "verifier"),
     [
-        (("eval_format", "eval_accuracy", "eval_accuracy_low"), "accuracy"),
-        (("eval_iou_low", "eval_iou50_low"), "iou50"),
-        (("eval_reward", "eval_choice_low"), "choice"),
-        ((), "accuracy"),
+        (["format", "accuracy"], ("eval_format", "eval_accuracy", "eval_accuracy_low"), "accuracy"),
+        (["format", "iou", "iou50"], ("eval_iou_low", "eval_iou50_low"), "iou50"),
+        (["choice", "my/length.py:shortness"], ("eval_reward", "eval_choice_low"), "choice"),
+        (["format", "my/length.py:shortness"], (), "shortness"),
+        (None, ("eval_choice_low",), "choice"),
+        (None, (), "reward"),
     ],
 )
-def test_a_run_is_judged_by_its_verifier(names, verifier):
-    assert verifier_of([dict.fromkeys(names, 0.5)] if names else []) == verifier
+def test_a_run_is_judged_by_its_last_component_with_an_interval(tmp_path, functions, names, verifier):
+    if functions:
+        (tmp_path / "config.yaml").write_text(json.dumps({"reward": {"functions": functions}}))
+    if names:
+        (tmp_path / "evaluations.jsonl").write_text(json.dumps(dict.fromkeys(names, 0.5)))
+    assert verifier_of(tmp_path) == verifier
+
+
+def test_a_run_without_held_out_scores_has_its_table_and_curve(run_dir, tmp_path):
+    (run_dir / "evaluations.jsonl").write_text('{"global_step": 0, "eval_reward": 1}\n{"global_step": 8}\n')
+    (run_dir / "config.yaml").write_text(json.dumps({"reward": {"functions": ["format", "accuracy"]}}))
+    assert [line.split(",")[0] for line in table(run_dir).splitlines()[1:4]] == ["reward", "accuracy", "format"]
+    draw_learning_curve([run_dir], tmp_path / "curve.png")
 
 
 def test_a_run_of_boxes_has_its_table_and_curve(tmp_path):

@@ -92,11 +92,13 @@ class GroupView {
       { type: "button", id: "scale-over", "aria-keyshortcuts": "s", onclick: () => this.changeScale() },
       `Scale: ${this.scaleOver}`,
     );
-    const blind = this.quantity.name === "similarity" && !this.hasImage;
+    const absent = this.responses.every((response) => response[this.quantity.name].every((value) => value === null));
+    const blind = this.quantity.name === "similarity" && !this.hasImage && !absent;
     this.tools.replaceChildren(
       element("div", { role: "group", "aria-label": "Quantity shown", class: "choice" }, ...buttons),
       scaleOver,
       legendOf(this.quantity, this.scale, this.scaleOver),
+      absent ? element("p", { class: "note" }, `The run's method does without ${this.quantity.name}, so it was not computed.`) : "",
       blind ? element("p", { class: "note" }, "No image: similarity says nothing here.") : "",
     );
     if (focused) byId(focused).focus();

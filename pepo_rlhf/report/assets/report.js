@@ -6,7 +6,7 @@ const HELP = [
   [["j", "k", "↓", "↑"], "next and previous prompt"],
   [["1", "…", "5"], "quantity of the heat maps"],
   [["s"], "colour scale over this prompt or over the whole run"],
-  [["←", "→"], "token of the focused response; step of the focused chart"],
+  [["←", "→"], "token of the focused response"],
   [["/"], "search"],
   [["o", "p"], "overview, prompts"],
   [["t"], "theme: as the system, light, dark"],
