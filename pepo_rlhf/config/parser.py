@@ -154,7 +154,7 @@ def _explain(message: str, known: Iterable[str]) -> str:
             message = re.sub(pattern, clearer, message)
         return message
     flag = ".".join(part for part in unknown.groups() if part).partition("=")[0]
-    if flag in DROPPED:
-        return f"--{flag} is not offered here: {DROPPED[flag][1]}"
+    if reason := DROPPED.get(flag) or DROPPED.get(flag.partition(".")[0]):
+        return f"--{flag} is not offered here: {reason}"
     similar = difflib.get_close_matches(flag, known, n=1)
     return f"--{flag} is not a setting; " + (f"did you mean --{similar[0]}?" if similar else "--help lists them all")
