@@ -19,6 +19,8 @@ setup(
         "pepo_rlhf": ["py.typed"],
         "pepo_rlhf.compat": ["site/*.py"],
         "pepo_rlhf.report": ["assets/*"],
+        "pepo_rlhf.tasks": ["report.html"],
+        "pepo_rlhf.toy": ["chat_template.jinja"],
     },
     install_requires=[
         "datasets==5.2.0",

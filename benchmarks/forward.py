@@ -71,7 +71,7 @@ def run(rounds: int) -> list[dict]:
     for actor in (stock, ours):
         actor.is_vlm, actor._vlm_config, actor.packing_samples = True, model.config, False
     vision_mask = batch[0] == model.config.image_token_id
-    images_of = {stock: images, ours: images | {"image_index": list(range(BATCH))}}
+    images_of = {stock: images, ours: images | {"image_index": torch.arange(BATCH, device=DEVICE)}}
 
     @torch.no_grad()
     def experience(actor, **flags):

@@ -13,6 +13,7 @@ import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
 
 from pepo_rlhf.workers.image_tensors import merge_image_tensors, share_image_tensors
+from pepo_rlhf.workers.responses import Group
 
 NUM_PROMPTS, NUM_SAMPLES, MICRO_BATCH, PATCHES = 64, 8, 8, 1600
 
@@ -64,7 +65,8 @@ def _peak_mib(ours: bool) -> float:
         for _ in range(NUM_PROMPTS):
             group = ray.get(rollout.responses.remote(ours))
             if ours:
-                share_image_tensors(group)
+                shared = share_image_tensors(Group([], group[0]["mm_train_inputs"], [])).image_tensors
+                group = [{"mm_train_inputs": shared}] * len(group)
             samples += [Experience(index=[0], mm_train_inputs=[sample["mm_train_inputs"]]) for sample in group]
         for start in range(0, len(samples), MICRO_BATCH):
             batch = samples[start : start + MICRO_BATCH]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from pepo_rlhf import compat, train
-from pepo_rlhf.config import parse_arguments, to_arguments
+from pepo_rlhf.config import parse_arguments
 
 
 def main() -> None:
@@ -14,41 +13,36 @@ def main() -> None:
     if side == "ours":
         return train.main()
     config = parse_arguments()
-    args = to_arguments(config)
     compat.install()
-    train.write_config(config, Path(args.run.dir))
+    if side == "alternating":
+        _alternate()
+        return train.train(config, train.check_inputs(config), train.open_run_folder(config))
+    config.run_dir.mkdir(parents=True)
     import ray
 
     from pepo_rlhf.controller import cluster
 
-    cluster.connect(args)
+    cluster.connect(config)
     try:
-        if side == "stock":
-            from benchmarks import stock
+        from benchmarks import stock
 
-            stock.run(args)
-        else:
-            _run_alternating(args)
+        stock.run(config)
     finally:
         ray.shutdown()
 
 
-def _run_alternating(args) -> None:
-    """A run of ours in which uniform weights and PEPO's take turns."""
-    import ray
+def _alternate() -> None:
+    """Let uniform weights and PEPO's take turns from step to step of a run of ours."""
+    from pepo_rlhf.controller.trainer import Trainer
+    from pepo_rlhf.core.weighting import load_weighting
 
-    from pepo_rlhf.compat import wiring
-    from pepo_rlhf.controller import placement
-    from pepo_rlhf.controller.trainer import PepoTrainer
+    make_experience = Trainer._make_experience
 
-    class AlternatingTrainer(PepoTrainer):
-        def train_step(self, rollout_samples, global_step: int):
-            self.experience_maker.args.pepo.method = ("uniform", "pepo")[global_step % 2]
-            return super().train_step(rollout_samples, global_step)
+    def alternating(self, batch):
+        self.experience_maker.weighting = load_weighting(("uniform", "pepo")[self.step % 2], {})
+        return make_experience(self, batch)
 
-    wiring.apply()
-    placement._trainer_class = lambda args: ray.remote(AlternatingTrainer).options(max_concurrency=2)
-    placement.run(args)
+    Trainer._make_experience = alternating
 
 
 if __name__ == "__main__":

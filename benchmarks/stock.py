@@ -1,66 +1,63 @@
 """OpenRLHF's own trainer, workers and rollout, with what a machine without CUDA needs and nothing else of this project.
 
 Without it they do not run here: weights that travel through shared memory, float32, sdpa, and a bias against image
-placeholders, which upstream's forward takes for images when a random model samples them.
+placeholders, which upstream's forward takes for images when a random model samples them. On CUDA the weights travel by
+the same transports, so that only upstream's trainer, experience and update are compared.
 """
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import openrlhf.models
 import ray
-from openrlhf.trainer.ppo_trainer import PPOTrainer
+from openrlhf.trainer import ppo_trainer
 from openrlhf.trainer.ray import launcher, ppo_actor
 from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
+from openrlhf.utils import get_strategy, loss_utils
 from openrlhf.utils.utils import get_tokenizer
+from torchdata.stateful_dataloader import StatefulDataLoader
 
-from pepo_rlhf.compat import cpu, wiring
-from pepo_rlhf.controller import placement, prompts
+from pepo_rlhf.compat import cpu
+from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.controller import placement
+from pepo_rlhf.controller.prompts import render_prompts
+from pepo_rlhf.controller.watchdog import Watchdog
+from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.rewards.accuracy import accuracy_reward
 from pepo_rlhf.rewards.format import format_reward
-from pepo_rlhf.workers.policy import vision_token_ids
-from pepo_rlhf.workers.policy_trainer import PolicyTrainer
-from pepo_rlhf.workers.rollout import RolloutWorker
-
-NEEDED = ("convert_to_torch_dtype", "prepare_datasets")  # the latter: both sides read the same rows
+from pepo_rlhf.tasks.run_rows import load_run_rows
+from pepo_rlhf.weight_sync.receiver import WeightReceiver
+from pepo_rlhf.weight_sync.sync import WeightSync
 
 
-class StockActorTrainer(ppo_actor.ActorPPOTrainer):
-    """Upstream's update with the weight sync of this project."""
-
-    num_syncs = 0
-    _init_vllm_sync_group = PolicyTrainer._init_vllm_sync_group
-    broadcast_to_vllm = PolicyTrainer.broadcast_to_vllm
-    _reload_engines = PolicyTrainer._reload_engines
-    _transfer = PolicyTrainer._transfer
-    _on_engines = PolicyTrainer._on_engines
-
-
-def prepare() -> None:
-    """Called first in every Ray actor of a stock run."""
-    wiring.apply(tuple(row for row in wiring.REBINDINGS if row.name in NEEDED))
-    ppo_actor.ActorPPOTrainer = StockActorTrainer
-    prompts.TrainingPrompts = prompts.PromptDataset  # upstream's loop reads four columns
+def undo_patches() -> None:
+    """Bind upstream's own classes and functions again, in a process where the register has replaced them."""
+    ppo_actor.Actor = launcher.Actor = openrlhf.models.Actor
+    ppo_actor.iter_grad_accum_global_norm = loss_utils.iter_grad_accum_global_norm
 
 
 class StockPolicy(ppo_actor.PolicyModelActor.__ray_metadata__.modified_class):
-    def __init__(self, *args, **kwargs) -> None:
-        prepare()
-        super().__init__(*args, **kwargs)
+    """Upstream's policy with the weight sync of this project."""
+
+    def init_model_from_pretrained(self, strategy, config: Config, max_steps, engines, resume_from) -> None:
+        undo_patches()
+        super().init_model_from_pretrained(strategy, config.actor.model_name_or_path, max_steps, vllm_engines=None)
+        self.weight_sync = WeightSync(config, self.actor.model.module, engines)
+
+    def broadcast_to_vllm(self) -> None:
+        self.weight_sync.send(0)
 
 
 class StockReference(launcher.ReferenceModelActor.__ray_metadata__.modified_class):
-    def __init__(self, *args, **kwargs) -> None:
-        prepare()
-        super().__init__(*args, **kwargs)
+    def init_model_from_pretrained(self, strategy, pretrain) -> None:
+        undo_patches()
+        super().init_model_from_pretrained(strategy, pretrain)
 
 
-class StockRollout(RolloutRayActor.__ray_metadata__.modified_class):
+class StockRollout(WeightReceiver, RolloutRayActor.__ray_metadata__.modified_class):
     """Upstream's rollout with this project's side of the weight sync, and its verifiers."""
-
-    begin_weight_update = RolloutWorker.begin_weight_update
-    reload_weights = RolloutWorker.reload_weights
-    finish_weight_update = RolloutWorker.finish_weight_update
 
     async def __init__(self, rewards, min_pixels, max_pixels, **engine_kwargs) -> None:  # type: ignore[misc]
         processor = get_tokenizer(engine_kwargs["model"], None)
@@ -72,44 +69,59 @@ class StockRollout(RolloutRayActor.__ray_metadata__.modified_class):
         sampling_params.logit_bias = self.forbidden
         return await super().generate(prompt_token_ids, sampling_params, multi_modal_data)
 
+    async def check_health(self) -> str:
+        return ray.get_runtime_context().get_worker_id()
+
     async def shutdown(self) -> None:
         self.llm.shutdown()
 
 
 def reward_func(queries: list[str], prompts: list[str], labels: list[str]) -> dict:
-    """What upstream loads from the file named as reward: the two verifiers that our side has, in upstream's process."""
+    """Return what upstream asks of the file named as reward: the two verifiers of our side, in upstream's process."""
     response = queries[0].removeprefix(prompts[0])
     reward = format_reward(response, labels[0]) + accuracy_reward(response, labels[0])
     return {"rewards": reward, "scores": reward, "extra_logs": {}}
 
 
-class StockTrainer(PPOTrainer.__ray_metadata__.modified_class):
-    """Upstream's loop, writing each step's status to where this project's runs write their metrics.
-
-    Further methods are what `controller.placement` calls.
-    """
-
-    def __init__(self, *args, **kwargs) -> None:
-        prepare()
-        super().__init__(*args, **kwargs)
+class StockTrainer(ppo_trainer.PPOTrainer.__ray_metadata__.modified_class):
+    """Upstream's loop, writing each step's times to where this project's runs write their metrics."""
 
     def save_logs_and_checkpoints(self, global_step, logs_dict=None, client_states=None) -> None:
         with open(f"{self.args.run.dir}/metrics.jsonl", "a") as file:
             timings = {k.removeprefix("timing/"): v for k, v in logs_dict.items() if k.startswith("timing/")}
             file.write(json.dumps(timings) + "\n")
 
-    def check_blindness(self) -> None:
-        """Upstream has no such gate."""
 
-    def current_phase(self) -> str:
-        return "training"
-
-
-def run(args) -> None:
-    """`pipeline.placement.run` with upstream's classes in the place of ours."""
-    prepare()
+def run(config: Config) -> None:
+    """Train as pepo_rlhf.controller.run does, with upstream's classes in the place of ours, on the same rows."""
+    processor = get_tokenizer(config.actor.model_name_or_path, None)
+    rows = load_run_rows(config.data.prompt_dataset, config.data.prompt_split, config.data, processor).rows
+    items = [
+        (prompt.datasource, prompt.text, prompt.label, list(prompt.images))
+        for prompt in render_prompts(rows, processor)
+    ]
+    loader = StatefulDataLoader(items, batch_size=1, collate_fn=_columns)
+    num_steps = len(items) // config.rollout.batch_size
+    ppo_trainer.prepare_datasets = lambda strategy, tokenizer: (loader, None, num_steps)
     placement.PolicyActor = ray.remote(num_gpus=1)(StockPolicy)
     placement.ReferenceActor = ray.remote(num_gpus=1)(StockReference)
     placement.RolloutActor = ray.remote(StockRollout)
-    placement._trainer_class = lambda args: ray.remote(StockTrainer).options(max_concurrency=2)
-    placement.run(args)
+    with Watchdog(config.run.stall_timeout) as watchdog, placement.start_workers(config, watchdog) as workers:
+        placement.load_models(config, workers, num_steps)
+        lengths = {"max_len": config.data.max_len, "max_new_tokens": config.rollout.max_new_tokens}
+        sampling = {"temperature": config.rollout.temperature, "top_p": config.rollout.top_p}
+        StockTrainer(
+            config.actor.model_name_or_path,
+            get_strategy(to_arguments(config)),
+            workers.policy,
+            None,  # no critic
+            None,  # no reward model
+            workers.reference,
+            workers.engine_handles,
+            **lengths,
+            **sampling,
+        ).fit()
+
+
+def _columns(items: list[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    return tuple(list(column) for column in zip(*items, strict=True))

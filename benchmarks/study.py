@@ -15,11 +15,12 @@ import argparse
 import hashlib
 import json
 import shutil
+import threading
 import time
 from pathlib import Path
 
 from pepo_rlhf import compat
-from pepo_rlhf.config import Config, parse_arguments, to_arguments
+from pepo_rlhf.config import Config, parse_arguments
 from pepo_rlhf.report.summary import read_jsonl, verifier_of
 
 NUM_ROWS = {"counting": 512, "grounding": 320}  # steps of 16, as many as four minutes of two cores hold
@@ -74,27 +75,28 @@ def run_all(study: argparse.Namespace, missing: list[tuple[str, int]], flags: li
     """Makes the runs one after the other."""
     import ray
 
-    from pepo_rlhf.compat import wiring
-    from pepo_rlhf.controller import cluster, placement
+    from pepo_rlhf.controller import cluster
+    from pepo_rlhf.controller.placement import load_models, start_workers
+    from pepo_rlhf.controller.run import num_updates, train
+    from pepo_rlhf.controller.watchdog import Watchdog
     from pepo_rlhf.train import check_inputs, write_config
 
-    wiring.apply()
-    first = to_arguments(settings(study, *missing[0], flags))
-    check_inputs(first)
+    first = settings(study, *missing[0], flags)
+    inputs = check_inputs(first)
+    rows = (inputs.training_rows, inputs.evaluation_rows)
     cluster.connect(first)
     model = hashlib.sha256((warm_start(study) / "model.safetensors").read_bytes()).hexdigest()[:16]
     try:
-        with placement.start_workers(first) as workers:
+        with Watchdog(first.run.stall_timeout) as watchdog, start_workers(first, watchdog) as workers:
             for method, seed in missing:
                 started, config = time.monotonic(), settings(study, method, seed, flags)
-                args, run_dir = to_arguments(config), Path(config.run.dir)
-                args.ckpt.resume_from = None
+                config.run.dir = str(run_dir := config.run_dir)
                 shutil.rmtree(run_dir, ignore_errors=True)  # of a study that was interrupted
-                write_config(config, run_dir)
-                trainer = placement.load(args, workers)
-                ray.get(workers.policy.async_run_method(method_name="broadcast_to_vllm"))  # the last run's are there
-                placement.train(args, workers, trainer)
-                ray.kill(trainer)
+                run_dir.mkdir(parents=True)
+                write_config(config)
+                engines = load_models(config, workers, num_updates(config, len(rows[0].rows)))
+                engines.send_weights(0)  # the engines have those of the last run
+                train(config, workers, engines, *rows, None, watchdog, threading.Event())
                 result = {"task": study.task, "method": method, "name": study.name, "seed": seed, "model": model}
                 result |= record(run_dir, time.monotonic() - started)
                 path = study.results / f"{run_name(study, method, seed)}.json"

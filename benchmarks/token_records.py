@@ -4,7 +4,7 @@
 
 A batch of 16 prompts x 8 samples x 256 tokens. The lower bound is the policy's and the reference's no-grad forward and
 the policy's forward and backward pass over the responses: no generation, image, logit processing, weight sync or Ray.
-Without --model it is the sandbox's tiny model of about a million parameters: any other makes the ratios smaller.
+Without --model it is the tiny model of pepo_rlhf.toy of about a million parameters: any other makes the ratios smaller.
 """
 
 from __future__ import annotations
@@ -23,51 +23,45 @@ from pepo_rlhf import compat
 
 compat.install()
 
-from openrlhf.trainer.ppo_utils.experience import Experience  # noqa: E402
 from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: E402
 
-from pepo_rlhf.config import Config, to_arguments  # noqa: E402
-from pepo_rlhf.metrics.token_recorder import TokenRecorder  # noqa: E402
+from pepo_rlhf.config import Config  # noqa: E402
+from pepo_rlhf.controller.batch import Batch, Draw, make_batch  # noqa: E402
+from pepo_rlhf.controller.prompts import Prompt  # noqa: E402
+from pepo_rlhf.controller.token_recorder import TokenRecorder  # noqa: E402
 from pepo_rlhf.toy.tiny_vlm import build_tiny_qwen2_5_vl  # noqa: E402
+from pepo_rlhf.workers.responses import Group, Response  # noqa: E402
 
 PROMPTS, SAMPLES, TOKENS, PROMPT_TOKENS, MICRO_BATCH, SIDE = 16, 8, 256, 64, 8, 512
-SCORES = ("log_prob", "entropy", "similarity", "weight", "advantage_before", "advantage", "rollout_log_prob")
+SCORES = ("action_log_probs", "entropy", "visual_similarity", "weights", "unweighted_advantages", "advantages")
 
 
-def make_batch(token_ids: torch.Tensor) -> tuple[list[Experience], list[list[str]], dict[str, list[torch.Tensor]]]:
-    """Experiences of random ones of these tokens, a group a micro-batch, each with an image of noise: the slowest."""
-    width = PROMPT_TOKENS + TOKENS - 1
-    mask = (torch.arange(width) >= PROMPT_TOKENS - 1).repeat(MICRO_BATCH, 1)
-    tokens: dict[str, list[torch.Tensor]] = {name: [torch.rand(MICRO_BATCH, width)] * PROMPTS for name in SCORES}
-    tokens["mask"] = [mask] * PROMPTS
-    experiences = []
-    for group in range(PROMPTS):
+def make_noise_batch(token_ids: torch.Tensor) -> Batch:
+    """Return a batch of random ones of these tokens, each group with an image of noise, the slowest to encode."""
+    prompts, groups = [], []
+    for row in range(PROMPTS):
         image = io.BytesIO()
         Image.fromarray(torch.randint(0, 256, (SIDE, SIDE, 3), dtype=torch.uint8).numpy()).save(image, "PNG")
-        experiences.append(
-            Experience(
-                index=list(range(group * SAMPLES, (group + 1) * SAMPLES)),
-                sequences=token_ids[torch.randint(len(token_ids), (MICRO_BATCH, width + 1))],
-                prompts=["Find x. " * 20] * SAMPLES,
-                labels=["13"] * SAMPLES,
-                images=[[image.getvalue()]] * SAMPLES,
-                mm_train_inputs=[{}] * SAMPLES,
-                rewards=torch.rand(SAMPLES),
-                truncated=torch.zeros(SAMPLES, dtype=torch.bool),
-                info={"format": torch.ones(SAMPLES), "accuracy": torch.ones(SAMPLES)},
-            )
-        )
-    return experiences, [["geometry3k"] * SAMPLES] * PROMPTS, tokens
+        prompts.append(Prompt(row, "geometry3k", "Find x. " * 20, "13", (image.getvalue(),)))
+        tokens = token_ids[torch.randint(len(token_ids), (SAMPLES, TOKENS))].tolist()
+        parts = {"format": 1.0, "accuracy": 1.0}
+        responses = [Response(ids, [-1.0] * TOKENS, False, 0.5, parts, None, 0) for ids in tokens]
+        groups.append(Group([1] * PROMPT_TOKENS, None, responses))
+    batch = make_batch(prompts, groups, Draw(position=0, episode=0, num_drawn_in_episode=PROMPTS), pad_token_id=0)
+    for name in SCORES:
+        setattr(batch, name, torch.rand(batch.action_mask.shape))
+    batch.loss_mask = batch.action_mask
+    return batch
 
 
-def time_step(model, experiences: list[Experience]) -> float:
+def time_step(model, batch: Batch) -> float:
     """Seconds of the model passes of a step."""
     start = time.perf_counter()
-    for experience in experiences:
+    for sequences in batch.sequences.split(MICRO_BATCH):
         with torch.no_grad():
             for _ in ("policy", "reference"):
-                model(input_ids=experience.sequences)
-        model(input_ids=experience.sequences).logits.float().logsumexp(-1).mean().backward()
+                model(input_ids=sequences)
+        model(input_ids=sequences).logits.float().logsumexp(-1).mean().backward()
         model.zero_grad()
     return time.perf_counter() - start
 
@@ -77,9 +71,9 @@ def time_records(processor, batch, max_rows: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         config = Config()
         config.run.dir, config.logger.tokens_max_rows = folder, max_rows
-        recorder = TokenRecorder(to_arguments(config), processor)
+        recorder = TokenRecorder(config, processor)
         start = time.perf_counter()
-        recorder.record(1, 0.5, *batch)
+        recorder.record(1, batch, 0.5)
         waiting = time.perf_counter() - start
         recorder.finish()
         return waiting, time.perf_counter() - start
@@ -97,11 +91,11 @@ def main() -> None:
             AutoProcessor.from_pretrained(path),
         )
     special = processor.tokenizer.all_special_ids
-    batch = make_batch(torch.tensor([i for i in range(len(processor.tokenizer)) if i not in special]))
+    batch = make_noise_batch(torch.tensor([i for i in range(len(processor.tokenizer)) if i not in special]))
     rounds = []
     for _ in range(arguments.repeats + 1):  # the first warms up
         rounds.append(
-            (time_step(model, batch[0]), *time_records(processor, batch, 64), *time_records(processor, batch, 128))
+            (time_step(model, batch), *time_records(processor, batch, 64), *time_records(processor, batch, 128))
         )
     step, *records = (statistics.median(column) for column in zip(*rounds[1:], strict=True))
     print(f"model passes of a step: {step:.2f} s")

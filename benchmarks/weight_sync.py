@@ -16,7 +16,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from benchmarks.measure import row
-from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.config import Config
 from pepo_rlhf.weight_sync.engine_extension import WeightSyncExtension
 from pepo_rlhf.workers.rollout import RolloutWorker
 
@@ -48,14 +48,14 @@ def run(rounds: int) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         model = _build_model(Path(folder, "model"))
         weights = dict(model.named_parameters())
-        args = to_arguments(_settings(folder))
-        cluster.connect(args)
+        config = _settings(folder)
+        cluster.connect(config)
         placement.RolloutActor = ray.remote(CollectingRollout)
-        engine_arguments = placement._engine_arguments
-        placement._engine_arguments = lambda args: (
-            engine_arguments(args) | {"worker_extension_cls": "benchmarks.weight_sync.CollectingExtension"}
+        engine_arguments = placement.engine_arguments
+        placement.engine_arguments = lambda config: (
+            engine_arguments(config) | {"worker_extension_cls": "benchmarks.weight_sync.CollectingExtension"}
         )
-        engines = placement.start_engines(args, None)
+        engines = placement.start_engines(config, None)
         try:
             return _measure(engines[0], {name: weight.detach() for name, weight in weights.items()}, rounds)
         finally:

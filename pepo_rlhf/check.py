@@ -17,7 +17,6 @@ from pepo_rlhf.checks import (
     placement,
     prompts,
     rewards,
-    run_folder,
     settings,
     storage,
     versions,
@@ -32,7 +31,7 @@ from pepo_rlhf.config import Config, parse_arguments
 
 Check = Callable[[Inputs], Iterable[Finding]]
 
-_RUN_FOLDER: tuple[str, Check] = ("run.dir", run_folder.check_run_folder)
+_RUN_FOLDER: tuple[str, Check] = ("run.dir", storage.check_run_folder)
 # What a run does for itself before it starts Ray.
 CHEAP: tuple[tuple[str, Check], ...] = (
     _RUN_FOLDER,

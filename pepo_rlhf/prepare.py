@@ -59,9 +59,11 @@ def prepare(args: argparse.Namespace) -> tuple[list[SplitReport], int | None]:
         ValueError: for an unknown task, a source that cannot be read, or a split without a row to train on.
     """
     task = find_task(args.task)
-    if args.source and len(args.source) not in (1, len(args.split)):
-        raise ValueError(f"{len(args.source)} sources for {len(args.split)} splits; name one --source, or one a split")
-    sources = (args.source or [None]) * (len(args.split) if len(args.source or [None]) == 1 else 1)
+    sources = args.source or [None]
+    if len(sources) == 1:
+        sources = sources * len(args.split)
+    if len(sources) != len(args.split):
+        raise ValueError(f"{len(sources)} sources for {len(args.split)} splits; name one --source, or one a split")
     limit = args.max_len - args.max_new_tokens if args.model else None
     measure = load_measure(args.model, limit, args.min_pixels, args.max_pixels) if limit is not None else None
     frame = frame_of(args.frame, measure)

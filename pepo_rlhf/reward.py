@@ -7,10 +7,10 @@ responses that could be graded; the others are listed, and make the exit status 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from pepo_rlhf.config.learning import Reward
@@ -73,15 +73,8 @@ def _read_row(line: str, source: str) -> dict:
 
 
 def _grade(rows: list[dict], args: argparse.Namespace) -> list[Grade]:
-    service = RewardService(
-        args.functions,
-        weights={},
-        num_processes=args.num_processes,
-        timeout_seconds=args.timeout_seconds,
-        memory_mb=args.memory_mb,
-        allow_network=args.allow_network,
-    )
-    with contextlib.closing(service):
+    settings = {name: value for name, value in vars(args).items() if name not in ("file", "output")}
+    with closing(RewardService(Reward(**settings))) as service:
         futures = [service.submit(row["response"], row["label"]) for row in rows]
         return [future.result() for future in futures]
 

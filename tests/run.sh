@@ -23,5 +23,6 @@ fi
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy pepo_rlhf
+.venv/bin/mypy --strict pepo_rlhf/core pepo_rlhf/controller
 wait
 .venv/bin/python -m pytest "${selection[@]}" "$@"

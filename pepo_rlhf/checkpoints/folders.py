@@ -51,12 +51,12 @@ class FileRecord(NamedTuple):
 
 
 def partial(checkpoint: Path) -> Path:
-    """The folder that `checkpoint` is written into until `commit`."""
+    """Return the folder that `checkpoint` is written into until `commit`."""
     return checkpoint.with_name(checkpoint.name + _PARTIAL)
 
 
 def begin(checkpoint: Path) -> None:
-    """Makes that folder, and removes what a kill left behind of others."""
+    """Make that folder, and remove what a kill left behind of others."""
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     for leftover in checkpoint.parent.glob(f"*{_PARTIAL}"):
         _discard(leftover)
@@ -64,13 +64,13 @@ def begin(checkpoint: Path) -> None:
 
 
 def seal(path: Path) -> FileRecord:
-    """Forces a written file onto the disk and returns its record."""
+    """Force a written file onto the disk and return its record."""
     _sync(path)
     return _record(path)
 
 
 def commit(checkpoint: Path, files: dict[str, FileRecord], config: Config) -> None:
-    """Gives a folder begun by `begin` its name.
+    """Give a folder begun by `begin` its name.
 
     Args:
         checkpoint: the name.
@@ -90,14 +90,14 @@ def commit(checkpoint: Path, files: dict[str, FileRecord], config: Config) -> No
 
 
 def remove(checkpoint: Path) -> None:
-    """Removes a checkpoint; renamed first, so that a kill in between leaves nothing that looks like one."""
+    """Remove a checkpoint, renamed first so that a kill in between leaves nothing that looks like one."""
     discarded = partial(checkpoint.with_name(checkpoint.name + ".removed"))
     checkpoint.rename(discarded)
     _discard(discarded)
 
 
 def _discard(path: Path) -> None:
-    """Also what is no folder, such as the link to a checkpoint that was moved to another disk: rmtree refuses it."""
+    """Remove a folder, or a link to a checkpoint that was moved to another disk, which rmtree refuses."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -105,7 +105,7 @@ def _discard(path: Path) -> None:
 
 
 def prune(newest: Path, max_num: int, max_gigabytes: float) -> None:
-    """Removes the oldest checkpoints behind `newest` until `max_num` are left, of `max_gigabytes` together at most.
+    """Remove the oldest checkpoints behind `newest` until `max_num` are left, of `max_gigabytes` together at most.
 
     `newest` stays in any case. Of the best ones, which count apart, only the last stays.
     """
@@ -121,7 +121,7 @@ def prune(newest: Path, max_num: int, max_gigabytes: float) -> None:
 
 
 def newest_complete(folder: Path) -> Path | None:
-    """The checkpoint of the highest step that is whole; those that are not are skipped, each with a warning."""
+    """Return the whole checkpoint of the highest step; warn of each that is not whole and is skipped."""
     for checkpoint in _listed(folder):
         problem = what_is_wrong(checkpoint)
         if problem is None:
@@ -131,7 +131,7 @@ def newest_complete(folder: Path) -> Path | None:
 
 
 def what_is_wrong(checkpoint: Path) -> str | None:
-    """In a line, how the folder differs from what its manifest says; None if it does not."""
+    """Return in a line how the folder differs from what its manifest says; None if it does not."""
     try:
         manifest = _read_manifest(checkpoint)
         if not isinstance(manifest.get("settings"), dict):
@@ -152,7 +152,7 @@ def what_is_wrong(checkpoint: Path) -> str | None:
 
 
 def require_same_settings(checkpoint: Path, config: Config) -> None:
-    """Raises ValueError if a setting that the checkpoint depends on is another in `config`, or none of SETTINGS."""
+    """Raise ValueError if a setting that the checkpoint depends on differs in `config`, or is none of SETTINGS."""
     reshaped = _RESHAPED if config.ds.use_universal_ckpt else ()
     for flag, value in _read_manifest(checkpoint)["settings"].items():
         if flag not in SETTINGS:
@@ -172,14 +172,14 @@ def _read_manifest(checkpoint: Path) -> dict[str, Any]:
 
 
 def step_of(checkpoint: Path) -> int:
-    """The number of steps that the run had done."""
+    """Return the number of steps that the run had done."""
     match = _NAME.fullmatch(checkpoint.name)
     assert match is not None, checkpoint
     return int(match[1])
 
 
 def _listed(folder: Path) -> list[Path]:
-    """Checkpoints, newest first. Of one step, the best one is written later, and knows the evaluation."""
+    """Return the checkpoints, newest first; of one step the best one, which is written after the evaluation."""
     found = [path for path in folder.iterdir() if _NAME.fullmatch(path.name)] if folder.is_dir() else []
     return sorted(found, key=lambda path: (step_of(path), path.name.startswith("best_")), reverse=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def require_own(path: str | os.PathLike, run_dir: str | os.PathLike) -> None:
-    """Passes if nobody but this user, and the groups that the user has opened the folder to, can have written `path`.
+    """Raise ValueError if anybody but this user, and groups that the user has let write, can have written `path`.
 
     The file or folder must lie within `run_dir`. `run_dir`, the folders between, `path` and all that is in it must
     belong to the current user, be closed to writing by others, and be plain files and folders: no links. Writing by

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of the policy: DeepSpeed's states, and each rank's random numbers and moving average.
+"""Save and load the policy in a checkpoint: DeepSpeed's states, each rank's random numbers, the moving average.
 
 Every rank calls `save` and `load`. The folder is on storage that all of them share.
 """
@@ -26,7 +26,7 @@ _UNIVERSAL = "universal"  # where a converted copy of `deepspeed` is looked for 
 
 
 class SealingEngine(TorchCheckpointEngine):
-    """DeepSpeed's writer of files, which also puts each one on the disk for good and keeps its record."""
+    """Write DeepSpeed's files, force each onto the disk, and keep its record."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class SealingEngine(TorchCheckpointEngine):
 
 
 def save(engine, moving_average, checkpoint: Path, trainer_states: dict, config: Config) -> None:
-    """Writes `checkpoint`; it has its name when the last rank's last file is on the disk, and not before.
+    """Write `checkpoint`, which gets its name when the last rank's last file is on the disk.
 
     Args:
         engine: DeepSpeed's engine of the policy.
@@ -81,7 +81,7 @@ def _save(engine, moving_average, checkpoint: Path, trainer_states: dict, config
 
 
 def load(engine, moving_average, checkpoint: Path, config: Config) -> None:
-    """Puts policy, optimiser, scheduler, moving average and random numbers where they were.
+    """Put policy, optimiser, scheduler, moving average and random numbers where they were.
 
     Raises:
         ValueError: if `checkpoint` is not the run's own. DeepSpeed unpickles its files.
@@ -101,13 +101,13 @@ def load(engine, moving_average, checkpoint: Path, config: Config) -> None:
             weight.copy_(saved[name])
 
 
-def load_trainer_states(checkpoint: Path) -> dict:
-    """The trainer's states of a checkpoint."""
+def load_trainer_states(checkpoint: Path) -> dict[str, Any]:
+    """Return the controller's states of a checkpoint."""
     return torch.load(checkpoint / TRAINER_STATES, weights_only=True)
 
 
 def random_states() -> dict[str, Any]:
-    """The states of this process's generators, of plain types and tensors only."""
+    """Return the states of this process's random generators, of plain types and tensors only."""
     numpy = np.random.get_state(legacy=False)
     numpy["state"]["key"] = numpy["state"]["key"].tolist()
     states = {"python": random.getstate(), "numpy": numpy, "torch": torch.get_rng_state()}
@@ -115,7 +115,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Puts the generators of this process into the states of `random_states`."""
+    """Put the random generators of this process into the states of `random_states`."""
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
     torch.set_rng_state(states["torch"])
@@ -124,13 +124,13 @@ def set_random_states(states: dict[str, Any]) -> None:
 
 
 def _own_weights(model) -> dict[str, torch.Tensor]:
-    """The part of a model's weights that this rank keeps: under ZeRO-3 a partition, otherwise all of them."""
+    """Return the weights that this rank keeps: under ZeRO-3 a partition, otherwise all of them."""
     parameters = model.model.module.named_parameters()
     return {name: getattr(parameter, "ds_tensor", parameter).data for name, parameter in parameters}
 
 
 def _owner(engine) -> int:
-    """The rank that writes the averaged weights which this rank holds."""
+    """Return the rank that writes the averaged weights which this rank holds."""
     return distributed.get_rank() if engine.zero_optimization_partition_weights() else 0
 
 

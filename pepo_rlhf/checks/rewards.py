@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
+from contextlib import closing
 
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.config.learning import Reward
 from pepo_rlhf.config.secret_names import redact
 from pepo_rlhf.data import Row
 from pepo_rlhf.data.labels import right_answer
 from pepo_rlhf.rewards import Grade, RewardError, RewardService, load_rewards
 from pepo_rlhf.rewards.reward import built_in
-from pepo_rlhf.rewards.service import service_arguments
 
 _NUM_ROWS = 16
 
@@ -76,9 +77,6 @@ def _judge(row: Row, right: Grade, wrong: Grade, functions: list[str]) -> Findin
     return None
 
 
-def _grade(pairs: list[tuple[str, str]], settings) -> list[Grade]:
-    service = RewardService(**service_arguments(settings))
-    try:
+def _grade(pairs: list[tuple[str, str]], settings: Reward) -> list[Grade]:
+    with closing(RewardService(settings)) as service:
         return [future.result() for future in [service.submit(*pair) for pair in pairs]]
-    finally:
-        service.close()

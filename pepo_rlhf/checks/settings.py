@@ -9,7 +9,6 @@ from pepo_rlhf.config import Config
 from pepo_rlhf.config.ranges import values_in_range
 from pepo_rlhf.config.validate import RULES, trackio_is_installed, wandb_has_a_key
 
-_RANGES = RULES[: RULES.index(values_in_range) + 1]  # other rules calculate with what these let through
 _OF_THE_MACHINE = (trackio_is_installed, wandb_has_a_key)  # that the run is on
 
 
@@ -27,11 +26,11 @@ def check_settings(config: Config, on_this_machine: bool = True) -> Iterator[Fin
 
 
 def broken_rules(config: Config, on_this_machine: bool) -> Iterator[str]:
-    """Yield what is wrong, a line a rule, and nothing after the first value out of range."""
+    """Yield what is wrong, a line a rule, and nothing more after a value out of range."""
     for rule in _rules(on_this_machine):
         if problem := rule(config):
             yield problem
-            if rule in _RANGES:
+            if rule is values_in_range:  # other rules calculate with what it lets through
                 return
 
 

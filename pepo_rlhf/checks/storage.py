@@ -1,4 +1,4 @@
-"""Compare the sizes of model, checkpoints and weights on their way to the engines with the room for them."""
+"""Check the run folder, and compare the sizes of model, checkpoints and weights in transfer with the room for them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,20 @@ _GIB = 2**30
 _SHARED_MEMORY = Path("/dev/shm")
 # Containers come with 64 MiB, in which neither NCCL nor Ray's object store can work.
 _LEAST_SHARED_MEMORY = 1 * _GIB
+
+
+def check_run_folder(inputs: Inputs) -> Iterator[Finding]:
+    """Yield whether the folder, or the nearest one above it that exists, can be written to."""
+    folder = Path(inputs.config.run.dir)
+    existing = nearest_existing(folder)
+    if not existing.is_dir():
+        yield error(f"--run.dir {folder}: {existing} is a file; name a folder, or move the file away")
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        yield error(
+            f"--run.dir {folder}: {existing} cannot be written to; name another folder, or change its permissions"
+        )
+    else:
+        yield ok(f"{existing} can be written to")
 
 
 def check_disk(inputs: Inputs) -> Iterator[Finding]:

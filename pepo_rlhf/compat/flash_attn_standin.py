@@ -13,7 +13,7 @@ _FUNCTIONS = {
 
 
 def install() -> None:
-    """Makes `from flash_attn.bert_padding import ...` work where flash-attn is not installed.
+    """Make `from flash_attn.bert_padding import ...` work where flash-attn is not installed.
 
     The package metadata stays absent, so that transformers goes on reporting flash-attn as unavailable, and so does
     every other submodule: upstream's own fallbacks for a missing flash-attn keep working.

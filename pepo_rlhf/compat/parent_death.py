@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, however that one ends.
+"""End processes with the one that started them, however that one ends.
 
 vLLM's engine process outlives a worker of Ray that is killed, with its GPU memory, and the next one finds none.
 """
@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
 def bind_children() -> None:
-    """Python processes that this one starts from here on end with it, those that they start themselves do not.
+    """Let Python processes that this one starts from here on end with it; those that they start do not.
 
     To be called, and they to be started, from a thread that lives as long as the process: the kernel looks at that.
     """
@@ -23,7 +23,7 @@ def bind_children() -> None:
 
 
 def end_if_bound() -> None:
-    """Lets this process end with its parent, if that one has asked for it. `compat.install` calls it."""
+    """Let this process end with its parent, if that one has asked for it. `compat.install` calls it."""
     parent = os.environ.get(_PARENT)
     if sys.platform == "linux" and parent == str(os.getppid()):
         end_with_parent()
@@ -32,10 +32,10 @@ def end_if_bound() -> None:
 
 
 def end_with_parent() -> None:
-    """Lets this process be killed when the thread that started it ends. Linux only."""
+    """Let this process be killed when the thread that started it ends. Linux only."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def adopt_orphans() -> None:
-    """Makes this process the parent of processes whose own, below it, has ended: they stay its descendants."""
+    """Make this process the parent of descendants whose own parent has ended, so that they stay descendants."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

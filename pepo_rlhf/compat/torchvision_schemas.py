@@ -12,7 +12,7 @@ _schemas = None  # torch drops the schemas together with this object
 
 
 def declare(torch) -> None:
-    """Declares the two operators whose absence makes `import torchvision` fail. Called right after torch's import.
+    """Declare the two operators whose absence makes `import torchvision` fail. Called right after torch's import.
 
     PyPI's torchvision is a CUDA build whose compiled operators do not load beside torch's CPU build; torchvision+cpu
     brings its own operators and must not meet these.

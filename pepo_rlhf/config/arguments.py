@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from pepo_rlhf.config.settings import Config
-from pepo_rlhf.config.upstream import DROPPED
+from pepo_rlhf.config.upstream import READ_BY_WORKERS
 
 # What upstream's command works out after parsing, and what follows from run.dir.
 DERIVED: dict[str, Callable[[Config], Any]] = {
@@ -22,8 +22,6 @@ DERIVED: dict[str, Callable[[Config], Any]] = {
     "run.dir": lambda c: str(c.run_dir),
     "ckpt.path": lambda c: str(c.checkpoints_dir),
     "ckpt.output_dir": lambda c: str(c.model_dir),
-    "logger.tensorboard_dir": lambda c: str(c.tensorboard_dir),
-    "logger.wandb.run_name": lambda c: c.run_name,
 }
 
 
@@ -35,11 +33,10 @@ class Arguments(SimpleNamespace):
 
 
 def to_arguments(config: Config) -> Arguments:
-    """A namespace of every setting, the dropped flags at the values upstream still reads, and the derived ones."""
+    """Return a namespace of every setting, of dropped flags that upstream's workers read, and of derived values."""
     settings = dataclasses.asdict(config)
-    dropped = {flag: value for flag, (value, _) in DROPPED.items()}
     derived = {flag: derive(config) for flag, derive in DERIVED.items()}
-    for flag, value in {**dropped, **derived}.items():
+    for flag, value in {**READ_BY_WORKERS, **derived}.items():
         *sections, name = flag.split(".")
         reduce(lambda section, key: section.setdefault(key, {}), sections, settings)[name] = value
     arguments = _namespace(settings)

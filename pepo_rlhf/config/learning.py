@@ -21,6 +21,7 @@ from pepo_rlhf.config.ranges import (
     FROM_0_TO_1,
     FROM_0_TO_2,
     NEVER_OR_AT_LEAST_1,
+    NOT_0,
     number,
 )
 
@@ -41,11 +42,9 @@ class Pepo:
     """Rows without an image: uniform weighs every token 1, sequence compares with every position, error stops."""
     similarity: Literal["cosine", "dot", "l2", "l1"] = "cosine"
     """Similarity of hidden states. Scales differ, so a temperature does not carry over from one to another."""
-    num_layers: int | None = None
+    num_layers: int | None = number(None, NOT_0)
     """Hidden states that similarity averages over: the first so many, the embeddings' output being one; a negative
     number counts from the last; None takes all."""
-    blindness_check: bool = True
-    """Before the first step, stop if log-probs do not depend on the image, or differ between policy and engine."""
 
 
 @dataclass(kw_only=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 # former name -> name
 MOVED = {
+    "pepo.blindness_check": "run.vision_check",
     "pepo.alpha": "pepo.settings.alpha",
     "pepo.temperature": "pepo.settings.temperature",
     "pepo.top_fraction": "pepo.settings.top_fraction",

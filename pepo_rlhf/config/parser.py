@@ -26,7 +26,7 @@ set_loader("yaml", unique_keys.load, exceptions=(yaml.YAMLError,))
 _UNKNOWN = re.compile(
     r"unrecognized arguments: --(\S+)|Option '(\S+)' is not accepted|Group '(\S+)' does not accept option '(\S+)'"
 )
-# Its other words, and clearer ones.
+# Other messages of jsonargparse, and clearer ones.
 _REWORDED = (
     (r'Parser key "([\w.]+)":', r"--\1:"),
     (r"<class '(\w+)'>", r"\1"),
@@ -39,13 +39,30 @@ _REWORDED = (
 
 
 def parse_arguments(argv: Sequence[str] | None = None, *, validated: bool = True) -> Config:
-    """Valid settings from `--config FILE` and dotted flags, later ones winning; None takes the command line.
+    """Return valid settings from `--config FILE` and dotted flags, later ones winning; None takes the command line.
 
     With `validated` False the rules of validate.py are left to the caller.
 
     Raises:
         SystemExit: 2 after one line on stderr when a flag, a file or a combination of settings is wrong;
             0 after --help and --print_config.
+    """
+    try:
+        config = read_settings(sys.argv[1:] if argv is None else argv)
+        if validated:
+            validate(config)
+    except ConfigError as error:
+        print(f"error: {redact(' '.join(str(error).split()))}", file=sys.stderr)
+        raise SystemExit(2) from None
+    return config
+
+
+def read_settings(argv: Sequence[str]) -> Config:
+    """Return the settings of a command line, not yet validated.
+
+    Raises:
+        ConfigError: if a flag or a file is wrong.
+        SystemExit: 0 after --help and --print_config.
     """
     parser = ArgumentParser(
         usage="%(prog)s [--config FILE] [--section.name VALUE ...]", exit_on_error=False, allow_abbrev=False
@@ -54,27 +71,21 @@ def parse_arguments(argv: Sequence[str] | None = None, *, validated: bool = True
     parser.add_class_arguments(Config)
     defaults = parser.get_defaults()
     try:
-        words = _in_yaml(sys.argv[1:] if argv is None else argv, defaults)
+        words = _in_yaml(argv, defaults)
         parsed = parser.parse_args(words)
         if parsed.data.task:
             parser.set_defaults({"reward.functions": _rewards_of(parsed.data.task)})
             parsed = parser.parse_args(words)
         _require_values_where_they_belong(parsed, defaults)
         settings = parser.instantiate(parsed)
-        del settings["config"]
-        config = Config(**vars(settings))
-        if validated:
-            validate(config)
     except UnicodeDecodeError as error:
-        print(f"error: --config: a configuration file is not UTF-8 text: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise ConfigError(f"--config: a configuration file is not UTF-8 text: {error}") from error
     except OverflowError as error:
-        print(f"error: --{_flag_being_read(error)} is too large a number: give a smaller one", file=sys.stderr)
-        raise SystemExit(2) from None
-    except (ArgumentError, ConfigError) as error:
-        print(f"error: {redact(_explain(str(error), known=[*defaults.keys(), *MOVED]))}", file=sys.stderr)
-        raise SystemExit(2) from None
-    return config
+        raise ConfigError(f"--{_flag_being_read(error)} is too large a number: give a smaller one") from error
+    except ArgumentError as error:
+        raise ConfigError(_explain(str(error), known=[*defaults.keys(), *MOVED])) from error
+    del settings["config"]
+    return Config(**vars(settings))
 
 
 class _ConfigFile(ActionConfigFile):
@@ -89,7 +100,7 @@ class _ConfigFile(ActionConfigFile):
 
 
 def _in_yaml(argv: Sequence[str], defaults: Namespace) -> list[str]:
-    """OpenRLHF's recipes write `--flag` for true and `--flag 1 2` for a list, where YAML has `true` and `[1, 2]`."""
+    """Return the words with `--flag` and `--flag 1 2`, as OpenRLHF's recipes write them, as YAML: `true`, `[1, 2]`."""
     groups: list[list[str]] = []
     for word in argv:
         if not groups or word.startswith("--") or word == "-h":
@@ -108,7 +119,7 @@ def _in_yaml(argv: Sequence[str], defaults: Namespace) -> list[str]:
 
 
 def _require_values_where_they_belong(parsed: Namespace, defaults: Namespace) -> None:
-    """Against what jsonargparse lets through; what may have no value has none by default (tested)."""
+    """Raise ConfigError for values that jsonargparse lets through; what may have no value has none by default."""
     known = set(defaults.keys())
     for name, value in parsed.items():
         if name not in known:  # `actor: 3` in a file: it goes on with the defaults of the whole section
@@ -143,7 +154,7 @@ def _explain(message: str, known: Iterable[str]) -> str:
             message = re.sub(pattern, clearer, message)
         return message
     flag = ".".join(part for part in unknown.groups() if part).partition("=")[0]
-    if flag in DROPPED:
-        return f"--{flag} is not offered here: {DROPPED[flag][1]}"
+    if reason := DROPPED.get(flag) or DROPPED.get(flag.partition(".")[0]):
+        return f"--{flag} is not offered here: {reason}"
     similar = difflib.get_close_matches(flag, known, n=1)
     return f"--{flag} is not a setting; " + (f"did you mean --{similar[0]}?" if similar else "--help lists them all")

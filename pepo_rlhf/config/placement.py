@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from pepo_rlhf.config.learning import Actor
-from pepo_rlhf.config.running import Reference
 from pepo_rlhf.config.settings import Config
 
 
 def updates_are_whole(config: Config) -> str | None:
-    num_samples = _num_samples(config)
-    if num_samples % config.train.batch_size == 0:
+    if config.num_responses % config.train.batch_size == 0:
         return None
     return (
-        f"--rollout.batch_size x --rollout.n_samples_per_prompt is {num_samples} responses, which do not divide into "
-        f"updates of --train.batch_size {config.train.batch_size}: change one of them"
+        f"--rollout.batch_size x --rollout.n_samples_per_prompt is {config.num_responses} responses, which do not "
+        f"divide into updates of --train.batch_size {config.train.batch_size}: change one of them"
     )
 
 
 def train_micro_batches_are_whole(config: Config) -> str | None:
-    ranks = _num_ranks(config.actor)
+    ranks = config.num_policy_ranks
     micro_batch_size = 1 if config.train.dynamic_batch_enable else config.train.micro_batch_size
     if config.train.batch_size % (micro_batch_size * ranks) == 0:
         return None
@@ -29,21 +26,23 @@ def train_micro_batches_are_whole(config: Config) -> str | None:
 
 
 def rollout_micro_batches_are_whole(config: Config) -> str | None:
-    if config.train.dynamic_batch_enable or _num_samples(config) % config.rollout.micro_batch_size == 0:
+    if config.train.dynamic_batch_enable or config.num_responses % config.rollout.micro_batch_size == 0:
         return None
     return (
-        f"--rollout.batch_size x --rollout.n_samples_per_prompt is {_num_samples(config)} responses, which do not "
+        f"--rollout.batch_size x --rollout.n_samples_per_prompt is {config.num_responses} responses, which do not "
         f"divide by --rollout.micro_batch_size {config.rollout.micro_batch_size}: change one of them"
     )
 
 
 def ranks_share_micro_batches(config: Config) -> str | None:
     """Unequal counts leave a rank waiting in a collective for ever."""
-    num_batches = _num_samples(config) // config.rollout.micro_batch_size
+    num_batches = config.num_responses // config.rollout.micro_batch_size
     if config.train.dynamic_batch_enable:  # forms some multiple of the policy's ranks
-        num_batches = _num_ranks(config.actor)
-    for name, group in _groups(config):
-        ranks = _num_ranks(group)
+        num_batches = config.num_policy_ranks
+    ranks_of = {"actor": config.num_policy_ranks}
+    if config.has_reference:
+        ranks_of["ref"] = config.ref.num_nodes * config.ref.num_gpus_per_node
+    for name, ranks in ranks_of.items():
         if num_batches % ranks:
             return (
                 f"{num_batches} rollout micro batches (--rollout.batch_size x --rollout.n_samples_per_prompt / "
@@ -53,7 +52,7 @@ def ranks_share_micro_batches(config: Config) -> str | None:
 
 
 def colocated_models_match(config: Config) -> str | None:
-    if config.algo.kl.init_coef == 0 or not (config.train.colocate_all or config.train.colocate_actor_ref):
+    if not config.has_reference or not (config.train.colocate_all or config.train.colocate_actor_ref):
         return None
     if (config.actor.num_nodes, config.actor.num_gpus_per_node) == (config.ref.num_nodes, config.ref.num_gpus_per_node):
         return None
@@ -64,9 +63,9 @@ def colocated_models_match(config: Config) -> str | None:
 
 
 def colocated_engines_match(config: Config) -> str | None:
-    if config.train.async_enable or not config.train.colocate_all:
+    if not config.shares_all_gpus:
         return None
-    policy = _num_ranks(config.actor)
+    policy = config.num_policy_ranks
     engines = config.vllm.num_engines * config.vllm.tensor_parallel_size
     if policy == engines:
         return None
@@ -86,25 +85,9 @@ def sleep_is_possible(config: Config) -> str | None:
 
 
 def packed_transfer_is_possible(config: Config) -> str | None:
-    if not config.vllm.packed_weight_transfer or (config.train.async_enable or not config.train.colocate_all):
+    if not (config.vllm.packed_weight_transfer and config.shares_all_gpus):
         return None
     return (
         "--vllm.packed_weight_transfer sends over NCCL, which has no two ranks on one GPU: leave it out with "
         "--train.colocate_all"
     )
-
-
-def _num_samples(config: Config) -> int:
-    """Responses of one training batch."""
-    return config.rollout.batch_size * config.rollout.n_samples_per_prompt
-
-
-def _groups(config: Config) -> list[tuple[str, Actor | Reference]]:
-    """The models that DeepSpeed holds."""
-    policy = ("actor", config.actor)
-    return [policy, ("ref", config.ref)] if config.algo.kl.init_coef > 0 else [policy]
-
-
-def _num_ranks(group: Actor | Reference) -> int:
-    """Data-parallel ranks."""
-    return group.num_nodes * group.num_gpus_per_node

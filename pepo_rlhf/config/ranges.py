@@ -45,28 +45,24 @@ def number(default: Any, allowed: Range) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def numbers_are_usable(config: Any) -> str | None:
-    """Return what is wrong with a number of any setting that no computation could use, or None."""
-    for flag, _, value in settings_of(config):
-        for item in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(item, int) and abs(item) >= 2**63:
-                return f"--{flag} is too large a number: give a smaller one"
-            if isinstance(item, float) and math.isnan(item):
-                return f"--{flag} is not a number: give one"
-    return None
-
-
 def values_in_range(config: Any) -> str | None:
-    """Return the first setting outside the range that stands on its field, in one line, or None."""
+    """Return the first number that cannot be used or lies outside the range on its field, in one line, or None."""
     for flag, field, value in settings_of(config):
-        allowed = field.metadata.get(_RANGE)
-        if allowed is None or value is None:
-            continue
         for item in value if isinstance(value, list | tuple) else [value]:
-            finite = math.isfinite(item) or allowed is ABOVE_0_OR_INFINITE
-            if not (finite and allowed.holds(item)):
-                return f"--{flag} must be {allowed.description}, not {value}"
+            if isinstance(item, int | float) and (problem := _problem_of(item, field.metadata.get(_RANGE), value)):
+                return f"--{flag} {problem}"
     return None
+
+
+def _problem_of(number: float, allowed: Range | None, value: Any) -> str | None:
+    """Return what is wrong with a number of a setting's value, or None."""
+    if isinstance(number, int) and abs(number) >= 2**63:
+        return "is too large a number: give a smaller one"
+    if math.isnan(number):
+        return "is not a number: give one"
+    if allowed is None or (allowed.holds(number) and (math.isfinite(number) or allowed is ABOVE_0_OR_INFINITE)):
+        return None
+    return f"must be {allowed.description}, not {value}"
 
 
 def settings_of(section: Any, prefix: str = "") -> Iterator[tuple[str, dataclasses.Field, Any]]:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 
 from pepo_rlhf.config import placement
-from pepo_rlhf.config.ranges import numbers_are_usable, values_in_range
+from pepo_rlhf.config.ranges import values_in_range
 from pepo_rlhf.config.settings import Config
 from pepo_rlhf.core.weighting import load_weighting
 
@@ -26,7 +26,7 @@ class ConfigError(ValueError):
 
 
 def validate(config: Config) -> None:
-    """Raises ConfigError for the first rule that is broken."""
+    """Raise ConfigError for the first rule that is broken."""
     for rule in RULES:
         if problem := rule(config):
             raise ConfigError(problem)
@@ -145,7 +145,9 @@ def groups_have_several_responses(config: Config) -> str | None:
 
 
 def token_weights_keep_off_the_kl(config: Config) -> str | None:
-    if config.pepo.method == "uniform" or config.algo.kl.use_loss or config.algo.kl.init_coef == 0:
+    if config.algo.kl.use_loss or not config.has_reference:
+        return None
+    if ":" not in config.pepo.method and not load_weighting(config.pepo.method, config.pepo.settings).signals:
         return None
     return (
         f"--pepo.method {config.pepo.method} would weigh a KL that sits in the reward: set --algo.kl.use_loss true, "
@@ -154,7 +156,7 @@ def token_weights_keep_off_the_kl(config: Config) -> str | None:
 
 
 def corrections_combine(config: Config) -> str | None:
-    """What openrlhf.models.loss.PolicyLoss accepts, and compares rightly."""
+    """Refuse what openrlhf.models.loss.PolicyLoss does not accept, or compares wrongly."""
     correction = config.algo.advantage
     level, gating = correction.is_correction_level, correction.is_correction_gating
     if correction.is_correction_mode == "clip" and (level == "seq" or gating != "ratio"):
@@ -205,7 +207,7 @@ def token_records_hold_a_group(config: Config) -> str | None:
 
 
 def weights_reach_the_engines(config: Config) -> str | None:
-    """A sync sends parameters as the policy has them: an adapter's and a shard's fit nowhere in an engine."""
+    """Refuse adapters and shards: a sync sends parameters as the policy has them, and engines cannot take these."""
     if config.ds.lora.rank > 0:
         return f"--ds.lora.rank {config.ds.lora.rank}: rollout engines cannot take adapters; leave it at 0"
     if config.ds.tensor_parallel_size > 1:
@@ -230,7 +232,6 @@ def wandb_has_a_key(config: Config) -> str | None:
 
 # Ranges come first: later rules divide by what they have seen to be positive.
 RULES: tuple[Callable[[Config], str | None], ...] = (
-    numbers_are_usable,
     values_in_range,
     model_given,
     dataset_given,

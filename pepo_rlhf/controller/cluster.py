@@ -41,4 +41,5 @@ def connect(config: Config) -> None:
 
 def alive_nodes() -> list[dict[str, float]]:
     """Return the resources of each node of the cluster that this process is connected to."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]

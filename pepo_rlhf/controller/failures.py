@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 
-from ray.exceptions import OutOfDiskError, RayTaskError
+from ray.exceptions import LocalRayletDiedError, ObjectLostError, OutOfDiskError, RayTaskError
 
 from pepo_rlhf.checkpoints.folders import CheckpointError
 from pepo_rlhf.controller.engines import EngineLost
@@ -15,6 +15,8 @@ from pepo_rlhf.controller.vision_check import VisionError
 from pepo_rlhf.controller.watchdog import Stalled
 from pepo_rlhf.weight_sync.sync import ENGINE_DEATHS
 
+# A worker, an engine, or the node that holds a batch's objects is gone.
+_DEATHS = (*ENGINE_DEATHS, LocalRayletDiedError, ObjectLostError)
 # The system's words: libraries that are not written in Python put them into exceptions of their own.
 _FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 
@@ -26,7 +28,7 @@ def explain(error: BaseException, run_dir: str) -> str | None:
     if isinstance(error, SystemError) and error.__cause__ is not None:
         error = error.__cause__  # raised by a signal handler while Ray waited in C
     text = "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
-    if isinstance(error, ENGINE_DEATHS):
+    if isinstance(error, _DEATHS):
         return f"a process of the run has died, and the run ends with it: {text}"
     if isinstance(error, VisionError | CheckpointError | EngineLost | Stalled):
         return text

@@ -20,7 +20,6 @@ from pepo_rlhf.config.learning import Actor
 from pepo_rlhf.config.running import Reference
 from pepo_rlhf.controller.engines import Engines
 from pepo_rlhf.controller.watchdog import Watchdog
-from pepo_rlhf.rewards.service import service_arguments
 from pepo_rlhf.workers.policy import PolicyActor
 from pepo_rlhf.workers.reference import ReferenceActor
 from pepo_rlhf.workers.rollout import RolloutActor
@@ -93,7 +92,7 @@ def start_engines(config: Config, shared: PlacementGroup | None) -> list[Any]:
         engines.append(
             actor.remote(
                 **engine_arguments(config),
-                rewards=service_arguments(config.reward),  # every engine has a service
+                reward=config.reward,  # every engine has a service
                 min_pixels=config.data.min_pixels,
                 max_pixels=config.data.max_pixels,
                 seed=config.train.seed + index,
@@ -150,6 +149,6 @@ def _model_group(size: Actor | Reference, actor_class: Any, colocated: Placement
 
 
 def _reserve(num_gpus: int) -> PlacementGroup:
-    group = placement_group([{"GPU": 1, "CPU": 1}] * num_gpus, strategy="PACK")
+    group: PlacementGroup = placement_group([{"GPU": 1, "CPU": 1}] * num_gpus, strategy="PACK")
     ray.get(group.ready())
     return group

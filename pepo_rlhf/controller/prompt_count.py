@@ -8,7 +8,7 @@ from typing import Any
 
 
 class PromptCount:
-    """The rows that the current episode has trained.
+    """Count the rows that the current episode has trained.
 
     Args:
         state: of an earlier count, from `state`; None begins anew.
@@ -21,11 +21,11 @@ class PromptCount:
 
     @property
     def state(self) -> dict[str, Any]:
-        """For a checkpoint: of plain types."""
+        """Return the count for a checkpoint, of plain types."""
         return {"episode": self._episode, "trained": dict(self._trained), "num_dropped": self._num_dropped}
 
     def add(self, episode: int, rows: Iterable[int], num_dropped: int, num_drawn: int) -> dict[str, int]:
-        """Adds one step.
+        """Add one step and return its metrics.
 
         Args:
             episode: that the step belongs to.

@@ -12,13 +12,15 @@ from openrlhf.utils.utils import get_tokenizer
 
 from pepo_rlhf.config import Config
 from pepo_rlhf.controller.checkpoints import Checkpoints
-from pepo_rlhf.controller.placement import load_models, start_workers
+from pepo_rlhf.controller.engines import Engines
+from pepo_rlhf.controller.placement import Workers, load_models, start_workers
 from pepo_rlhf.controller.prompts import Prompt, PromptSchedule, render_prompts
 from pepo_rlhf.controller.rollouts import Rollouts
 from pepo_rlhf.controller.trainer import Trainer
 from pepo_rlhf.controller.vision_check import check_vision
 from pepo_rlhf.controller.watchdog import Watchdog
 from pepo_rlhf.data import LoadedRows
+from pepo_rlhf.data.batches import prompts_per_episode
 from pepo_rlhf.metrics.advice import diagnose
 from pepo_rlhf.metrics.progress import ProgressBar
 from pepo_rlhf.metrics.run_log import RunLog
@@ -46,25 +48,44 @@ def run(
         Stopped: after a checkpoint, if `stop` was set.
         Stalled: if a phase takes longer than --run.stall_timeout.
     """
+    with Watchdog(config.run.stall_timeout) as watchdog, start_workers(config, watchdog) as workers:
+        watchdog.enter("loading of the models")
+        engines = load_models(config, workers, num_updates(config, len(training_rows.rows)), resume_from)
+        train(config, workers, engines, training_rows, evaluation_rows, resume_from, watchdog, stop)
+        watchdog.enter("saving of the model")
+        ray.get(workers.policy.async_save_model())
+
+
+def train(
+    config: Config,
+    workers: Workers,
+    engines: Engines,
+    training_rows: LoadedRows,
+    evaluation_rows: LoadedRows,
+    resume_from: Path | None,
+    watchdog: Watchdog,
+    stop: threading.Event,
+) -> None:
+    """Make the vision check and train, with workers whose models are loaded. Raise as `run`."""
     processor = get_tokenizer(config.actor.model_name_or_path, None)
     schedule = PromptSchedule(render_prompts(training_rows.rows, processor), config)
     evaluation_prompts = render_prompts(evaluation_rows.rows, processor)
+    checkpoints = Checkpoints(config, workers.policy, resume_from)
+    if config.run.vision_check and resume_from is None:
+        watchdog.enter("vision check")
+        check_vision(config, workers.policy, engines, schedule.prompts, processor)
     num_steps = schedule.num_total // config.rollout.batch_size
-    updates_per_step = config.num_responses // config.train.batch_size * config.train.max_epochs
-    with Watchdog(config.run.stall_timeout) as watchdog, start_workers(config, watchdog) as workers:
-        watchdog.enter("loading of the models")
-        engines = load_models(config, workers, num_steps * updates_per_step, resume_from)
-        checkpoints = Checkpoints(config, workers.policy, resume_from)
-        if config.run.vision_check and resume_from is None:
-            watchdog.enter("vision check")
-            check_vision(config, workers.policy, engines, schedule.prompts, processor)
-        with open_run_log(config, num_steps, checkpoints.saved.get("global_step", 0)) as run_log:
-            run_log.constants["rows_skipped"] = training_rows.num_skipped
-            rollouts = Rollouts(config, engines, processor)
-            parts = (rollouts, schedule, evaluation_prompts, checkpoints, run_log, watchdog, stop)
-            Trainer(config, workers.policy, workers.reference, *parts).fit()
-        watchdog.enter("saving of the model")
-        ray.get(workers.policy.async_save_model())
+    with open_run_log(config, num_steps, checkpoints.saved.get("global_step", 0)) as run_log:
+        run_log.constants["rows_skipped"] = training_rows.num_skipped
+        rollouts = Rollouts(config, engines, processor)
+        parts = (rollouts, schedule, evaluation_prompts, checkpoints, run_log, watchdog, stop)
+        Trainer(config, workers.policy, workers.reference, *parts).fit()
+
+
+def num_updates(config: Config, num_rows: int) -> int:
+    """Return the optimiser steps of a run on so many rows, which the learning-rate schedule is made for."""
+    num_steps = prompts_per_episode(num_rows, config) // config.rollout.batch_size * config.train.num_episodes
+    return num_steps * (config.num_responses // config.train.batch_size) * config.train.max_epochs
 
 
 def run_vision_check(config: Config, prompts: list[Prompt], processor: Any) -> None:

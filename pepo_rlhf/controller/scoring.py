@@ -28,7 +28,8 @@ def split_rows(batch: Batch, config: Config) -> list[list[int]]:
     budget = config.rollout.max_tokens_per_gpu or config.train.max_tokens_per_gpu
     num_needed = get_minimum_num_micro_batch_size(lengths, budget, 1, 1)
     num_micro_batches = max(num_needed // ranks * ranks, ranks)
-    return get_seqlen_balanced_partitions(lengths, num_micro_batches, False)
+    partitions: list[list[int]] = get_seqlen_balanced_partitions(lengths, num_micro_batches, False)
+    return partitions
 
 
 def add_scores(
@@ -56,18 +57,21 @@ def add_scores(
 
 def probe_log_probs(policy: RayActorGroup, micro_batch: MicroBatch) -> torch.Tensor:
     """Return the policy's log-probs at temperature 1. Every rank computes them, as a partitioned model needs it."""
-    return ray.get(policy.async_run_method("probe", micro_batch))[0]
+    log_probs: torch.Tensor = ray.get(policy.async_run_method("probe", micro_batch))[0]
+    return log_probs
 
 
-def _start(group: RayActorGroup, takes_turns: bool, method: str, **micro_batches: list[Any]) -> list[ray.ObjectRef]:
-    references: list[ray.ObjectRef] = group.async_run_method_batch(method, **micro_batches)
+def _start(
+    group: RayActorGroup, takes_turns: bool, method: str, **micro_batches: list[Any]
+) -> list[ray.ObjectRef[Any]]:
+    references: list[ray.ObjectRef[Any]] = group.async_run_method_batch(method, **micro_batches)
     if takes_turns:  # a model that shares its GPU gives memory back before the next one works
         ray.get(references)
         ray.get(group.async_run_method("empty_cache"))
     return references
 
 
-def _gather(references: list[ray.ObjectRef]) -> list[Any]:
+def _gather(references: list[ray.ObjectRef[Any]]) -> list[Any]:
     """Return the results, one a micro-batch, of references with a rank's results each."""
     return list(itertools.chain.from_iterable(ray.get(references)))
 

@@ -10,14 +10,11 @@ from typing import Literal
 
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import Row
-from pepo_rlhf.data.row_checker import RowChecker
+from pepo_rlhf.data.row_checker import Problem, RowChecker
 from pepo_rlhf.data.sources import image_folder, read_source
 
 logger = logging.getLogger(__name__)
 _NUM_REASONS = 3
-
-# A row of a source, or what is wrong with the record that should be one.
-Problem = Row | ValueError
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,7 @@ def read_rows(name: str, split: str) -> Iterator[Problem]:
     """Yield each row of a source in the columns that training reads, or the ValueError that says what is wrong."""
     for read in read_source(name, split):
         try:
-            record = read()
-            yield record if isinstance(record, Row) else row_from_record(*record)
+            yield row_from_record(*read())
         except ValueError as error:
             yield error
 
@@ -97,8 +93,6 @@ def _good_rows(problems: Iterable[Problem], checker: RowChecker, skipped: list[s
     """Yield rows that pass. The reason of any other is appended to `skipped`, or raised where that is None."""
     for problem in problems:
         try:
-            if isinstance(problem, ValueError):
-                raise problem
             row, _ = checker.check(problem)
         except ValueError as error:
             if skipped is None:

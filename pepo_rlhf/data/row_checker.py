@@ -16,6 +16,9 @@ from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
 
 _MAX_ASPECT_RATIO = 200  # Qwen's processors refuse more
 
+# A row of a source, or what is wrong with the record that should be one.
+Problem = Row | ValueError
+
 
 @dataclass(frozen=True, kw_only=True)
 class RowChecker:
@@ -32,12 +35,15 @@ class RowChecker:
     reserved_tokens: Collection[str] = ()
     fetch_urls: bool = False
 
-    def check(self, row: Row) -> tuple[Row, list[Image.Image]]:
+    def check(self, row: Problem) -> tuple[Row, list[Image.Image]]:
         """Return the row as it is trained on, and its decoded images.
 
-        The row that is returned has a placeholder for each image, and bytes in place of URLs. Raise BadRow if it cannot
-        be trained on; the message names the row, and the exception's `reason` says what is wrong.
+        The row that is returned has a placeholder for each image, and bytes in place of URLs. Raise the ValueError that
+        stands for a record, or BadRow if the row cannot be trained on; the message names the row, and the exception's
+        `reason` says what is wrong.
         """
+        if isinstance(row, ValueError):
+            raise row
         self._check_texts(row)
         if self.max_images is not None and len(row.images) > self.max_images:
             raise BadRow(

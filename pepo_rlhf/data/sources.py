@@ -15,9 +15,9 @@ from typing import Any
 
 from pepo_rlhf.data.arrow_rows import read_batches
 from pepo_rlhf.data.geometry3k import read_problem_folders
-from pepo_rlhf.data.row import Record, Row
+from pepo_rlhf.data.row import Record
 
-RecordReader = Callable[[], Record | Row]
+RecordReader = Callable[[], Record]
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _BATCH_ROWS = 64
 
@@ -28,7 +28,6 @@ def read_source(name: str, split: str, subset: str | None = None) -> Iterator[Re
     A file is a .jsonl, .json or .parquet file, which holds one split. A folder holds problems.jsonl, <split>.jsonl,
     parquet files as the hub lays them out, what `save_to_disk` of Hugging Face datasets wrote, or InterGPS folders.
     Anything else that looks like owner/name is the id of a data set on the hub. Columns of classes hold their names.
-    InterGPS folders give rows at once.
 
     Args:
         name: file, folder or hub id.

@@ -85,16 +85,7 @@ def missing_prompts(benchmark: Benchmark, store: GenerationStore, batch_size: in
 
 def generate_and_grade(benchmark: Benchmark, batches: list[list[int]], engine: Engine, store: GenerationStore) -> None:
     """Generate samples, grade them by the task's verifiers and write them, a batch of prompts at a time."""
-    defaults = Reward()
-    with closing(
-        RewardService(
-            benchmark.task.verifiers,
-            weights={},
-            num_processes=defaults.num_processes,
-            timeout_seconds=defaults.timeout_seconds,
-            memory_mb=defaults.memory_mb,
-        )
-    ) as service:
+    with closing(RewardService(Reward(functions=[*benchmark.task.verifiers]))) as service:
         for batch in batches:
             rows = [benchmark.rows[number] for number in batch]
             groups = engine.generate(rows, batch)

@@ -24,8 +24,8 @@ def diagnose(records: Records, config: Config) -> dict[str, str]:
     return {name: line for name, line in findings.items() if line}
 
 
-def flat_rewards(records: Records, config: Config) -> str | None:
-    if config.algo.advantage.estimator not in GROUP_ESTIMATORS or records[-1].get("flat_groups") != 1:
+def equal_rewards(records: Records, config: Config) -> str | None:
+    if config.algo.advantage.estimator not in GROUP_ESTIMATORS or records[-1].get("zero_std_groups") != 1:
         return None
     enabled = config.algo.dynamic_filtering_enable
     flag = "--algo.dynamic_filtering_max_resamples (more of them)" if enabled else "--algo.dynamic_filtering_enable"
@@ -69,7 +69,7 @@ def grader_errors(records: Records, config: Config) -> str | None:
 
 
 FINDINGS: dict[str, Callable[[Records, Config], str | None]] = {
-    "flat_rewards": flat_rewards,
+    "equal_rewards": equal_rewards,
     "even_weights": even_weights,
     "truncation": truncation,
     "grader_errors": grader_errors,

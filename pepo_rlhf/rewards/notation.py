@@ -54,6 +54,11 @@ _DIMENSIONS = {"sq": "2", "square": "2", "cubic": "3"}
 # A number beside a bracket, which latex2sympy would add up as it does 1\frac{1}{2}; not \log_2(8) or \sin^2(x).
 _FACTOR = re.compile(r"((?:^|[^_^\d])\d+) ?(?=\()|(\)) ?(?=[(\d]|\\[dt]?frac)")
 _MIXED_NUMBER = re.compile(r"^([-+]?\d+) (\d+) ?/ ?(\d+)$")
+# Marks around a whole answer.
+_WRAPPED = re.compile(
+    r"(?:\\(?:boxed|text|textbf|mathrm|mathbf) ?\{(.*)\}|\$(.*)\$|\\[(\[](.*)\\[)\]]|[\"'`](.*)[\"'`])\.?", re.DOTALL
+)
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {ord("。"): ord(".")}
 _MAX_NORMALISED = 4096  # Python sorts combining marks in quadratic time: an hour for a million
 
 
@@ -72,6 +77,14 @@ def normalise(text: str) -> str:
         text = unicodedata.normalize("NFKC", text)
     text = " ".join(text.casefold().split())
     return (text[:-1] if text.endswith((".", "。")) else text).rstrip()
+
+
+def unwrap(text: str) -> str:
+    """Return the text without a box, quotes, bold type and dollars around it, and with full-width letters as ASCII."""
+    text = text.translate(_FULL_WIDTH).replace("**", "").strip()
+    while match := _WRAPPED.fullmatch(text):
+        text = next(group for group in match.groups() if group is not None).strip()
+    return text
 
 
 def read_value(text: str) -> Value:

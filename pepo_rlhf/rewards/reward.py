@@ -6,9 +6,7 @@ this package, "path/to/folder:verifier".
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -16,7 +14,7 @@ from pathlib import Path
 
 from pepo_rlhf.rewards.accuracy import accuracy_reward
 from pepo_rlhf.rewards.format import format_reward
-from pepo_rlhf.tasks.discovery import family_verifiers, load_family, verifiers_of
+from pepo_rlhf.tasks.discovery import family_verifiers, load_family, load_file, verifiers_of
 
 Component = Callable[[str, str], float]
 
@@ -95,14 +93,7 @@ def _load_function(name: str) -> Component:
         return _find(function_name, verifiers_of(load_family(path_text)))
     if path.suffix != ".py" or not path.is_file():
         raise RewardError(f"reward {name!r}: there is no Python file {path.absolute()}; write path/to/file.py:function")
-    # A name that no importable module can have, so that the file shadows none. Dataclasses look their module up by it.
-    module_name = f"reward:{path.absolute()}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    spec.loader.exec_module(module)
-    function = getattr(module, function_name, None)
+    function = getattr(load_file(f"reward:{path.absolute()}", path), function_name, None)
     if not callable(function):
         problem = "has no function" if function is None else "has something that is not a function called"
         raise RewardError(

@@ -17,9 +17,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psutil
 
@@ -38,45 +38,30 @@ class Grade(NamedTuple):
 
     @property
     def headline(self) -> str:
-        """The error in one line: of a traceback, the exception and the component that raised it."""
+        """Return the error in one line: of a traceback, the exception and the component that raised it."""
         return " ".join((self.error or "").splitlines()[-2:])
 
 
 class RewardService:
-    """Grades in `num_processes` processes, several responses at once.
+    """Grades in several processes, several responses at once.
 
     Args:
-        functions: names for `load_rewards`.
-        weights: factor of a component by its name; 1 for any other.
-        timeout_seconds: longest time for one response, all components together.
-        memory_mb: MiB that a process may allocate on top of what the functions' files load.
-        allow_network: whether the functions may use the network; see network.py for what closes it.
+        settings: the section `reward` of a run, of which functions, weights, processes, limits and network are read.
 
     Raises:
         RewardError: if the functions cannot be loaded, with the traceback of a user's file.
     """
 
-    def __init__(
-        self,
-        functions: Sequence[str],
-        *,
-        weights: Mapping[str, float],
-        num_processes: int,
-        timeout_seconds: float,
-        memory_mb: int,
-        allow_network: bool = False,
-    ) -> None:
-        network = ["--allow_network"] if allow_network else []
-        self._grader_arguments = [*network, str(memory_mb), *functions]
-        self._names = [component_name(function) for function in functions]
-        self._weights = weights
-        self._timeout_seconds = timeout_seconds
+    def __init__(self, settings: Reward) -> None:
+        self._settings = settings
+        network = ["--allow_network"] if settings.allow_network else []
+        self._grader_arguments = [*network, str(settings.memory_mb), *settings.functions]
         self._processes: list[GraderProcess] = []
         # The kernel kills a process when the thread that started it ends: this one outlives those that grade, so that
         # close() finds what verifiers have started.
         self._starter = ThreadPoolExecutor(1, "reward-starter")
         self._own = threading.local()  # each thread has a process of its own
-        self._threads = ThreadPoolExecutor(num_processes, "reward", initializer=self._add_process)
+        self._threads = ThreadPoolExecutor(settings.num_processes, "reward", initializer=self._add_process)
         # The first is started at once, so that a mistake shows at once; the others when there is work for them.
         self._threads.submit(lambda: self._own.process.start()).result()
 
@@ -84,7 +69,7 @@ class RewardService:
         return self._threads.submit(self._grade, response, label)
 
     def close(self) -> None:
-        """Ends the processes, after the responses that they are at; those that wait are cancelled."""
+        """End the processes after the responses that they are grading; responses that wait are cancelled."""
         self._threads.shutdown(cancel_futures=True)
         for process in self._processes:
             process.stop()
@@ -95,23 +80,11 @@ class RewardService:
         self._processes.append(self._own.process)
 
     def _grade(self, response: str, label: str) -> Grade:
-        reply = self._own.process.grade(response, label, self._timeout_seconds)
+        reply = self._own.process.grade(response, label, self._settings.timeout_seconds)
         if "error" in reply:
-            return Grade(dict.fromkeys(self._names, 0.0), 0.0, reply["error"])
-        components = reply["components"]
-        return Grade(components, sum(self._weights.get(name, 1.0) * value for name, value in components.items()))
-
-
-def service_arguments(settings: Reward) -> dict[str, Any]:
-    """Return the arguments of a RewardService from the section `reward` of a run's settings."""
-    return {
-        "functions": settings.functions,
-        "weights": settings.weights,
-        "num_processes": settings.num_processes,
-        "timeout_seconds": settings.timeout_seconds,
-        "memory_mb": settings.memory_mb,
-        "allow_network": settings.allow_network,
-    }
+            return Grade(dict.fromkeys(map(component_name, self._settings.functions), 0.0), 0.0, reply["error"])
+        components, weights = reply["components"], self._settings.weights
+        return Grade(components, sum(weights.get(name, 1.0) * value for name, value in components.items()))
 
 
 class GraderProcess:
@@ -123,7 +96,7 @@ class GraderProcess:
         self._process: subprocess.Popen | None = None
 
     def start(self) -> None:
-        """Starts the process and waits until the functions are loaded; raises RewardError if they cannot be."""
+        """Start the process and wait until the functions are loaded; raise RewardError if they cannot be."""
         search_path = os.pathsep.join([os.environ.get("PYTHONPATH", ""), *sys.path])
         self._process = self._starter.submit(
             subprocess.Popen,
@@ -140,7 +113,7 @@ class GraderProcess:
             raise RewardError(f"the rewards do not load: {reply['error']}")
 
     def grade(self, response: str, label: str, timeout_seconds: float) -> dict:
-        """Reply of the process, or {"error": text} where there is none in time."""
+        """Return the reply of the process, or {"error": text} where there is none in time."""
         if self._process is None:
             self.start()
         assert self._process is not None and self._process.stdin is not None
@@ -152,7 +125,7 @@ class GraderProcess:
         return reply
 
     def stop(self) -> int:
-        """Kills the process and what it has started, and returns its exit status; 0 if there is none."""
+        """Kill the process and what it has started, and return its exit status; 0 if there is none."""
         if self._process is None:
             return 0
         process, self._process = self._process, None
@@ -177,7 +150,7 @@ class GraderProcess:
 
 
 def _kill_with_descendants(process_id: int) -> None:
-    """Kills a grader process, its group, and descendants in other groups, which are known as long as it lives."""
+    """Kill a grader process, its group, and descendants in other groups, which are known as long as it lives."""
     descendants: list[psutil.Process] = []
     with contextlib.suppress(psutil.NoSuchProcess):
         descendants = psutil.Process(process_id).children(recursive=True)

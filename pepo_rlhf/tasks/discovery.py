@@ -90,21 +90,28 @@ def load_family(folder: str) -> ModuleType:
     path = Path(folder).absolute()
     if not (path / "__init__.py").is_file():
         raise ValueError(f"{folder!r} is no folder of a task, which holds an __init__.py with a Task in it")
-    # No module that can be imported has such a name, so that the folder shadows none; its own modules are found by it.
+    # Its own modules are found by the name of the package, which is therefore loaded once.
     name = f"task:{path}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
-            name, path / "__init__.py", submodule_search_locations=[str(path)]
-        )
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]  # or the next call would find half a package
-            raise
-    return sys.modules[name]
+    return sys.modules.get(name) or load_file(name, path / "__init__.py", [str(path)])
+
+
+def load_file(name: str, path: Path, submodules: list[str] | None = None) -> ModuleType:
+    """Return the module in a user's file. What its code raises when it is run is passed on.
+
+    Args:
+        name: of the module; with a colon in it no module that can be imported has the same, and none is shadowed.
+        path: of the file.
+        submodules: folders of the package's own modules, if it is a package.
+    """
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=submodules)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # or the next call would find half a module
+        raise
+    return module
 
 
 @cache

@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable, Iterator
 
 from pepo_rlhf.data.bad_rows import BadRow
-from pepo_rlhf.data.load import Problem
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import Record, Row
+from pepo_rlhf.data.row_checker import Problem
 from pepo_rlhf.data.sources import image_folder, read_source
 from pepo_rlhf.tasks.frame import Frame
 from pepo_rlhf.tasks.task import Task
@@ -41,7 +41,7 @@ def image_root_of(task: Task, source: str | None) -> str:
     return str(image_folder(source or task.hub_id or "."))
 
 
-def _readers(task: Task, source: str | None, split: str) -> Iterator[Callable[[], Record | Row]]:
+def _readers(task: Task, source: str | None, split: str) -> Iterator[Callable[[], Record]]:
     if source is None and task.generate is not None:
         return (lambda record=record: record for record in task.generate(split))  # type: ignore[misc]
     if source is None and task.hub_id is None:
@@ -49,16 +49,14 @@ def _readers(task: Task, source: str | None, split: str) -> Iterator[Callable[[]
     return read_source(source or str(task.hub_id).format(split=split), split, task.subset)
 
 
-def _problems_of(task: Task, read: Callable[[], Record | Row], frame: Frame) -> Iterator[Problem]:
+def _problems_of(task: Task, read: Callable[[], Record], frame: Frame) -> Iterator[Problem]:
     try:
         record = read()
     except ValueError as error:
         yield error
         return
     try:
-        if isinstance(record, Row):
-            yield record
-        elif record.fields.get("task") == task.name:
+        if record.fields.get("task") == task.name:
             yield row_from_record(*record)
         else:
             yield from task.make_rows(record, frame)

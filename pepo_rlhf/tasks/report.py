@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pepo_rlhf.data.bad_rows import BadRow, Reason, TooLong
+from pepo_rlhf.data.bad_rows import REASONS, BadRow, TooLong
 from pepo_rlhf.data.labels import read_label
-from pepo_rlhf.data.load import Problem
 from pepo_rlhf.data.prompt import count_tokens
 from pepo_rlhf.data.row import Row
-from pepo_rlhf.data.row_checker import RowChecker
+from pepo_rlhf.data.row_checker import Problem, RowChecker
 from pepo_rlhf.data.vision_tokens import reserved_tokens
 from pepo_rlhf.rewards.accuracy import is_mathematics
 from pepo_rlhf.tasks.measure import PromptMeasure
@@ -29,11 +28,33 @@ class SplitReport:
     num_records: int = 0
     num_rows: int = 0
     samples: list[Row] = field(default_factory=list)  # the first rows
-    dropped: dict[str, list[str]] = field(default_factory=lambda: {reason: [] for reason in Reason})
+    dropped: dict[str, list[str]] = field(default_factory=lambda: {reason: [] for reason in REASONS})
     only_text: list[str] = field(default_factory=list)  # labels with digits that do not parse as mathematics
     visual_tokens: list[int] = field(default_factory=list)
     prompt_tokens: list[int] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)  # images and question of each row, hashed
+
+    @property
+    def problems(self) -> dict[str, list[str]]:
+        """Return what is wrong with rows, by its kind: those that are dropped, and those compared as text only."""
+        return {**self.dropped, "answers compared as text only (kept)": self.only_text}
+
+    def table(self, limit: int | None) -> list[tuple[str, str]]:
+        """Return what is counted, and how many there are; limit: tokens that fit, None without a model."""
+        return [
+            ("records", str(self.num_records)),
+            ("rows", str(self.num_rows)),
+            *((reason, str(len(problems))) for reason, problems in self.problems.items()),
+            ("visual tokens of a prompt: min / median / 95% / max", _spread(self.visual_tokens)),
+            ("tokens of a prompt: min / median / 95% / max", _spread(self.prompt_tokens)),
+            *([("tokens that fit", str(limit))] if limit is not None else []),
+        ]
+
+
+def _spread(values: list[int]) -> str:
+    if not values:
+        return "not measured: give --model"
+    return " / ".join(map(str, np.percentile(values, [0, 50, 95, 100], method="nearest")))
 
 
 def examine(
@@ -57,13 +78,11 @@ def examine(
     for problem in problems:
         report.num_records += 1
         try:
-            if isinstance(problem, ValueError):
-                raise problem
             row, pictures = checker.check(problem)
             if measure is not None:
                 _measure(report, row, pictures, measure)
         except ValueError as error:
-            report.dropped[error.reason if isinstance(error, BadRow) else Reason.SCHEMA].append(str(error))
+            report.dropped[error.reason if isinstance(error, BadRow) else BadRow.reason].append(str(error))
             continue
         report.num_rows += 1
         report.keys.append(_key(row, pictures))
@@ -101,32 +120,12 @@ def duplicates(reports: list[SplitReport]) -> dict[str, int]:
     return counts
 
 
-def spread(values: list[int]) -> str:
-    """Return the smallest, median, 95th percentile and largest value as text."""
-    if not values:
-        return "not measured: give --model"
-    low, median, high, largest = np.percentile(values, [0, 50, 95, 100], method="nearest")
-    return f"{low} / {median} / {high} / {largest}"
-
-
-def table(report: SplitReport, limit: int | None) -> list[tuple[str, str]]:
-    """Return the lines of a split's report: what is counted, and how many there are; limit: tokens that fit."""
-    lines = [("records", str(report.num_records)), ("rows", str(report.num_rows))]
-    lines += [(reason, str(len(problems))) for reason, problems in report.dropped.items()]
-    lines.append(("answers compared as text only (kept)", str(len(report.only_text))))
-    lines.append(("visual tokens of a prompt: min / median / 95% / max", spread(report.visual_tokens)))
-    lines.append(("tokens of a prompt: min / median / 95% / max", spread(report.prompt_tokens)))
-    if limit is not None:
-        lines.append(("tokens that fit", str(limit)))
-    return lines
-
-
 def as_text(task: str, reports: list[SplitReport], limit: int | None, num_examples: int = 3) -> str:
     """Return the whole report for a terminal, with the first examples of what is wrong."""
     lines: list[str] = []
     for report in reports:
-        lines += [f"{task}, {report.split}", *(f"  {name:<55}{value}" for name, value in table(report, limit))]
-        for reason, problems in [*report.dropped.items(), ("answers compared as text only", report.only_text)]:
+        lines += [f"{task}, {report.split}", *(f"  {name:<55}{value}" for name, value in report.table(limit))]
+        for reason, problems in report.problems.items():
             lines += [f"  {reason}: {' '.join(problem.split())}" for problem in problems[:num_examples]]
     lines.append("duplicates, by pixels and question")
     lines += [f"  {name:<55}{count}" for name, count in duplicates(reports).items()]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 
 from PIL import Image, ImageDraw
 
-from pepo_rlhf.data import Row, build_messages
-from pepo_rlhf.toy.dataset import Split, draw_rows, run_command, split_of
+from pepo_rlhf.toy.dataset import GeneratedRow, draw_rows, run_command
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220)}
 GRID, CELL, MARGIN = 4, 28, 4
@@ -20,7 +20,7 @@ MAX_COUNT, MAX_DISTRACTORS = 5, 4
 
 
 @dataclass(frozen=True)
-class CountingRow:
+class CountingRow(GeneratedRow):
     """A question about a picture: `colour` is asked for, `cells` are the 16 cells' colours by rows, None for empty."""
 
     colour: str
@@ -35,19 +35,12 @@ class CountingRow:
         return str(self.count)
 
     @property
-    def messages(self) -> list[dict]:
-        """Return the conversation that asks the question, worded as in every run."""
-        row = Row(prompt=self.problem, images=(), label=self.label, source="toy", datasource="counting")
-        return build_messages(row)
-
-    @property
     def count(self) -> int:
         return self.cells.count(self.colour)
 
     @property
-    def split(self) -> Split:
-        """Return where the picture belongs, by `split_of`."""
-        return split_of(self.cells)
+    def picture(self) -> object:
+        return self.cells
 
     def draw(self) -> Image.Image:
         """Return the picture, 112 x 112 RGB: one centred 20 x 20 square a filled cell, on white."""
@@ -61,11 +54,6 @@ class CountingRow:
         return image
 
 
-def generate(num_rows: int, seed: int, split: Split = "train") -> list[CountingRow]:
-    """Draw `num_rows` questions, counts and colours balanced; same arguments, same rows; splits share no picture."""
-    return draw_rows(_sample, num_rows, seed, split)
-
-
 def _sample(rng: random.Random) -> CountingRow:
     colour = rng.choice(list(COLOURS))
     squares = [colour] * rng.randint(1, MAX_COUNT)
@@ -75,6 +63,9 @@ def _sample(rng: random.Random) -> CountingRow:
     cells: list[str | None] = [*squares, *[None] * (GRID * GRID - len(squares))]
     rng.shuffle(cells)
     return CountingRow(colour, tuple(cells))
+
+
+generate = partial(draw_rows, _sample)
 
 
 def demonstration(row: CountingRow, count: int | None = None) -> str:

@@ -6,39 +6,54 @@ import argparse
 import hashlib
 import json
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
 from PIL import Image
+
+from pepo_rlhf.data import Row, build_messages
 
 Split = Literal["train", "test"]
 
 
-class GeneratedRow(Protocol):
+class GeneratedRow(ABC):
     """A question with its picture and its label."""
 
     @property
+    @abstractmethod
     def problem(self) -> str: ...
 
     @property
+    @abstractmethod
     def label(self) -> str: ...
 
     @property
-    def split(self) -> Split: ...
+    @abstractmethod
+    def picture(self) -> object:
+        """Return what is in the picture; rows of which this is equal belong to the same split."""
 
+    @abstractmethod
     def draw(self) -> Image.Image: ...
+
+    @property
+    def messages(self) -> list[dict]:
+        """Return the conversation that asks the question, worded as in every run."""
+        return build_messages(Row(self.problem, images=(), label=self.label, source="toy", datasource="toy"))
+
+    @property
+    def split(self) -> Split:
+        """Return where the picture belongs: a tenth of all, picked by hash, is held out whatever seed drew them."""
+        return "test" if hashlib.sha256(repr(self.picture).encode()).digest()[0] < 256 // 10 else "train"
 
 
 AnyRow = TypeVar("AnyRow", bound=GeneratedRow)
 
 
-def split_of(picture: object) -> Split:
-    """Return where a picture belongs: a tenth of all, picked by hash, is held out whatever seed drew them."""
-    return "test" if hashlib.sha256(repr(picture).encode()).digest()[0] < 256 // 10 else "train"
-
-
-def draw_rows(sample: Callable[[random.Random], AnyRow], num_rows: int, seed: int, split: Split) -> list[AnyRow]:
+def draw_rows(
+    sample: Callable[[random.Random], AnyRow], num_rows: int, seed: int, split: Split = "train"
+) -> list[AnyRow]:
     """Return `num_rows` rows of a split; the same arguments give the same rows.
 
     Rows of different splits never share a picture: a picture that belongs to the other split is drawn again.

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 
 from PIL import Image, ImageDraw
 
-from pepo_rlhf.data import Row, build_messages
 from pepo_rlhf.tasks.frame import pixels
 from pepo_rlhf.tasks.grounding.adapter import grounding_prompt
 from pepo_rlhf.tasks.grounding.box import box_label
-from pepo_rlhf.toy.dataset import Split, draw_rows, run_command, split_of
+from pepo_rlhf.toy.counting import COLOURS
+from pepo_rlhf.toy.dataset import GeneratedRow, draw_rows, run_command
 
-COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220)}
 FORMS = ("square", "circle", "triangle")
 SIDE, STEP = 112, 28
 MAX_STEPS = 2  # sides of a shape
@@ -43,7 +43,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class GroundingRow:
+class GroundingRow(GeneratedRow):
     """A question about a picture: the box of the first of `shapes` is asked for."""
 
     shapes: tuple[Shape, ...]
@@ -57,15 +57,8 @@ class GroundingRow:
         return box_label(self.shapes[0].box, (SIDE, SIDE))
 
     @property
-    def messages(self) -> list[dict]:
-        """Return the conversation that asks the question, worded as in every run."""
-        return build_messages(Row(self.problem, images=(), label=self.label, source="toy", datasource="grounding"))
-
-    @property
-    def split(self) -> Split:
-        """Return where the picture belongs, by `split_of`."""
-        picture = sorted((shape.colour, shape.form, shape.box) for shape in self.shapes)
-        return split_of(picture)
+    def picture(self) -> object:
+        return sorted((shape.colour, shape.form, shape.box) for shape in self.shapes)
 
     def draw(self) -> Image.Image:
         """Return the picture, 112 x 112 RGB on white."""
@@ -96,11 +89,6 @@ def _mark(pen: ImageDraw.ImageDraw, column: int, row: int) -> None:
             pen.rectangle((left, top, left + DOT - 1, top + DOT - 1), fill="black")
 
 
-def generate(num_rows: int, seed: int, split: Split = "train") -> list[GroundingRow]:
-    """Draw `num_rows` questions; the same arguments give the same rows, and splits share no picture."""
-    return draw_rows(_sample, num_rows, seed, split)
-
-
 def _sample(rng: random.Random) -> GroundingRow:
     colours = rng.sample(list(COLOURS), rng.randint(MIN_SHAPES, len(COLOURS)))
     kinds = [(colour, rng.choice(FORMS)) for colour in colours]
@@ -112,6 +100,9 @@ def _sample(rng: random.Random) -> GroundingRow:
         else:
             shapes.append(Shape(*kinds[len(shapes)], box))
     return GroundingRow(tuple(shapes))
+
+
+generate = partial(draw_rows, _sample)
 
 
 def random_answer(rng: random.Random) -> PixelBox:

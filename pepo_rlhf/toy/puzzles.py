@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 
 from PIL import Image, ImageDraw
 
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER
 from pepo_rlhf.tasks.puzzles.adapter import options_prompt
 from pepo_rlhf.tasks.puzzles.choice import choice_label, letter_of
-from pepo_rlhf.toy.dataset import Split, draw_rows, run_command, split_of
+from pepo_rlhf.toy import counting
+from pepo_rlhf.toy.dataset import GeneratedRow, draw_rows, run_command
 
-COLOURS = {"red": (220, 40, 40), "green": (40, 170, 60), "blue": (50, 80, 220), "orange": (240, 150, 30)}
+COLOURS = {**counting.COLOURS, "orange": (240, 150, 30)}
 GRID, CELL = 3, 28
 
 
 @dataclass(frozen=True)
-class PuzzleRow:
+class PuzzleRow(GeneratedRow):
     """A puzzle.
 
     cycle: the three colours in their order
@@ -46,9 +48,8 @@ class PuzzleRow:
         return choice_label(letter_of(self.answer, self.options), self.options)
 
     @property
-    def split(self) -> Split:
-        """Return where the puzzle belongs, by `split_of`."""
-        return split_of(self)
+    def picture(self) -> object:
+        return self.cycle, self.hidden
 
     def draw(self) -> Image.Image:
         """Return the picture, 84 x 84 RGB on white."""
@@ -68,16 +69,13 @@ class PuzzleRow:
         return self.cycle[(row + column) % GRID]
 
 
-def generate(num_rows: int, seed: int, split: Split = "train") -> list[PuzzleRow]:
-    """Draw `num_rows` puzzles; the same arguments give the same rows, and splits share no picture."""
-    return draw_rows(_sample, num_rows, seed, split)
-
-
 def _sample(rng: random.Random) -> PuzzleRow:
     first, second, third = rng.sample(list(COLOURS), 3)
     options = tuple(rng.sample(list(COLOURS), len(COLOURS)))
     return PuzzleRow((first, second, third), rng.randrange(GRID * GRID), options)
 
+
+generate = partial(draw_rows, _sample)
 
 if __name__ == "__main__":
     run_command(__doc__, generate, "puzzles")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from transformers import Qwen2Tokenizer
 
@@ -25,30 +26,7 @@ SPECIAL_TOKENS = (
 
 # ChatML. Qwen's own template slips in a system message when there is none; this one adds nothing, as a short
 # prompt keeps the tiny model fast.
-CHAT_TEMPLATE = """\
-{%- for message in messages -%}
-{{ '<|im_start|>' + message.role + '\\n' }}
-{%- if message.content is string -%}
-{{ message.content }}
-{%- else -%}
-{%- for part in message.content -%}
-{%- if part.type == 'text' -%}
-{{ part.text }}
-{%- elif part.type == 'image' -%}
-{{ '<|vision_start|><|image_pad|><|vision_end|>' }}
-{%- elif part.type == 'video' -%}
-{{ '<|vision_start|><|video_pad|><|vision_end|>' }}
-{%- else -%}
-{{ raise_exception('unknown content type: ' + part.type) }}
-{%- endif -%}
-{%- endfor -%}
-{%- endif -%}
-{{ '<|im_end|>\\n' }}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-{{ '<|im_start|>assistant\\n' }}
-{%- endif -%}
-"""
+CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 600) -> Qwen2Tokenizer:

@@ -76,12 +76,12 @@ class WeightSync:
         if not self._any_rank(self.engines.death is not None):
             self.transport.send(self.weights)
         received = self.engines.call("finish_weight_update", version)
-        for engine, names in enumerate(received):
-            if missing := sorted(self.trainable - set(names)):
-                raise RuntimeError(f"rollout engine {engine} did not receive {len(missing)} weights: {missing[:5]}")
         torch_dist_barrier_and_cuda_sync()
         if self.engines.death is not None:
             raise SyncInterrupted from self.engines.death
+        for engine, names in enumerate(received):
+            if missing := sorted(self.trainable - set(names)):
+                raise RuntimeError(f"rollout engine {engine} did not receive {len(missing)} weights: {missing[:5]}")
 
     def _any_rank(self, condition: bool) -> bool:
         flag = torch.tensor(float(condition), device=torch.cuda.current_device())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def stream_hidden_states(
     model: PreTrainedModel, consume: Callable[[torch.Tensor], None], num_entries: int | None = None
 ) -> Iterator[None]:
-    """Inside the context, one forward of `model` calls `consume` with the entries of Hugging Face's `hidden_states`.
+    """Call `consume` with each entry of Hugging Face's `hidden_states` while `model` runs forward in the context.
 
     For L decoder layers these are L + 1 entries, each [B, S, D], in order: what enters the first layer (embeddings
     with the image features in place), the output of every layer but the last, and the output of the final norm.

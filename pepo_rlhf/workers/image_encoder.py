@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def shared_images(model: PreTrainedModel, inputs: dict) -> Iterator[dict]:
-    """Inside the context one forward of `model`, given what is yielded, takes pixels of distinct images only.
+    """Let one forward of `model`, given what the context yields, encode each distinct image once.
 
     Their features are placed as `image_index` says, and the gradients of an image's places add up. A frozen encoder
     runs without gradients: transformers' gradient checkpointing asks for those of every input, so that backward would

@@ -19,7 +19,7 @@ logger = init_logger(__name__)
 
 
 class VisionLanguageActor(Actor):
-    """Actor with `--ds.attn_implementation auto`, whose forward computes logits of response positions only.
+    """OpenRLHF's Actor with `--ds.attn_implementation auto` and logits of response positions only.
 
     Upstream's makes float32 logits of every position, prompt and image included.
     """
@@ -94,13 +94,8 @@ class VisionLanguageActor(Actor):
         )
 
 
-def convert_to_torch_dtype(param_dtype: str) -> torch.dtype:
-    """`--ds.param_dtype` as torch's type."""
-    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[param_dtype]
-
-
 def choose_attention() -> str:
-    """flash_attention_2 on CUDA where flash-attn is installed, sdpa otherwise."""
+    """Return flash_attention_2 on CUDA where flash-attn is installed, sdpa otherwise."""
     spec = importlib.util.find_spec("flash_attn")
     # The stand-in of pepo_rlhf.compat has a spec without an origin.
     installed = spec is not None and spec.origin is not None

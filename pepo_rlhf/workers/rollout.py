@@ -13,6 +13,7 @@ from openrlhf.utils.utils import get_tokenizer
 from vllm import SamplingParams
 
 from pepo_rlhf.compat import cpu, parent_death
+from pepo_rlhf.config.learning import Reward
 from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.pixel_limits import pixel_limits
 from pepo_rlhf.data.prompt import encode_prompt
@@ -29,14 +30,14 @@ class RolloutWorker(WeightReceiver, VisionProbe, RolloutRayActor.__ray_metadata_
     """OpenRLHF's rollout actor. A prompt is encoded once for its samples, and grader errors are never swallowed.
 
     Args:
-        rewards: arguments of the RewardService.
+        reward: settings of the RewardService.
         min_pixels, max_pixels: for `pixel_limits`, which engine and trainer share.
         engine_kwargs: for vLLM's AsyncEngineArgs, as upstream; `model` names the policy's folder or hub id.
     """
 
     async def __init__(  # type: ignore[misc]  # Ray awaits it
         self,
-        rewards: dict[str, Any],
+        reward: Reward,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
         **engine_kwargs: Any,
@@ -44,7 +45,7 @@ class RolloutWorker(WeightReceiver, VisionProbe, RolloutRayActor.__ray_metadata_
         self.processor = get_tokenizer(engine_kwargs["model"], None)
         self.pixel_limits = pixel_limits(self.processor, min_pixels, max_pixels)
         engine_kwargs["mm_processor_kwargs"] = self.pixel_limits
-        self.rewards = RewardService(**rewards)
+        self.rewards = RewardService(reward)
         parent_death.bind_children()
         await super().__init__(**engine_kwargs, **cpu.engine_arguments())
 

@@ -1,21 +1,14 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from pepo_rlhf.checks import vision_check
-from pepo_rlhf.checks.vision_check import check_blindness, check_gate
-from pepo_rlhf.compat import wiring
-from pepo_rlhf.controller import cluster, placement
-
-
-@pytest.fixture(autouse=True)
-def bindings_of_this_process_stay(monkeypatch):
-    """They would hold in all tests that follow; test_command.py has the command in a process of its own."""
-    monkeypatch.setattr(wiring, "apply", lambda: None)
+from pepo_rlhf.checks.vision_check import check_model_sees, check_workers_see
+from pepo_rlhf.controller import cluster, run
+from pepo_rlhf.controller.vision_check import VisionError
 
 
 @pytest.fixture
@@ -31,49 +24,57 @@ def cut_model(tiny_model, tmp_path):
 
 
 def test_a_model_that_sees_passes_with_the_measured_numbers(make_inputs, run_check):
-    found = run_check(check_blindness, make_inputs())
+    found = run_check(check_model_sees, make_inputs())
     assert "the model sees: nats a token that another image changes: " in found["ok"][0].message
 
 
 def test_a_model_whose_image_path_is_cut_is_an_error(cut_model, make_inputs, run_check):
-    (finding,) = run_check(check_blindness, make_inputs(actor__model_name_or_path=cut_model))["error"]
+    (finding,) = run_check(check_model_sees, make_inputs(actor__model_name_or_path=cut_model))["error"]
     assert finding.message.startswith("the model is blind") and "0 (blank), 0 (another row's)" in finding.message
     assert finding.flags == ("--actor.model_name_or_path",)
 
 
 def test_a_large_model_is_left_to_the_workers(make_inputs, run_check, monkeypatch):
     monkeypatch.setattr(vision_check, "_MAX_PARAMETERS", 1e5)
-    assert "check --gate" in run_check(check_blindness, make_inputs())["warning"][0].message
+    assert "check --vision_check" in run_check(check_model_sees, make_inputs())["warning"][0].message
 
 
-def test_the_flag_of_the_runs_gate_holds_here_too(make_inputs, run_check):
-    assert run_check(check_blindness, make_inputs(pepo__blindness_check="false"))["warning"]
+def test_the_flag_of_the_runs_check_holds_here_too(make_inputs, run_check):
+    assert run_check(check_model_sees, make_inputs(run__vision_check="false"))["warning"]
 
 
 @pytest.fixture
-def gate_of(monkeypatch, make_inputs, run_check):
-    """Findings of `check --gate`, where `pass_gate` stands for the start of the workers."""
+def found_with(monkeypatch, make_inputs, run_check):
+    """Findings of `check --vision_check`, where a function stands for the start of the workers."""
 
-    def findings(pass_gate):
-        monkeypatch.setattr(cluster, "connect", lambda args: None)
-        monkeypatch.setattr(placement, "pass_gate", pass_gate)
-        return run_check(check_gate, make_inputs())
+    def findings(run_vision_check):
+        monkeypatch.setattr(cluster, "connect", lambda config: None)
+        monkeypatch.setattr(run, "run_vision_check", run_vision_check)
+        return run_check(check_workers_see, make_inputs())
 
     return findings
 
 
-def test_a_passed_gate_leaves_nothing_in_the_folder_of_the_run_that_is_to_come(gate_of):
+def test_a_passed_check_leaves_nothing_in_the_folder_of_the_run_that_is_to_come(found_with):
     seen = []
 
-    def pass_gate(args):
-        seen.append(args)
-        (Path(args.run.dir) / "blindness.json").write_text("{}")
+    def passes(config, prompts, processor):
+        seen.append(config)
+        assert len(prompts) == 12
+        (config.run_dir / "vision_check.json").write_text("{}")
 
-    assert gate_of(pass_gate)["ok"]
-    assert not seen[0].logger.wandb.enable and not seen[0].logger.trackio.enable
-    assert Path(seen[0].logger.tensorboard_dir).parent == Path(seen[0].run.dir) and not Path(seen[0].run.dir).exists()
+    assert found_with(passes)["ok"]
+    assert not seen[0].run_dir.exists()
 
 
-def test_a_gate_that_asked_nothing_is_not_passed(gate_of):
-    (finding,) = gate_of(lambda args: None)["warning"]
-    assert "--pepo.blindness_check" in finding.message
+def test_a_failed_check_is_an_error(found_with):
+    def fails(config, prompts, processor):
+        raise VisionError("policy is blind: look at --data.max_pixels")
+
+    (finding,) = found_with(fails)["error"]
+    assert finding.flags == ("--data.max_pixels",)
+
+
+def test_a_check_that_was_not_made_is_not_passed(found_with):
+    (finding,) = found_with(lambda config, prompts, processor: None)["warning"]
+    assert "no prompt has an image" in finding.message

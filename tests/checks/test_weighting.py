@@ -7,7 +7,7 @@ from pepo_rlhf.checks.weighting import check_weighting
 
 def check(method, **settings):
     pepo = SimpleNamespace(method=method, settings=settings)
-    return list(check_weighting(SimpleNamespace(args=SimpleNamespace(pepo=pepo))))
+    return list(check_weighting(SimpleNamespace(config=SimpleNamespace(pepo=pepo))))
 
 
 def test_a_weighting_and_its_signals_are_told():

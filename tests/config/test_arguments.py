@@ -11,17 +11,8 @@ def test_settings_and_dropped_flags_are_read_as_nested_attributes(config):
     args = to_arguments(config)
     assert args.actor.adam.lr == 0.3
     assert args.run.dir == str(Path("runs/pepo").absolute())
-    assert args.critic.freezing_steps == -1
-    assert args.critic.model_name_or_path is None
     assert args.ds.ring_attn_size == 1
     assert args.local_rank == -1
-    assert vars(args.actor.muon) == {
-        "lr": 0.02,
-        "momentum": 0.95,
-        "ns_steps": 5,
-        "nesterov": True,
-        "no_nesterov": False,
-    }
 
 
 def test_one_clip_range_serves_both_sides_unless_each_has_its_own(config):
@@ -38,15 +29,10 @@ def test_one_correction_threshold_is_an_upper_bound(config):
     assert to_arguments(config).algo.advantage.is_correction_threshold == [0.5, 2.0]
 
 
-def test_generation_and_token_budgets_default_to_those_of_training(config):
-    args = to_arguments(config)
-    assert args.rollout.vllm_generate_batch_size == config.rollout.batch_size
-    assert args.rollout.max_tokens_per_gpu == config.train.max_tokens_per_gpu
-    config.rollout.vllm_generate_batch_size = 16
+def test_the_token_budget_of_generation_defaults_to_that_of_training(config):
+    assert to_arguments(config).rollout.max_tokens_per_gpu == config.train.max_tokens_per_gpu
     config.rollout.max_tokens_per_gpu = 1000
-    args = to_arguments(config)
-    assert args.rollout.vllm_generate_batch_size == 16
-    assert args.rollout.max_tokens_per_gpu == 1000
+    assert to_arguments(config).rollout.max_tokens_per_gpu == 1000
 
 
 def test_everything_a_run_writes_lies_under_its_folder(config):
@@ -54,18 +40,17 @@ def test_everything_a_run_writes_lies_under_its_folder(config):
     args = to_arguments(config)
     assert args.ckpt.path == str(Path("runs/first/checkpoints").absolute())
     assert args.ckpt.output_dir == str(Path("runs/first/model").absolute())
-    assert args.logger.tensorboard_dir == str(Path("runs/first/tensorboard").absolute())
-    assert args.logger.wandb.run_name == "first"
+    assert config.tensorboard_dir == Path("runs/first/tensorboard").absolute()
+    assert config.run_name == "first"
     config.logger.wandb.run_name = "other"
-    assert to_arguments(config).logger.wandb.run_name == "other"
+    assert config.run_name == "other"
 
 
 def test_the_wandb_key_never_enters_the_arguments(config, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "my-secret")
-    assert to_arguments(config).logger.wandb.key is None
     config.logger.wandb.enable = True
     args = to_arguments(config)
-    assert args.logger.wandb.key is None
+    assert not hasattr(args.logger.wandb, "key")
     assert b"my-secret" not in pickle.dumps(args)
 
 

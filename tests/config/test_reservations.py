@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.config import Config
 from pepo_rlhf.config.reservations import required_gpus, shortfall
 
 
@@ -11,7 +11,7 @@ def sizes(policy, reference, engines, tensor_parallel=1, kl=0.001, **placement):
     config.algo.kl.init_coef = kl
     for name, value in placement.items():
         setattr(config.train, name, value)
-    return to_arguments(config)
+    return config
 
 
 def test_required_gpus_by_hand():

@@ -224,7 +224,7 @@ def test_records_give_the_trainers_weights_back(scored_batch, tmp_path, method, 
     settings = {"alpha": 0.3, "temperature": 0.2}
     record(tmp_path, batch, overlong_filtering=True, method=method, no_image=no_image, settings=settings)
     (recorded,) = load_batches(tmp_path)
-    torch.testing.assert_close(recomputed_weights(recorded, {}), recorded.weight, rtol=0, atol=1e-6)
+    torch.testing.assert_close(recomputed_weights(recorded, method, settings), recorded.weight, rtol=0, atol=1e-6)
     assert not recorded.mask[[1, 5]].any() and not recorded.weight[[1, 5]].any()
 
 

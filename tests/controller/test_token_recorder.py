@@ -4,14 +4,23 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from openrlhf.trainer.ppo_utils.experience import Experience
-from pepo_rlhf.metrics.token_recorder import TokenRecorder, token_texts
 
-from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.config import Config
+from pepo_rlhf.controller.batch import Draw, make_batch
+from pepo_rlhf.controller.prompts import Prompt
+from pepo_rlhf.controller.token_recorder import TokenRecorder, token_texts
 from pepo_rlhf.metrics.token_records import read_steps
 from pepo_rlhf.toy.tokenizer import train_tokenizer
+from pepo_rlhf.workers.responses import Group, Response
 
-SCORES = ("log_prob", "entropy", "similarity", "weight", "advantage_before", "advantage", "rollout_log_prob")
+ATTRIBUTES = {
+    "log_prob": "action_log_probs",
+    "entropy": "entropy",
+    "similarity": "visual_similarity",
+    "weight": "weights",
+    "advantage_before": "unweighted_advantages",
+    "advantage": "advantages",
+}
 
 
 @pytest.fixture(scope="module")
@@ -24,33 +33,32 @@ def make_recorder(tokenizer, run_dir, every=1, max_rows=4, samples=2):
     config.run.dir = str(run_dir)
     config.logger.tokens_every, config.logger.tokens_max_rows = every, max_rows
     config.rollout.n_samples_per_prompt = samples
-    return TokenRecorder(to_arguments(config), SimpleNamespace(tokenizer=tokenizer))
+    return TokenRecorder(config, SimpleNamespace(tokenizer=tokenizer))
 
 
-def make_batch(tokenizer, texts, images=None):
-    """One micro-batch a response, in reverse order, as dynamic batching may have it. Prompts are two tokens long."""
-    experiences, tokens = [], {name: [] for name in ("mask", *SCORES)}
-    for index, text in reversed(list(enumerate(texts))):
-        ids = tokenizer(text)["input_ids"]
-        mask = torch.tensor([[False] + [True] * len(ids)])
-        scores = torch.where(mask, torch.arange(mask.shape[1]) + 100.0 * index, -1.0)
-        tokens["mask"].append(mask)
-        for name in SCORES:
-            tokens[name].append(scores)
-        experiences.append(
-            Experience(
-                index=[index],
-                sequences=torch.tensor([[0, 0, *ids]]),
-                prompts=[f"prompt {index // 2}"],
-                labels=[str(index)],
-                images=[images or []],
-                mm_train_inputs=[None if images is None else {}],
-                rewards=torch.tensor([float(index)]),
-                truncated=torch.tensor([index == 1]),
-                info={"format": torch.tensor([1.0]), "accuracy": torch.tensor([index - 1.0])},
-            )
+def make(tokenizer, texts, images=()):
+    """Groups of two responses to prompts of two tokens; each score is 100 times the row, plus the column."""
+    responses = [
+        Response(
+            tokenizer(text)["input_ids"],
+            [],
+            index == 1,
+            float(index),
+            {"format": 1.0, "accuracy": index - 1.0},
+            None,
+            0,
         )
-    return experiences, [["here"]] * len(texts), tokens
+        for index, text in enumerate(texts)
+    ]
+    responses = [response._replace(log_probs=[-1.0] * len(response.token_ids)) for response in responses]
+    groups = [Group([0, 0], None, responses[start : start + 2]) for start in range(0, len(texts), 2)]
+    prompts = [Prompt(i, "here", f"prompt {i}", str(i), tuple(images)) for i in range(len(groups))]
+    batch = make_batch(prompts, groups, Draw(position=0, episode=0, num_drawn_in_episode=2), pad_token_id=0)
+    scores = torch.arange(batch.action_mask.shape[1]) + 100.0 * torch.arange(len(batch))[:, None]
+    for attribute in ATTRIBUTES.values():
+        setattr(batch, attribute, scores)
+    batch.loss_mask = batch.action_mask
+    return batch
 
 
 @pytest.mark.parametrize(("every", "steps"), [(0, []), (1, [1, 2, 3, 4, 5, 6, 7]), (3, [1, 3, 6]), (10, [1])])
@@ -62,7 +70,7 @@ def test_the_first_step_and_every_so_many_are_due(tokenizer, tmp_path, every, st
 def test_rows_stand_in_the_order_of_the_batch_with_the_tokens_of_the_response(tokenizer, tmp_path):
     recorder = make_recorder(tokenizer, tmp_path)
     texts = ["the angle is 60", "60", "is", "degrees"]
-    recorder.record(3, 0.5, *make_batch(tokenizer, texts))
+    recorder.record(3, make(tokenizer, texts), 0.5)
     recorder.finish()
     (records,) = read_steps(tmp_path)
     rows = records.table.to_pylist()
@@ -75,17 +83,27 @@ def test_rows_stand_in_the_order_of_the_batch_with_the_tokens_of_the_response(to
     for index, (row, text) in enumerate(zip(rows, texts, strict=True)):
         assert row["response"] == "".join(row["token_texts"]) == text
         assert row["token_ids"] == tokenizer(text)["input_ids"]
-        for name in SCORES:
+        for name in ATTRIBUTES:
             assert row[name] == [100.0 * index + column for column in range(1, len(row["token_ids"]) + 1)]
-        assert (row["step"], row["progress"], row["task"], row["label"]) == (3, 0.5, "here", str(index))
+        assert row["rollout_log_prob"] == [-1.0] * len(row["token_ids"])
+        assert (row["step"], row["progress"], row["task"], row["label"]) == (3, 0.5, "here", str(index // 2))
         assert (row["reward"], dict(row["reward_parts"])) == (index, {"format": 1.0, "accuracy": index - 1.0})
         assert (row["truncated"], row["has_image"], row["images"]) == (index == 1, False, [])
+
+
+def test_a_signal_that_was_not_computed_is_null(tokenizer, tmp_path):
+    recorder, batch = make_recorder(tokenizer, tmp_path), make(tokenizer, ["60"] * 2)
+    batch.visual_similarity = None
+    recorder.record(1, batch, 0.0)
+    recorder.finish()
+    (records,) = read_steps(tmp_path)
+    assert [row["similarity"] for row in records.table.to_pylist()] == [None, None]
 
 
 @pytest.mark.parametrize(("max_rows", "kept"), [(3, 2), (4, 4), (64, 6)])
 def test_the_bound_keeps_whole_groups_and_the_size_of_the_batch_is_told(tokenizer, tmp_path, max_rows, kept):
     recorder = make_recorder(tokenizer, tmp_path, max_rows=max_rows)
-    recorder.record(1, 0.0, *make_batch(tokenizer, ["60"] * 6))
+    recorder.record(1, make(tokenizer, ["60"] * 6), 0.0)
     recorder.finish()
     (records,) = read_steps(tmp_path)
     assert (records.table.num_rows, records.batch_size) == (kept, 6)
@@ -93,7 +111,7 @@ def test_the_bound_keeps_whole_groups_and_the_size_of_the_batch_is_told(tokenize
 
 def test_what_stops_the_writing_is_raised(tokenizer, tmp_path):
     recorder = make_recorder(tokenizer, tmp_path)
-    recorder.record(1, 0.0, *make_batch(tokenizer, ["60"] * 2, images=[b"no image"]))
+    recorder.record(1, make(tokenizer, ["60"] * 2, images=[b"no image"]), 0.0)
     with pytest.raises(ValueError, match="not an image"):
         recorder.finish()
 

@@ -1,10 +1,8 @@
-from types import SimpleNamespace
-
-from pepo_rlhf.controller.vision_check import gate
-from pepo_rlhf.data.prompt import choose_prompts
+from pepo_rlhf.config import Config
+from pepo_rlhf.controller.prompts import Prompt
+from pepo_rlhf.controller.vision_check import check_vision
 
 
 def test_data_without_images_is_skipped_with_a_line(capsys):
-    args = SimpleNamespace()
-    assert gate(args, None, [], choose_prompts([("data", "text only", "1", [])]), None) is None
-    assert capsys.readouterr().out == "blindness gate: skipped, since no prompt has an image\n"
+    check_vision(Config(), None, None, [Prompt(0, "data", "text only", "1", ())], None)
+    assert capsys.readouterr().out == "vision check: skipped, since no prompt has an image\n"

@@ -15,17 +15,15 @@ def handler():
 
 
 def test_a_phase_that_does_not_end_is_named_and_interrupted():
-    watchdog = Watchdog(0.3)
-    watchdog.enter("update, step 3")
-    with pytest.raises(Stalled, match=r"update, step 3 has not ended within --run.stall_timeout 0.3 s"):
+    message = r"update, step 3 has not ended within --run.stall_timeout 0.3 s"
+    with pytest.raises(Stalled, match=message), Watchdog(0.3) as watchdog:
+        watchdog.enter("update, step 3")
         time.sleep(20)
-    watchdog.close()
 
 
 def test_phases_that_end_in_time_are_left_alone():
-    watchdog = Watchdog(0.6)
-    for step in range(6):
-        watchdog.enter(f"step {step}")
-        time.sleep(0.2)
-    watchdog.close()
+    with Watchdog(0.6) as watchdog:
+        for step in range(6):
+            watchdog.enter(f"step {step}")
+            time.sleep(0.2)
     time.sleep(0.8)

@@ -8,6 +8,7 @@ import pytest
 
 from pepo_rlhf.data import load_rows
 from pepo_rlhf.data.geometry3k import read_problem_folders
+from pepo_rlhf.data.records import row_from_record
 
 SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "geometry3k_sample"
 PROBLEM = {"problem_text": "Find y.", "choices": ["5", "5 \\sqrt { 2 }", "5 \\sqrt { 3 }", "10"], "answer": "C"}
@@ -21,7 +22,7 @@ def write(folder: Path, number: int, problem: dict) -> None:
 def test_the_label_is_the_text_of_the_chosen_choice(tmp_path: Path) -> None:
     write(tmp_path, 15, PROBLEM)
     (read,) = read_problem_folders(tmp_path, "Geometry3K")
-    row = read()
+    row = row_from_record(*read())
     assert row.prompt == "Find y."
     assert row.images == (str(tmp_path / "15" / "img_diagram.png"),)
     assert row.label == r"5 \sqrt { 3 }"
@@ -53,8 +54,8 @@ def test_an_answer_that_is_no_choice_is_refused(tmp_path: Path, answer: str | No
 def test_a_choice_that_is_no_label_is_refused(tmp_path: Path, choice: Any, message: str) -> None:
     write(tmp_path, 15, PROBLEM | {"choices": ["1", "2", choice, "4"]})
     (read,) = read_problem_folders(tmp_path, "")
-    with pytest.raises(ValueError, match=f"15/data.json: .*{message}"):
-        read()
+    with pytest.raises(ValueError, match=f"/15: .*{message}"):
+        row_from_record(*read())
 
 
 def test_a_choice_that_is_missing_is_no_label(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pepo_rlhf.data import INSTRUCTION, Row, build_messages
-from pepo_rlhf.data.prompt import choose_prompts
 
 
 def row(prompt: str, system: str = "") -> Row:
@@ -46,15 +45,3 @@ def test_the_system_message_is_kept_and_comes_first() -> None:
 def test_the_system_message_may_carry_the_instruction() -> None:
     _, user = build_messages(row("<image>Find x.", system="Reply with <answer>."))
     assert user["content"] == [image(), text("Find x.")]
-
-
-def test_prompts_with_images_of_their_own_are_chosen() -> None:
-    items = [
-        ("data", "text only", "1", []),
-        ("data", "first", "1", ["a.png"]),
-        ("data", "the same image", "1", ["a.png"]),
-        *(("data", f"other {i}", "1", [f"{i}.png", "a.png"]) for i in range(9)),
-    ]
-    chosen = choose_prompts(items)
-    assert [prompt for prompt, _ in chosen] == ["first", "other 0", "other 1", "other 2"]
-    assert chosen[1][1] == ["0.png", "a.png"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,8 +66,10 @@ def assert_each_prompt_once(steps):
     assert all((step["prompts_repeated"], step["prompts_lost"]) == (0, 0) for step in steps)
 
 
-def test_a_killed_engine_is_restarted_with_the_current_weights(tiny_model, problems, tmp_path):
-    process = start(tiny_model, problems, tmp_path)
+@pytest.mark.parametrize("is_async", [False, True], ids=["synchronous", "asynchronous"])
+def test_a_killed_engine_is_restarted_with_the_current_weights(tiny_model, problems, tmp_path, is_async):
+    flags = ["--train.async_enable", "--train.colocate_actor_ref"] if is_async else []
+    process = start(tiny_model, problems, tmp_path, *flags)
     wait_for_step(tmp_path, 2, process)
     part(process.pid, "EngineCore").kill()
     wait_for_step(tmp_path, 5, process)
@@ -79,6 +82,7 @@ def test_a_killed_engine_is_restarted_with_the_current_weights(tiny_model, probl
     assert all(step["num_samples"] == 8 for step in steps)
     assert_each_prompt_once(steps)
     assert steps[1]["engine_restarts"] == 0 and steps[-1]["engine_restarts"] == 1
+    assert all(0 <= step["weights_age"] <= is_async for step in steps)
     assert all(step["rollout_trainer_gap"] < 0.03 for step in steps), "old weights would show here"
 
 
@@ -114,11 +118,10 @@ DIED = "error: a process of the run has died, and the run ends with it: "
     ("victim", "message"),
     [
         ("ray::PolicyWorker", DIED),
-        ("ray::PepoTrainer", DIED),
-        ("raylet/raylet", DIED),
+        ("raylet/raylet", f"{DIED}|error: rollout engine 0 died"),  # whichever is seen first
         ("gcs_server", "Failed to connect to GCS within 60 seconds"),  # Ray ends the command itself
     ],
-    ids=["policy", "trainer", "raylet", "head"],
+    ids=["policy", "raylet", "head"],
 )
 def test_the_death_of_any_other_process_ends_the_job_with_a_message(tiny_model, problems, tmp_path, victim, message):
     process = start(tiny_model, problems, tmp_path)
@@ -127,7 +130,7 @@ def test_the_death_of_any_other_process_ends_the_job_with_a_message(tiny_model, 
     process.wait(timeout=150)
     log = (tmp_path / "log.txt").read_text()
     assert process.returncode not in (0, 143), log[-4000:]
-    assert message in log
+    assert re.search(message, log), log[-4000:]
     assert folders.newest_complete(tmp_path / "run" / "checkpoints") is not None
 
 

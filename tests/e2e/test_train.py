@@ -37,7 +37,7 @@ METRICS = [
     "weight_entropy_corr",
     "progress",
     "rollout_trainer_gap",
-    "flat_groups",
+    "zero_std_groups",
     "time_generation",
     "time_experience",
     "time_update",
@@ -136,8 +136,8 @@ def test_main_job(tiny_model, problems, tmp_path, monkeypatch):
     assert "step 4 of 4: reward" in output
     check_token_records(run_dir, metrics)
     assert "advice after step 1: " in output and "raise --rollout.max_new_tokens" in output  # it seldom ends by itself
-    assert "blindness gate: passed; 4 responses" in output
-    gate = json.loads((run_dir / "blindness.json").read_text())
+    assert "vision check: passed; 4 responses" in output
+    gate = json.loads((run_dir / "vision_check.json").read_text())
     assert gate["fault"] is None and gate["gap"] < gate["limits"]["gap"]
 
     from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -164,7 +164,7 @@ def test_a_model_whose_image_path_is_cut_is_not_trained(tiny_model, problems, tm
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 1
     assert "error: policy and rollout engine are blind: log-probs do not depend on the image" in output
-    assert json.loads((run_dir / "blindness.json").read_text())["fault"]
+    assert json.loads((run_dir / "vision_check.json").read_text())["fault"]
     assert not (run_dir / "metrics.jsonl").exists()
 
 
@@ -192,24 +192,63 @@ def test_ctrl_c_leaves_nothing_behind(tiny_model, problems, tmp_path):
     assert process.returncode != 0
 
 
+WEIGHTING = """
+from dataclasses import dataclass
+
+from pepo_rlhf.core.token_weighting import TokenWeighting
+
+class Late(TokenWeighting):
+    signals = ("entropy",)
+
+    @dataclass(kw_only=True)
+    class Settings:
+        slope: float = 1.0
+
+    def weigh(self, signals, mask):
+        weights = (1 + self.settings.slope * mask.cumsum(dim=-1)) * mask
+        return weights * mask.sum(dim=-1, keepdim=True) / weights.sum(dim=-1, keepdim=True).clamp(min=1)
+"""
+TASK = """
+from pepo_rlhf.data.records import row_from_record
+from pepo_rlhf.tasks import Task
+
+def make_rows(record, frame):
+    return [row_from_record(*record)]
+
+def variety(response, label):
+    return len(set(response)) / 100
+
+VERIFIERS = {"variety": variety}
+VARIETY = Task(name="variety", make_rows=make_rows, verifiers=("variety",))
+"""
+
+
 @pytest.mark.usefixtures("no_process_left")
-def test_async_trainer(tiny_model, problems, tmp_path):
+def test_async_trainer_with_a_weighting_and_a_task_from_outside(tiny_model, problems, tmp_path):
     run_dir = tmp_path / "run"
-    correction = ["--algo.advantage.is_correction_level", "token"]
-    process = start(tiny_model, problems, run_dir, "--train.async_enable", "--train.colocate_actor_ref", *correction)
+    (tmp_path / "late.py").write_text(WEIGHTING)
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "__init__.py").write_text(TASK)
+    flags = ["--train.async_enable", "--train.colocate_actor_ref", "--algo.advantage.is_correction_level", "token"]
+    flags += ["--pepo.method", f"{tmp_path / 'late.py'}:Late", "--pepo.settings.slope", "0.5"]
+    flags += ["--data.task", f"{tmp_path / 'task'}:VARIETY", "--logger.tokens_every", "3"]
+    process = start(tiny_model, problems, run_dir, *flags)
     output, _ = process.communicate(timeout=500)
     assert process.returncode == 0, output[-4000:]
     metrics = read_metrics(run_dir)
     assert [step["progress"] for step in metrics] == [0.0, 0.25, 0.5, 0.75]
-    assert not set(METRICS) - set(metrics[-1])
-    assert "blindness gate: passed" in output
-    # Weight syncs between sampling and update: a batch waits in the queue while the one before it is trained on.
-    assert metrics[0]["weights_age"] == 0
-    assert all(0 <= step["weights_age"] <= 2 for step in metrics)
-    assert any(step["weights_age"] > 0 for step in metrics)
-    # Importance correction by the ratio of trainer to engine, which the gap bounds: no token leaves the thresholds.
-    assert all(abs(step["vllm_kl"]) <= step["rollout_trainer_gap"] + 1e-6 for step in metrics)
-    assert all(step["is_filter_ratio"] == 0 for step in metrics)
+    assert {"accuracy", "similarity_min", "similarity_max"} == set(METRICS) - set(metrics[-1])
+    assert "similarity_min" in metrics[0], "a recorded step has every signal, which reweight then compares"
+    assert "vision check: passed" in output and "step 4 of 4: reward" in output and "variety 0." in output
+    # A batch is generated while the one before it is trained on, with the weights from before that.
+    assert [step["weights_age"] for step in metrics] == [0, 1, 1, 1]
+    for step in metrics:
+        assert step["reward"] == pytest.approx(step["format"] + step["variety"])
+        assert step["weight_min"] < 1 < step["weight_max"]
+        # Importance correction by the ratio of trainer to engine, which the gap bounds: none leaves the thresholds.
+        assert abs(step["vllm_kl"]) <= step["rollout_trainer_gap"] + 1e-6
+        assert step["is_filter_ratio"] == 0
+    assert load_batches(run_dir)[0].settings["settings"] == {"slope": 0.5}
 
 
 # Numbers of the batch itself. Seeds belong to requests, so another number of engines draws the same responses.

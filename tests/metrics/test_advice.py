@@ -1,7 +1,7 @@
 from pepo_rlhf.config import Config
 from pepo_rlhf.metrics.advice import diagnose
 
-HEALTHY = {"flat_groups": 0.25, "weight_p20": 0.9, "weight_p80": 1.1, "truncated": 0.0, "reward_errors": 0.0}
+HEALTHY = {"zero_std_groups": 0.25, "weight_p20": 0.9, "weight_p80": 1.1, "truncated": 0.0, "reward_errors": 0.0}
 
 
 def findings(*changes, method="pepo", dynamic_filtering=False, estimator="group_norm"):
@@ -16,11 +16,11 @@ def test_a_healthy_run_gets_no_advice():
     assert findings(*[{}] * 12) == {}
 
 
-def test_flat_rewards_name_the_filter():
-    assert "--algo.dynamic_filtering_enable" in findings({"flat_groups": 1.0})["flat_rewards"]
-    assert not findings({"flat_groups": 1.0}, {"flat_groups": 0.875})
-    assert not findings({"flat_groups": 1.0}, estimator="reinforce"), "which learns from equal rewards too"
-    assert "max_resamples" in findings({"flat_groups": 1.0}, dynamic_filtering=True)["flat_rewards"]
+def test_equal_rewards_name_the_filter():
+    assert "--algo.dynamic_filtering_enable" in findings({"zero_std_groups": 1.0})["equal_rewards"]
+    assert not findings({"zero_std_groups": 1.0}, {"zero_std_groups": 0.875})
+    assert not findings({"zero_std_groups": 1.0}, estimator="reinforce"), "which learns from equal rewards too"
+    assert "max_resamples" in findings({"zero_std_groups": 1.0}, dynamic_filtering=True)["equal_rewards"]
 
 
 def test_even_weights_name_the_temperature_unless_they_are_meant_to_be_even():

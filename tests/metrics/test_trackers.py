@@ -1,10 +1,10 @@
 import json
 import time
-from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.config import Config
 from pepo_rlhf.metrics.run_log import RunLog
 from pepo_rlhf.metrics.trackers import start_trackers
 from pepo_rlhf.train import write_config
@@ -22,18 +22,21 @@ def config(tmp_path, monkeypatch):
 
 
 def log_two_steps(config):
-    args = to_arguments(config)
-    run_dir = Path(args.run.dir)
-    write_config(config, run_dir)
-    log = RunLog(args.run.dir, start_trackers(args))
-    for step in (1, 2):
-        log.write_step(step, {"rollout/reward_mean": 0.5, "kl": 0.1})
-    log.close()
-    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    config.run_dir.mkdir()
+    write_config(config)
+    with RunLog(config.run_dir, 2, (), start_trackers(config)) as log:
+        for step in (1, 2):
+            log.write_step(step, {"reward": 0.5, "kl": 0.1, "time_step": 1.0})
+        log.write_evaluation(2, {"eval_reward": 0.5})
+    return [json.loads(line) for line in (config.run_dir / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_no_tracker_is_started_unless_asked_for(config):
-    assert start_trackers(to_arguments(config)) == []
+def test_tensorboard_alone_is_started_unless_more_is_asked_for(config):
+    log_two_steps(config)
+    reader = EventAccumulator(str(config.tensorboard_dir / "run"))
+    reader.Reload()
+    assert {"train/reward", "train/kl", "eval/reward"} <= set(reader.Tags()["scalars"])
+    assert [(event.step, event.value) for event in reader.Scalars("train/reward")] == [(1, 0.5), (2, 0.5)]
 
 
 def test_wandb_gets_every_record(config, tmp_path):

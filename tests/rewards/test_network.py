@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pepo_rlhf.config.learning import Reward
 from pepo_rlhf.rewards import RewardService
 
 CLIENT = """
@@ -43,8 +44,8 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def errors(function: str, ways: list[str], **settings: bool) -> list[str]:
-    service = RewardService([function], weights={}, num_processes=1, timeout_seconds=10, memory_mb=256, **settings)
-    with closing(service):
+    reward = Reward(functions=[function], num_processes=1, timeout_seconds=10, memory_mb=256, **settings)
+    with closing(RewardService(reward)) as service:
         return [service.submit(way, "").result().headline for way in ways]
 
 

@@ -15,14 +15,15 @@ from typing import Any
 import psutil
 import pytest
 
+from pepo_rlhf.config.learning import Reward
 from pepo_rlhf.rewards import Grade, RewardError, RewardService
 
 GOOD = "<think>30 + 50</think><answer>80</answer>"
 
 
 def start(*functions: str, **settings: Any) -> RewardService:
-    defaults: dict[str, Any] = {"weights": {}, "num_processes": 1, "timeout_seconds": 1, "memory_mb": 256}
-    return RewardService(functions, **defaults | settings)
+    defaults: dict[str, Any] = {"num_processes": 1, "timeout_seconds": 1, "memory_mb": 256}
+    return RewardService(Reward(functions=[*functions], **defaults | settings))
 
 
 def graders(path: Path) -> set[int]:
@@ -156,8 +157,9 @@ def test_a_file_that_does_not_load_tells_no_secret(tmp_path: Path, monkeypatch: 
 
 def test_a_hanging_grader_does_not_outlive_a_killed_parent(odd_file: Path) -> None:
     code = f"""
+from pepo_rlhf.config.learning import Reward
 from pepo_rlhf.rewards import RewardService
-service = RewardService(["{odd_file}:odd"], weights={{}}, num_processes=1, timeout_seconds=60, memory_mb=256)
+service = RewardService(Reward(functions=["{odd_file}:odd"], num_processes=1, timeout_seconds=60, memory_mb=256))
 grading = service.submit("hang_in_c", "80")
 print("started", flush=True)
 grading.result()  # at the end of the program the grader would be ended

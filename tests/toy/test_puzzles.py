@@ -29,3 +29,8 @@ def test_seeds_repeat_and_splits_share_no_puzzle() -> None:
     train, test = generate(100, seed=0), generate(30, seed=0, split="test")
     assert generate(100, seed=0) == train
     assert set(train).isdisjoint(test)
+
+
+def test_splits_share_no_picture() -> None:
+    held_out = {row.draw().tobytes() for row in generate(100, seed=0, split="test")}
+    assert held_out.isdisjoint(row.draw().tobytes() for row in generate(300, seed=0))

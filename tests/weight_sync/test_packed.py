@@ -2,28 +2,35 @@
 
 import inspect
 
+import pytest
 import ray
 import torch
 from vllm.distributed.weight_transfer.base import VLLMWeightSyncClient
 
-from pepo_rlhf.weight_sync import packed
-from pepo_rlhf.weight_sync.packed import EnginesClient, PolicyWeights
+from pepo_rlhf.weight_sync.calls import EngineCalls
+from pepo_rlhf.weight_sync.packed import EnginesClient, PackedSource, PackedTransport
+from pepo_rlhf.weight_sync.weights import PolicyWeights
 from pepo_rlhf.workers.rollout import RolloutWorker
 
 
-def test_metadata_is_what_iterating_yields(case):
+@pytest.fixture
+def model():
+    return torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LayerNorm(3).bfloat16())
+
+
+def test_metadata_is_what_iterating_yields(model):
     """vLLM's sender cuts its buffers by the first and fills them by the second."""
-    source = PolicyWeights(case[0], zero_stage=2)
+    source = PackedSource(PolicyWeights(model, zero_stage=2))
     declared = [(meta.name, meta.dtype, meta.shape) for meta in source.metadata()]
     for _ in range(2):  # each sync is a fresh pass
         assert [(name, weight.dtype, tuple(weight.shape)) for name, weight in source] == declared
-    assert len(declared) == len(list(case[0].parameters()))
+    assert len(declared) == len(list(model.parameters()))
 
 
-def test_frozen_weights_travel_too(case):
-    for weight in case[0].parameters():
+def test_frozen_weights_travel_too(model):
+    for weight in model.parameters():
         weight.requires_grad_(False)
-    assert len(PolicyWeights(case[0], zero_stage=2).metadata()) == len(list(case[0].parameters()))
+    assert len(PackedSource(PolicyWeights(model, zero_stage=2)).metadata()) == len(list(model.parameters()))
 
 
 class Engine:
@@ -62,5 +69,8 @@ def test_the_sender_counts_policy_and_engine_ranks(monkeypatch):
     monkeypatch.setattr(
         nccl_engine.NCCLTrainerWeightTransferEngine, "trainer_init", lambda info, *, client, source: opened.append(info)
     )
-    packed.open_packed_transfer(EnginesClient([1, 2, 3], 2), PolicyWeights(torch.nn.Linear(1, 1), 2), "h", 5, 1)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "h")
+    transport = PackedTransport(EngineCalls([1, 2, 3], ()), tensor_parallel_size=2)
+    transport._open(PolicyWeights(torch.nn.Linear(1, 1), 2))
     assert (opened[0].world_size, opened[0].rank, opened[0].packed) == (7, 1, True)

@@ -23,7 +23,12 @@ def batch(vision_case):
         repeated["image_grid_thw"] = images["image_grid_thw"][SHARED]
     action_mask = torch.zeros(5, 11, dtype=torch.long)
     action_mask[:, 6:] = 1
-    return actor, (sequences, action_mask, torch.ones_like(sequences)), images | {"image_index": SHARED}, repeated
+    return (
+        actor,
+        (sequences, action_mask, torch.ones_like(sequences)),
+        images | {"image_index": torch.tensor(SHARED)},
+        repeated,
+    )
 
 
 def test_log_probs_and_gradients_are_those_of_an_image_for_each_sample(batch):

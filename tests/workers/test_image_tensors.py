@@ -5,6 +5,7 @@ import ray
 import torch
 
 from pepo_rlhf.workers.image_tensors import merge_image_tensors, share_image_tensors
+from pepo_rlhf.workers.responses import Group
 
 
 def qwen(*sides):
@@ -16,7 +17,7 @@ def qwen(*sides):
 def test_an_image_that_samples_share_is_there_once():
     first, second = qwen(2, 4), qwen(6)  # two images, one image
     merged = merge_image_tensors([first, None, second, first, second], "cpu")
-    assert merged["image_index"] == [0, 1, 2, 0, 1, 2]
+    assert merged["image_index"].tolist() == [0, 1, 2, 0, 1, 2]
     assert merged["image_grid_thw"].tolist() == [[1, 2, 2], [1, 4, 4], [1, 6, 6]]
     assert merged["pixel_values"][:, 0].tolist() == [2.0] * 4 + [4.0] * 16 + [6.0] * 36
 
@@ -24,7 +25,7 @@ def test_an_image_that_samples_share_is_there_once():
 def test_tiles_are_images_where_pixels_are_not_patches():
     first, second = ({"pixel_values": torch.full((tiles, 3, 8, 8), float(tiles))} for tiles in (3, 1))
     merged = merge_image_tensors([second, first, second], "cpu")
-    assert merged["image_index"] == [0, 1, 2, 3, 0]
+    assert merged["image_index"].tolist() == [0, 1, 2, 3, 0]
     assert merged["pixel_values"][:, 0, 0, 0].tolist() == [1.0, 3.0, 3.0, 3.0]
 
 
@@ -40,12 +41,11 @@ def object_store():
 
 
 def test_samples_of_a_prompt_share_one_reference(object_store):
-    groups = [[{"mm_train_inputs": qwen(side)} for _ in range(3)] for side in (2, 4)]
-    for group in groups:
-        share_image_tensors(group)
-    samples = [response["mm_train_inputs"] for group in groups for response in group]
+    groups = [share_image_tensors(Group([1], qwen(side), [])) for side in (2, 4)]
+    samples = [group.image_tensors for group in groups for _ in range(3)]
     assert len(set(samples)) == 2
+    assert share_image_tensors(Group([1], None, [])).image_tensors is None
     merged = merge_image_tensors([samples[4], samples[0], samples[5]], "cpu")
-    assert merged["image_index"] == [0, 1, 0]
+    assert merged["image_index"].tolist() == [0, 1, 0]
     assert merged["image_grid_thw"].tolist() == [[1, 4, 4], [1, 2, 2]]
     merged["pixel_values"] += 1  # a copy: the object store's memory is read-only

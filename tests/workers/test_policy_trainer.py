@@ -6,9 +6,10 @@ import pytest
 import torch
 from openrlhf.trainer.ray import ppo_actor
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
+from openrlhf.utils.loss_utils import iter_grad_accum_global_norm
 
+from pepo_rlhf.compat.openrlhf import trainable_windows
 from pepo_rlhf.workers.policy_trainer import PolicyTrainer
-from pepo_rlhf.workers.update_windows import trainable_windows
 
 
 class Buffer(list):
@@ -27,7 +28,8 @@ class Micro(SimpleNamespace):
 
 
 def micro_batch(*mask):
-    return Micro(action_mask=torch.tensor([mask]), info={"weights_version": [0]})
+    mask = torch.tensor([mask])
+    return Micro(action_mask=mask, sequences=mask, mm_train_inputs=[None], info={})
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def trainer(monkeypatch):
         }
 
     monkeypatch.setattr(ActorPPOTrainer, "training_step", training_step)
-    monkeypatch.setattr(ppo_actor, "iter_grad_accum_global_norm", trainable_windows)
+    monkeypatch.setattr(ppo_actor, "iter_grad_accum_global_norm", trainable_windows(iter_grad_accum_global_norm))
     monkeypatch.setattr(ppo_actor, "DataLoader", lambda buffer, **kwargs: list(buffer))
     monkeypatch.setattr(torch.cuda, "current_device", lambda: "cpu")
     made.strategy = SimpleNamespace(

@@ -5,7 +5,8 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from pepo_rlhf.workers.rollout import RolloutWorker, require_same_prompt
+from pepo_rlhf.workers.responses import require_same_prompt
+from pepo_rlhf.workers.rollout import RolloutWorker
 
 
 def test_equal_prompts_pass():

@@ -7,8 +7,9 @@ import pytest
 import torch
 from openrlhf.models import PolicyLoss, aggregate_loss
 from openrlhf.models.utils import compute_approx_kl
+from openrlhf.utils.loss_utils import iter_grad_accum_global_norm
 
-from pepo_rlhf.workers.update_windows import trainable_windows
+from pepo_rlhf.compat.openrlhf import trainable_windows
 
 # Two responses of 1 and 3 tokens. Ratio 1 everywhere: the loss of a token is minus its advantage.
 MASK = torch.tensor([[1.0, 0, 0], [1, 1, 1]])
@@ -56,7 +57,9 @@ def test_a_masked_response_carries_no_loss_in_either_mode():
 def windows(masks, accumulated_gradient):
     strategy = SimpleNamespace(num_skipped_updates=0)
     items = [torch.tensor(mask, dtype=torch.float32) for mask in masks]
-    kept = list(trainable_windows(items, strategy, accumulated_gradient, lambda item: item))
+    kept = list(
+        trainable_windows(iter_grad_accum_global_norm)(items, strategy, accumulated_gradient, lambda item: item)
+    )
     return kept, strategy.num_skipped_updates
 
 

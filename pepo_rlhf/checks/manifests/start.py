@@ -8,12 +8,13 @@ import re
 import shlex
 import tempfile
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path, PurePosixPath
 
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.manifests.deployment import Deployment
-from pepo_rlhf.config import Config, parse_arguments
+from pepo_rlhf.config import Config, ConfigError
+from pepo_rlhf.config.parser import read_settings
 from pepo_rlhf.report.runs import differing_settings, flat_settings
 
 _STARTS = (["python", "-m", "pepo_rlhf.train"], ["python3", "-m", "pepo_rlhf.train"], ["pepo", "train"])
@@ -88,8 +89,7 @@ def mounted_files(deployment: Deployment) -> dict[str, str]:
 
 def _parse(flags: list[str], files: dict[str, str]) -> Config:
     """Return the settings that flags give, with the mounted files behind --config."""
-    said = io.StringIO()
-    with tempfile.TemporaryDirectory() as folder, redirect_stderr(said), redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         local = list(flags)
         for index, path in enumerate(flags[1:], start=1):
             if flags[index - 1] != "--config":
@@ -102,9 +102,8 @@ def _parse(flags: list[str], files: dict[str, str]) -> Config:
             local[index] = str(Path(folder, PurePosixPath(path).name))
             Path(local[index]).write_text(files[path], encoding="utf-8")
         try:
-            return parse_arguments(local, validated=False)
+            return read_settings(local)
         except SystemExit:
-            reason = said.getvalue().strip().removeprefix("error: ").replace(f"{folder}/", "")
-            raise ValueError(f"it starts no run: {reason or 'a flag has it print something and end'}") from None
-        except (ValueError, RecursionError) as problem:  # a date that there is not; YAML nested too deeply
-            raise ValueError(f"it starts no run: --config: {problem}") from problem
+            raise ValueError("it starts no run: a flag has it print something and end") from None
+        except ConfigError as problem:
+            raise ValueError(f"it starts no run: {problem}".replace(f"{folder}/", "")) from problem

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pepo_rlhf.data.bad_rows import LabelError
 from pepo_rlhf.data.labels import require_label
 from pepo_rlhf.rewards.accuracy import extract_answer
+from pepo_rlhf.rewards.notation import unwrap
 
-_WRAPPED = re.compile(r"(?:\\(?:boxed|text|textbf) ?\{(.*)\}|\$(.*)\$|\*\*(.*)\*\*)\.?")
 _ARTICLE = re.compile(r"^(?:an?|the) +")
 
 
@@ -48,10 +48,7 @@ def fold_name(text: str) -> str:
 
 
 def _unwrap(text: str) -> str:
-    text = text.strip()
-    while match := _WRAPPED.fullmatch(text):
-        text = next(group for group in match.groups() if group is not None).strip()
-    return unicodedata.normalize("NFKC", text).casefold()
+    return unicodedata.normalize("NFKC", unwrap(text)).casefold()
 
 
 def _letters_and_digits(text: str) -> str:

@@ -42,8 +42,8 @@ def make_rows(record: Record, frame: Frame) -> list[Row]:
     picture = _decode(stored)
     _require_size_of_mask(record, picture.size)
     width, height = frame.size(picture)
-    scale = (width / picture.width, height / picture.height) * 2
-    label = box_label([value * factor for value, factor in zip(box, scale, strict=True)], (width, height))
+    scale = (width / picture.width, height / picture.height)
+    label = box_label([value * scale[index % 2] for index, value in enumerate(box)], (width, height))
     return [
         Row(
             prompt=grounding_prompt(expression.strip(), frame, (width, height)),
@@ -82,25 +82,19 @@ def _read(record: Record) -> tuple[list[str], Sequence[float], Any]:
         case {"bbox": [x, y, width, height], "answer": [*expressions], "image": image}:
             return expressions, (x, y, x + width, y + height), image
         case {"bbox": [*box], "sentences": [*sentences], "image_path": image}:
-            return [sentence["sent"] for sentence in sentences], _four(box), image
+            return [sentence["sent"] for sentence in sentences], box, image
         case {"bbox": [*box], "captions": [*captions], "image_path": image}:
-            return captions, _four(box), image
-        case {"bbox": [*box], "text": str(text), "image": image}:
-            return [text], _four(box), image
-        case {"solution": [*box], "normal_caption": str(text), "image": image}:
-            return [text], _four(box), image
-        case {"solution": [*box], "problem": str(text), "image": image}:
-            return [text], _four(box), image
+            return captions, box, image
+        case (
+            {"bbox": [*box], "text": str(text), "image": image}
+            | {"solution": [*box], "normal_caption": str(text), "image": image}
+            | {"solution": [*box], "problem": str(text), "image": image}
+        ):
+            return [text], box, image
     raise ValueError(
         f"the schema is unknown; looked for an image, a 'bbox', 'mask' or 'solution', and its words in 'answer', "
         f"'sentences', 'captions', 'text' or 'problem', and found the columns {sorted(record.fields)}"
     )
-
-
-def _four(box: Sequence[float]) -> Sequence[float]:
-    if len(box) != 4:
-        raise LabelError(f"a box has four coordinates, not {list(box)}; write x1, y1, x2, y2")
-    return box
 
 
 def _box_of(mask: list[list[bool]]) -> tuple[float, float, float, float]:

@@ -17,11 +17,8 @@ from rapidfuzz.distance import Levenshtein
 from pepo_rlhf.data.bad_rows import LabelError
 from pepo_rlhf.data.labels import require_label
 from pepo_rlhf.rewards.accuracy import extract_answer, same_answer
+from pepo_rlhf.rewards.notation import unwrap
 
-_WRAPPED = re.compile(
-    r"(?:\\(?:boxed|text|textbf|mathrm|mathbf) ?\{(.*)\}|\$(.*)\$|\\[(\[](.*)\\[)\]]|[\"'`](.*)[\"'`])\.?", re.DOTALL
-)
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {ord("。"): ord(".")}
 _PHRASE = r"(?:the )?(?:(?:correct|final|right) )?(?:answer|option|choice)(?: is)?:? *(?:option )?"
 _LETTER = re.compile(rf"(?:{_PHRASE})?[(\[]?([a-z])[)\]]?[.:]?", re.IGNORECASE)
 _LETTER_AND_VALUE = re.compile(rf"(?:{_PHRASE})?(?:\(([A-Za-z])\)[.:]?|([A-Za-z])[.:)])\s*(.+)", re.DOTALL)
@@ -76,18 +73,11 @@ def chosen_letter(answer: str, label: str) -> str | None:
     """Return the letter of the option that the answer chooses; None if it chooses none or several."""
     fields = require_label(label, "choice")
     options: list[str] = fields.get("options") or []
-    answer = _unwrap(answer)
+    answer = unwrap(answer)
     letter = _stated_letter(answer, options) or _letter_of_value(answer, options)
     if letter is None and fields.get("closest"):
         return _closest(answer, options)
     return letter
-
-
-def _unwrap(text: str) -> str:
-    text = text.translate(_FULL_WIDTH).replace("**", "").strip()
-    while match := _WRAPPED.fullmatch(text):
-        text = next(group for group in match.groups() if group is not None).strip()
-    return text
 
 
 def _stated_letter(answer: str, options: list[str]) -> str | None:

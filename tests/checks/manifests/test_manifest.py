@@ -44,7 +44,11 @@ CONFIG_MAP = r"(kind: ConfigMap\nmetadata:\n  name: pepo-rlhf-config)"
             [(ENTRYPOINT, f"{ENTRYPOINT} --actor.num_nodes 2 --run.dir /tmp/run")],
             "error: spec.entrypoint differs from .* in --actor.num_nodes, --run.dir: give both the same",
         ),
-        ([], [(" alpha: 0.05", " alhpa: 0.05")], "error: spec.entrypoint: it starts no run: .*alhpa"),
+        (
+            [],
+            [(" alpha: 0.05", " alhpa: 0.05")],
+            "error: spec.entrypoint differs from .* in --pepo.settings.alhpa, --pepo.settings.alpha",
+        ),
         (
             [],
             [("rlhf/train.yaml", "rlhf/other.yaml")],
