@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # bash examples/geometry3k_cpu.sh DATA_DIR [--section.key value ...]
-# Trains four steps on a folder of Geometry3K problems, on the CPU, with a tiny random Qwen2.5-VL.
+# Trains a tiny random Qwen2.5-VL for four steps on a folder of Geometry3K problems, on the CPU.
 set -euo pipefail
 if [ $# -lt 1 ]; then
   echo "usage: bash examples/geometry3k_cpu.sh DATA_DIR [--section.key value ...]" >&2

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
 # bash examples/quickstart.sh [--section.key value ...]
-# Installs into .venv and trains a tiny VLM with PEPO on the CPU, through real Ray actors, vLLM and DeepSpeed.
+# Installs into .venv and trains a tiny VLM with PEPO on the CPU, with real Ray actors, vLLM and DeepSpeed.
 # SEED=2 bash examples/quickstart.sh trains with another seed. Extra flags go to pepo_rlhf.train.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Where it is set, each of a run's many processes compiles vLLM, transformers and Ray again: a minute at every start.
+# If this is set, every process of a run compiles vLLM, transformers and Ray again, which takes a minute per start.
 unset PYTHONDONTWRITEBYTECODE
 seed=${SEED:-1}
 run_dir=runs/quickstart_seed${seed}_$(date +%Y%m%d_%H%M%S)
 
 echo "== 1 of 4: installing"
 bash requirements/install.sh
-echo "== 2 of 4: a tiny VLM that has learnt to count, and lost its confidence (3 to 4 minutes, once)"
+echo "== 2 of 4: the tiny VLM learns to count, and then loses its confidence (3 to 4 minutes, once)"
 bash examples/warm_start.sh
-echo "== 3 of 4: PEPO, 48 steps; Ray, vLLM and DeepSpeed start first (1 to 3 minutes), then a line a step"
+echo "== 3 of 4: PEPO, 48 steps; Ray, vLLM and DeepSpeed start first (1 to 3 minutes), then one line per step"
 .venv/bin/python -W ignore -m pepo_rlhf.train --config examples/quickstart.yaml \
   --actor.model_name_or_path runs/warm_start_counting --data.prompt_dataset runs/counting/train.jsonl \
   --eval.dataset runs/counting/test.jsonl --train.seed "$seed" --run.dir "$run_dir" "$@"

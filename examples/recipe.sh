@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # bash examples/recipe.sh TASK MODEL METHOD [--section.key value ...]
 # Trains one cell of the paper's tables on 8 GPUs: TASK, MODEL and METHOD name files below examples/tasks,
-# examples/models and examples/methods. Prepares the data first if runs/data/TASK is not there; PREPARE holds more flags for
-# that, such as PREPARE="--source my_refcoco" or PREPARE="--shots 1". DRY_RUN=1 prints the settings and does neither.
+# examples/models and examples/methods. If runs/data/TASK does not exist, it prepares the data first. PREPARE holds extra
+# flags for this, such as PREPARE="--source my_refcoco" or PREPARE="--shots 1". DRY_RUN=1 only prints the settings.
 # Resolved and checked on a CPU; not yet run on GPUs.
 set -euo pipefail
 if [ $# -lt 3 ]; then

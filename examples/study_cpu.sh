@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # [RESULTS=FOLDER] bash examples/study_cpu.sh [--methods NAME ...] [--seeds N ...]
-# Five methods x five seeds of counting and of grounding, each from its own warm start, on a CPU: about four
-# minutes a run. One that has a file in RESULTS (docs/results) is not made again, so that the study can be stopped and
-# started; to make runs of ours again, name another folder: RESULTS=runs/results bash examples/study_cpu.sh --seeds 1
+# Trains five methods with five seeds on counting and on grounding, on a CPU. All runs of a task start from one warm start.
+# A run takes about four minutes. A run that has a file in RESULTS (docs/results) is not made again, so the study can be
+# interrupted. To repeat published runs, name another folder: RESULTS=runs/results bash examples/study_cpu.sh --seeds 1
 set -euo pipefail
 cd "$(dirname "$0")/.."
 results=${RESULTS:-docs/results}
