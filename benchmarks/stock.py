@@ -21,6 +21,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from pepo_rlhf.compat import cpu
 from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.config.arguments import Arguments
 from pepo_rlhf.controller import placement
 from pepo_rlhf.controller.prompts import render_prompts
 from pepo_rlhf.controller.watchdog import Watchdog
@@ -30,6 +31,19 @@ from pepo_rlhf.rewards.format import format_reward
 from pepo_rlhf.tasks.run_rows import load_run_rows
 from pepo_rlhf.weight_sync.receiver import WeightReceiver
 from pepo_rlhf.weight_sync.sync import WeightSync
+
+# The values of upstream's own command for flags that its trainer reads and this project does not have.
+ONLY_UPSTREAM: dict[str, Any] = {
+    "algo.advantage.gamma": 1.0,
+    "algo.advantage.lambd": 1.0,
+    "algo.dynamic_filtering_range": (0.0, 1.0),
+    "algo.kl.target": None,
+    "algo.kl.horizon": 10000,
+    "critic.freezing_steps": -1,
+    "logger.tensorboard_dir": None,
+    "logger.wandb.key": None,
+    "train.colocate_critic_reward": False,
+}
 
 
 def undo_patches() -> None:
@@ -112,7 +126,7 @@ def run(config: Config) -> None:
         sampling = {"temperature": config.rollout.temperature, "top_p": config.rollout.top_p}
         StockTrainer(
             config.actor.model_name_or_path,
-            get_strategy(to_arguments(config)),
+            get_strategy(upstream_arguments(config)),
             workers.policy,
             None,  # no critic
             None,  # no reward model
@@ -121,6 +135,18 @@ def run(config: Config) -> None:
             **lengths,
             **sampling,
         ).fit()
+
+
+def upstream_arguments(config: Config) -> Arguments:
+    """Return the namespace of the settings, with what only upstream's trainer reads of it."""
+    arguments = to_arguments(config)
+    for flag, value in ONLY_UPSTREAM.items():
+        *sections, name = flag.split(".")
+        section = arguments
+        for key in sections:
+            section = vars(section).setdefault(key, Arguments())
+        setattr(section, name, value)
+    return arguments
 
 
 def _columns(items: list[tuple[Any, ...]]) -> tuple[list[Any], ...]:

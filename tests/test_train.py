@@ -15,7 +15,9 @@ REQUIRED = ["--actor.model_name_or_path", "model", "--data.prompt_dataset", "dat
 
 def test_config_yaml_resolves_to_the_same_settings(tmp_path):
     run_dir = ["--run.dir", str(tmp_path)]
-    config = parse_arguments([*REQUIRED, *run_dir, "--actor.adam.lr", "3e-5", "--actor.eps_clip_low_high", "0.2", "0.28"])
+    config = parse_arguments(
+        [*REQUIRED, *run_dir, "--actor.adam.lr", "3e-5", "--actor.eps_clip_low_high", "0.2", "0.28"]
+    )
     write_config(config)
     assert parse_arguments(["--config", str(tmp_path / "config.yaml")]) == config
 

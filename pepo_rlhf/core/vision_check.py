@@ -14,7 +14,7 @@ _NOISE_FACTOR = 3  # a change counts if it is more than so many times what a rep
 
 
 class Limits(NamedTuple):
-    """In nats a token; how they were chosen stands in docs/blindness.md."""
+    """In nats a token; how they were chosen stands in docs/vision_check.md."""
 
     change: float  # less than this, and the image makes no difference
     gap: float  # more than this, and policy and engine disagree
