@@ -4,16 +4,23 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
 
-from pepo_rlhf.config import parse_arguments, to_arguments
+from pepo_rlhf.config import Config, parse_arguments, to_arguments
+from pepo_rlhf.config.moved import MOVED
+from pepo_rlhf.config.upstream import DROPPED
+from pepo_rlhf.core.weighting import BUILT_IN, weighting_class
 from pepo_rlhf.tasks import find_task
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
+PAGES = sorted(
+    [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "benchmarks" / "README.md"]
+)
+SECTIONS = "|".join(section.name for section in fields(Config))
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.yaml")), ids=lambda path: path.stem)
@@ -121,12 +128,18 @@ def test_script_is_valid_bash_and_names_files_that_exist(path):
         assert (REPOSITORY / name).exists(), name
 
 
-def test_readme_names_files_and_flags_that_exist(capsys):
-    text = (REPOSITORY / "README.md").read_text()
-    for name in re.findall(r"(?:examples|docs|benchmarks|tests)/[\w/]+\.(?:yaml|sh|md|png)", text):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_name_files_and_flags_that_exist(page, capsys):
+    text = page.read_text()
+    for name in re.findall(
+        r"(?:(?<![\w/.-])(?:examples|docs|benchmarks|tests|k8s)/[\w/-]+\.(?:yaml|sh|md|png|py))", text
+    ):
         assert (REPOSITORY / name).exists(), name
     with pytest.raises(SystemExit):
         parse_arguments(["--help"])
     known = capsys.readouterr().out
-    for flag in set(re.findall(r"--((?:pepo|actor|algo|reward|run|data|eval|ckpt|rollout|train)\.[\w.]+)", text)):
-        assert f"--{flag}" in known, flag
+    of_weightings = {field.name for name in BUILT_IN for field in fields(weighting_class(name).Settings)}
+    for flag in set(re.findall(rf"--((?:{SECTIONS})\.\w[\w.]*\w)", text)):
+        setting = flag.removeprefix("pepo.settings.")
+        exists = f"--{flag}" in known or flag in {*DROPPED, *MOVED} or setting in of_weightings | {"KEY", "FIELD"}
+        assert exists or re.fullmatch(r"reward\.weights\.NAME", flag), flag
