@@ -14,23 +14,22 @@ REQUIRED = ["--actor.model_name_or_path", "model", "--data.prompt_dataset", "dat
 
 
 def test_config_yaml_resolves_to_the_same_settings(tmp_path):
-    config = parse_arguments([*REQUIRED, "--actor.adam.lr", "3e-5", "--actor.eps_clip_low_high", "0.2", "0.28"])
-    write_config(config, tmp_path)
+    run_dir = ["--run.dir", str(tmp_path)]
+    config = parse_arguments([*REQUIRED, *run_dir, "--actor.adam.lr", "3e-5", "--actor.eps_clip_low_high", "0.2", "0.28"])
+    write_config(config)
     assert parse_arguments(["--config", str(tmp_path / "config.yaml")]) == config
 
 
 def resume(run_dir, mode):
     """What the command finds to resume from, in a run folder."""
-    return checkpoint_to_resume(
-        to_arguments(parse_arguments([*REQUIRED, "--run.dir", str(run_dir), "--ckpt.resume", mode]))
-    )
+    return checkpoint_to_resume(parse_arguments([*REQUIRED, "--run.dir", str(run_dir), "--ckpt.resume", mode]))
 
 
 def write_checkpoint(run_dir):
     checkpoint = run_dir / "checkpoints" / "global_step2"
     folders.begin(checkpoint)
-    folders.commit(checkpoint, {}, to_arguments(parse_arguments([*REQUIRED])))
-    return str(checkpoint)
+    folders.commit(checkpoint, {}, parse_arguments([*REQUIRED]))
+    return checkpoint
 
 
 def test_a_new_run_begins_and_one_that_must_resume_stops(tmp_path):
@@ -59,28 +58,24 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew_and_a_finished_one
 def test_secrets_of_the_environment_are_not_written(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "very-secret")
     monkeypatch.setenv("HF_TOKEN", "very-secret")
-    config = parse_arguments([*REQUIRED, "--logger.wandb.enable"])
-    write_config(config, tmp_path)
+    config = parse_arguments([*REQUIRED, "--run.dir", str(tmp_path), "--logger.wandb.enable"])
+    write_config(config)
     assert "very-secret" not in (tmp_path / "config.yaml").read_text()
     assert "very-secret" not in repr(to_arguments(config))
 
 
 def test_a_model_that_is_not_there_is_one_line(tmp_path):
-    args = to_arguments(parse_arguments(["--actor.model_name_or_path", str(tmp_path), "--data.prompt_dataset", "x"]))
+    config = parse_arguments(["--actor.model_name_or_path", str(tmp_path), "--data.prompt_dataset", "x"])
     with pytest.raises(ValueError, match="^--actor.model_name_or_path .*[^\n]*$"):
-        check_inputs(args)
+        check_inputs(config)
 
 
 def open_folder(run_dir):
-    config = parse_arguments([*REQUIRED, "--run.dir", str(run_dir)])
-    args = to_arguments(config)
-    open_run_folder(config, args)
-    return args
+    return open_run_folder(parse_arguments([*REQUIRED, "--run.dir", str(run_dir)]))
 
 
 def test_a_run_folder_is_made_with_its_settings(tmp_path):
-    args = open_folder(tmp_path / "runs" / "first")
-    assert args.ckpt.resume_from is None
+    assert open_folder(tmp_path / "runs" / "first") is None
     assert (tmp_path / "runs" / "first" / "config.yaml").exists()
 
 

@@ -40,6 +40,7 @@ def make(batch, progress=0.0, **settings):
 def stock(batch, samples=4, estimator="group_norm"):
     """[B, S - 1] advantages of OpenRLHF for the rewards of a batch, taken as one micro-batch."""
     args = to_arguments(make_config(samples=samples, estimator=estimator))
+    args.algo.advantage.gamma = 1.0
     strategy = SimpleNamespace(args=args)
     maker = RemoteExperienceMaker(None, None, None, None, SimpleNamespace(value=0.001), strategy, None)
     experience = Experience(

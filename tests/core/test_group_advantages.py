@@ -132,6 +132,7 @@ def upstream(rewards, mask, kl, estimator, num_samples, kl_coef, clip_range, no_
     args = to_arguments(Config())
     args.rollout.n_samples_per_prompt = num_samples
     args.algo.advantage.estimator, args.algo.advantage.no_std_norm = estimator, no_std_norm
+    args.algo.advantage.gamma = 1.0
     args.reward.clip_range = clip_range
     strategy = SimpleNamespace(args=args)
     maker = RemoteExperienceMaker(None, None, None, None, SimpleNamespace(value=kl_coef), strategy, None)
