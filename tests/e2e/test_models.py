@@ -148,7 +148,7 @@ def test_two_steps(build, freeze, rows, tmp_path):
     command += ["--reward.functions", f"[format, accuracy, '{reward}:letters']", "--pepo.temperature", "0.2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, cwd=tmp_path)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    assert "blindness gate: passed" in done.stdout
+    assert "vision check: passed" in done.stdout
     steps = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [step["global_step"] for step in steps] == [1, 2]
     for step in steps:
