@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pepo_rlhf.checks.placement import check_cluster
-from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.config import Config
 
 BIN = Path(sys.executable).parent
 CONFIG = ["--config", "examples/quickstart.yaml"]
@@ -23,9 +23,9 @@ def levels(findings):
 def test_check_asks_the_cluster(cluster):
     config = Config()
     config.train.colocate_actor_ref = True
-    assert levels(check_cluster(to_arguments(config), cluster.gcs)) == {"ok": "2 GPUs and 2 CPUs on 1 nodes"}
+    assert levels(check_cluster(config, cluster.gcs)) == {"ok": "2 GPUs and 2 CPUs on 1 nodes"}
     config.vllm.num_engines = 2
-    found = levels(check_cluster(to_arguments(config), cluster.gcs))
+    found = levels(check_cluster(config, cluster.gcs))
     assert list(found) == ["error"] and "the run reserves 3 GPUs" in found["error"]
 
 
