@@ -31,7 +31,7 @@ def test_check_asks_the_cluster(cluster):
 
 def test_a_cluster_that_is_not_there_is_one_line():
     with pytest.raises(ValueError, match="^--cluster 127.0.0.1:1 cannot be reached: [^\\n]*$"):
-        list(check_cluster(to_arguments(Config()), "127.0.0.1:1"))
+        list(check_cluster(Config(), "127.0.0.1:1"))
 
 
 @pytest.mark.full
