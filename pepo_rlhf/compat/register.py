@@ -19,7 +19,7 @@ class Patch(NamedTuple):
     """One rebound name.
 
     Attributes:
-        library: distribution and version that the row was written for.
+        written_for: distribution and version that the row was written for.
         module, name: what is rebound; the name may be dotted (Class.method).
         make: "module:function" of ours that takes the original and returns its replacement.
         reason: what the library does instead.
@@ -27,7 +27,7 @@ class Patch(NamedTuple):
         cpu_only: whether the row is left out where torch sees a CUDA device.
     """
 
-    library: str
+    written_for: str
     module: str
     name: str
     make: str

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pepo_rlhf.report.rounding import rounded
-from pepo_rlhf.report.summary import read_jsonl, read_settings, verifier_of
+from pepo_rlhf.report.summary import read_jsonl, read_settings, read_steps, verifier_of
 
 
 def read_run(run_dir: Path) -> dict[str, Any]:
@@ -20,9 +20,7 @@ def read_run(run_dir: Path) -> dict[str, Any]:
     Raises:
         ValueError: if the folder holds no metrics.
     """
-    steps = read_jsonl(run_dir / "metrics.jsonl")
-    if not steps:
-        raise ValueError(f"{run_dir}: no metrics.jsonl with a step in it; give the folder of a run")
+    steps = read_steps(run_dir)
     evaluations = read_jsonl(run_dir / "evaluations.jsonl")
     return {
         "name": run_dir.resolve().name,

@@ -26,6 +26,18 @@ def read_jsonl(path: Path) -> list[dict]:
     return records
 
 
+def read_steps(run_dir: Path) -> list[dict]:
+    """Return the metrics of a run, one record a step.
+
+    Raises:
+        ValueError: if the folder holds none.
+    """
+    steps = read_jsonl(run_dir / "metrics.jsonl")
+    if not steps:
+        raise ValueError(f"{run_dir}: no metrics.jsonl with a step in it; give the folder of a run")
+    return steps
+
+
 def read_settings(run_dir: Path) -> dict[str, Any]:
     """Return the settings in the run's config.yaml; none if it is not there."""
     path = run_dir / "config.yaml"
@@ -61,9 +73,7 @@ def table(run_dir: Path) -> str:
     Raises:
         ValueError: if the folder holds no metrics.
     """
-    steps = read_jsonl(run_dir / "metrics.jsonl")
-    if not steps:
-        raise ValueError(f"{run_dir}: no metrics.jsonl with a step in it; give the folder of a run")
+    steps = read_steps(run_dir)
     evaluations = read_jsonl(run_dir / "evaluations.jsonl")
     verifier = verifier_of(run_dir)
     rows = [("", "first quarter", "last quarter")]

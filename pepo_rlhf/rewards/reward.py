@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 
+from pepo_rlhf.core.user_file import load_file
 from pepo_rlhf.rewards.accuracy import accuracy_reward
 from pepo_rlhf.rewards.format import format_reward
-from pepo_rlhf.tasks.discovery import family_verifiers, load_family, load_file, verifiers_of
+from pepo_rlhf.tasks.discovery import family_verifiers, load_family, verifiers_of
 
 Component = Callable[[str, str], float]
 

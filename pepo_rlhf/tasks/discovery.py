@@ -7,7 +7,6 @@ function of response and label, if the family has verifiers of its own.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pepo_rlhf.tasks
+from pepo_rlhf.core.user_file import load_file
 from pepo_rlhf.tasks.task import Task
 
 Verifier = Callable[[str, str], float]
@@ -93,25 +93,6 @@ def load_family(folder: str) -> ModuleType:
     # Its own modules are found by the name of the package, which is therefore loaded once.
     name = f"task:{path}"
     return sys.modules.get(name) or load_file(name, path / "__init__.py", [str(path)])
-
-
-def load_file(name: str, path: Path, submodules: list[str] | None = None) -> ModuleType:
-    """Return the module in a user's file. What its code raises when it is run is passed on.
-
-    Args:
-        name: of the module; with a colon in it no module that can be imported has the same, and none is shadowed.
-        path: of the file.
-        submodules: folders of the package's own modules, if it is a package.
-    """
-    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=submodules)
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]  # or the next call would find half a module
-        raise
-    return module
 
 
 @cache

@@ -75,7 +75,7 @@ def test_signature(function):
 
 @pytest.mark.parametrize("patch", PATCHES, ids=IDS)
 def test_a_row_was_written_for_the_installed_version_and_says_why_and_until_when(patch):
-    distribution, version = patch.library.split()
+    distribution, version = patch.written_for.split()
     assert importlib.metadata.version(distribution).partition("+")[0] == version
     assert patch.reason and patch.until
 
@@ -87,7 +87,7 @@ def test_the_name_is_there_and_is_rebound_in_this_process(patch):
     assert bound.__module__.startswith("pepo_rlhf."), "an original is still bound"
 
 
-FREE = [patch for patch in PATCHES if patch.library.startswith("openrlhf") and "." not in patch.name]
+FREE = [patch for patch in PATCHES if patch.written_for.startswith("openrlhf") and "." not in patch.name]
 
 
 @pytest.mark.parametrize("patch", FREE, ids=lambda patch: f"{patch.module.split('.')[-1]}.{patch.name}")
@@ -110,7 +110,7 @@ def test_upstream_looks_the_name_up_when_it_is_called(patch):
 
 
 def test_few_names_of_openrlhf_are_rebound():
-    assert len([patch for patch in PATCHES if patch.library.startswith("openrlhf")]) <= 10
+    assert len([patch for patch in PATCHES if patch.written_for.startswith("openrlhf")]) <= 10
 
 
 def test_a_gpu_keeps_what_it_needs_no_patch_for():

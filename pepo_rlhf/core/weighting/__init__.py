@@ -5,8 +5,6 @@ No torch is imported to load a weighting of this folder, so that a wrong setting
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
@@ -17,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from pepo_rlhf.core.token_weighting import TokenWeighting
+from pepo_rlhf.core.user_file import load_file
 
 _KINDS = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
 BUILT_IN = tuple(sorted(module.name for module in iter_modules(__path__)))
@@ -81,17 +80,10 @@ def _weightings_of(module: ModuleType) -> Iterator[type[TokenWeighting]]:
 
 @cache
 def _run_file(path: Path) -> ModuleType:
-    # No importable module can have this name, so the file shadows none. Dataclasses look their module up by it.
-    name = f"weighting:{path}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        return load_file(f"weighting:{path}", path)
     except (Exception, SystemExit) as error:
         raise ValueError(f"--pepo.method {path} cannot be read: {type(error).__name__}: {error}") from error
-    return module
 
 
 def _require_type(name: str, value: Any, expected: type) -> None:
