@@ -18,6 +18,7 @@ from pepo_rlhf.config.secret_names import redact
 from pepo_rlhf.config.settings import Config
 from pepo_rlhf.config.upstream import DROPPED
 from pepo_rlhf.config.validate import ConfigError, validate
+from pepo_rlhf.core.weighting import BUILT_IN, own_settings
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 set_loader("yaml", unique_keys.load, exceptions=(yaml.YAMLError,))
@@ -41,7 +42,7 @@ _REWORDED = (
 def parse_arguments(argv: Sequence[str] | None = None, *, validated: bool = True) -> Config:
     """Return valid settings from `--config FILE` and dotted flags, later ones winning; None takes the command line.
 
-    With `validated` False the rules of validate.py are left to the caller.
+    With `validated` False the rules of validate.py are left to the caller; names and types of settings are checked.
 
     Raises:
         SystemExit: 2 after one line on stderr when a flag, a file or a combination of settings is wrong;
@@ -49,6 +50,7 @@ def parse_arguments(argv: Sequence[str] | None = None, *, validated: bool = True
     """
     try:
         config = read_settings(sys.argv[1:] if argv is None else argv)
+        _require_settings_of_weighting(config)
         if validated:
             validate(config)
     except ConfigError as error:
@@ -97,6 +99,15 @@ class _ConfigFile(ActionConfigFile):
         ActionConfigFile.apply_config(parser, cfg, dest, value)
         if isinstance(later := cfg.get("pepo.settings"), dict):
             cfg["pepo.settings"] = {**earlier, **later}
+
+
+def _require_settings_of_weighting(config: Config) -> None:
+    """Raise ConfigError unless a built-in weighting has the settings, with values of their types."""
+    if config.pepo.method in BUILT_IN:  # a user's file is not run to read settings
+        try:
+            own_settings(config.pepo.method, config.pepo.settings)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
 
 
 def _in_yaml(argv: Sequence[str], defaults: Namespace) -> list[str]:

@@ -100,6 +100,7 @@ def test_a_mistake_is_one_line_and_submits_nothing(monkeypatch, working_dir, cap
         (["--logger.wandb.key", "s3cret"], "--logger.wandb.key is not offered here: a secret: set the environment"),
         (["--logger.wandb.key=s3cret"], "--logger.wandb.key is not offered here: a secret"),
         (["--hub.token", "s3cret"], "--hub.token is not a setting"),
+        (["--pepo.alpha", "high"], "--pepo.settings.alpha must be a number, not 'high'"),
     ],
 )
 def test_a_flag_that_train_refuses_is_not_submitted(monkeypatch, working_dir, capsys, flags, message):

@@ -35,7 +35,17 @@ def load_weighting(method: str, settings: Mapping[str, Any]) -> TokenWeighting:
         ValueError: in one line, if there is no such weighting, or for a setting that it does not have or take.
     """
     weighting = weighting_class(method)
-    known = {field.name: field for field in fields(weighting.Settings)}
+    return weighting(weighting.Settings(**own_settings(method, settings)))
+
+
+def own_settings(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the settings that the weighting has; their ranges are not looked at.
+
+    Raises:
+        ValueError: in one line, if there is no such weighting, for a setting that no weighting has, and for a value
+            of another type than the default's.
+    """
+    known = {field.name: field for field in fields(weighting_class(method).Settings)}
     foreign = foreign_settings(method, settings)
     for name, value in settings.items():
         if name not in known and name not in foreign:
@@ -43,7 +53,7 @@ def load_weighting(method: str, settings: Mapping[str, Any]) -> TokenWeighting:
             raise ValueError(f"--pepo.settings.{name} is no setting of --pepo.method {method}, which has {names}")
         if name in known:
             _require_type(name, value, type(known[name].default))
-    return weighting(weighting.Settings(**{name: value for name, value in settings.items() if name in known}))
+    return {name: value for name, value in settings.items() if name in known}
 
 
 def foreign_settings(method: str, settings: Mapping[str, Any]) -> list[str]:
