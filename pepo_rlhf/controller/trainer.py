@@ -151,11 +151,10 @@ class Trainer:
         ray.get(self.policy.async_run_method_batch("append", experience=experiences))
         if self.config.ds.enable_sleep:
             ray.get(self.policy.async_run_method("reload_states"))
-        metrics: dict[str, float] = ray.get(self.policy.async_run_method("fit", kl_ctl=self.config.algo.kl.init_coef))[
-            0
-        ]
+        of_ranks = ray.get(self.policy.async_run_method("fit", kl_ctl=self.config.algo.kl.init_coef))
         if self.config.ds.enable_sleep:
             ray.get(self.policy.async_run_method("offload_states"))
+        metrics: dict[str, float] = of_ranks[0]
         return metrics
 
     def _progress(self, batch: Batch) -> float:
