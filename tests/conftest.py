@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from pepo_rlhf import compat
 
 compat.install()
+# The same examples in every run, so that a failure is anyone's to repeat; --hypothesis-profile=default draws new ones.
+settings.load_profile("ci")
 
 FAMILY = """
 from pepo_rlhf.tasks import Task

@@ -156,6 +156,7 @@ def upstream(rewards, mask, kl, estimator, num_samples, kl_coef, clip_range, no_
 def test_no_bit_differs_from_upstream(batch, estimator, kl_coef, with_kl, clip_range, no_std_norm):
     rewards, mask, kl, num_samples = batch
     more = {"kl_coef": kl_coef, "clip_range": clip_range, "no_std_norm": no_std_norm}
+    no_norm = {**more, "no_std_norm": True}
     result = advantages(rewards, mask, estimator, num_samples, kl=kl if with_kl else None, **more)
     expected = upstream(rewards, mask, kl * with_kl, estimator, num_samples, **more)
     assert result.dtype == expected.dtype == torch.float32
@@ -163,8 +164,11 @@ def test_no_bit_differs_from_upstream(batch, estimator, kl_coef, with_kl, clip_r
     if estimator not in WHITENED:
         assert torch.equal(result[~equal_rewards], expected[~equal_rewards])
     elif mask.any() and (kl_coef <= 0 or not with_kl or not equal_rewards.any()):
-        # Upstream's float32 mean and variance differ in the last bits.
-        torch.testing.assert_close(result[~equal_rewards], expected[~equal_rewards], atol=1e-5, rtol=1e-4)
+        # Upstream's float32 mean is off by its rounding, which dividing by a small deviation enlarges.
+        centred = advantages(rewards, mask, estimator, num_samples, kl=kl if with_kl else None, **no_norm)
+        deviation = 1.0 if no_std_norm else centred[mask.bool()].double().square().mean().clamp(min=1e-8).sqrt()
+        tolerance = 2e-5 / min(1.0, float(deviation))
+        torch.testing.assert_close(result[~equal_rewards], expected[~equal_rewards], atol=tolerance, rtol=1e-4)
     if not with_kl:
         assert (result[equal_rewards] == 0).all()
 
