@@ -24,8 +24,8 @@ def holder(tmp_path):
     child = int(process.stdout.readline())
     yield process
     process.kill()
+    os.kill(child, 9)  # it holds the pipe that is read to its end next
     process.communicate()
-    os.kill(child, 9)
 
 
 def test_a_folder_in_use_is_refused_in_one_line_and_is_free_after_a_kill(tmp_path, holder):
