@@ -48,7 +48,6 @@ THOROUGH: tuple[tuple[str, Check], ...] = (
     *CHEAP,
     ("model", model.check_class),
     ("tokenizer", model.check_tokenizer),
-    ("prompts", prompts.check_prompts),
     ("rewards", rewards.check_answers),
     ("vision", vision_check.check_model_sees),
 )

@@ -15,6 +15,7 @@ from typing import Any
 
 from pepo_rlhf import compat
 from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
+from pepo_rlhf.data.prompt_measure import PromptMeasure, load_measure
 from pepo_rlhf.evaluation.benchmarks import (
     Benchmark,
     generate_and_grade,
@@ -24,7 +25,6 @@ from pepo_rlhf.evaluation.benchmarks import (
 )
 from pepo_rlhf.evaluation.store import GenerationStore
 from pepo_rlhf.tasks import all_tasks
-from pepo_rlhf.tasks.measure import PromptMeasure, load_measure
 
 # Flags that generations depend on; another value of one is another evaluation.
 GENERATION_FLAGS = (
@@ -72,7 +72,12 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=1.0, help="of sampling")
     parser.add_argument("--top_p", type=float, default=1.0, help="of sampling")
     parser.add_argument("--max_new_tokens", type=int, default=2048, help="longest response")
-    parser.add_argument("--max_len", type=int, default=8192, help="longest prompt and response together, in tokens")
+    parser.add_argument(
+        "--max_len",
+        type=int,
+        default=8192,
+        help="longest prompt and response, in tokens; a model may have room for less",
+    )
     parser.add_argument("--max_prompts", type=int, help="prompts of each benchmark at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--frame", choices=["pixels", "thousandths"], default="pixels", help="of boxes")
@@ -94,6 +99,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ValueError: for an unknown benchmark, a source that cannot be read, or an output of other settings.
     """
+    _keep_to_positions(args)
     measure = load_measure(args.model, args.max_len - args.max_new_tokens, args.min_pixels, args.max_pixels)
     benchmarks = [load_benchmark(spec, args, measure) for spec in args.benchmark]
     settings = {name: getattr(args, name) for name in GENERATION_FLAGS} | {"weights": _written(args.model)}
@@ -119,6 +125,20 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         if engine is not None:
             engine.close()
     return results
+
+
+def _keep_to_positions(args: argparse.Namespace) -> None:
+    """Lower --max_len to the positions that the model has, and --max_new_tokens to half of that where it fills it."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(args.model, trust_remote_code=True)  # pepo_rlhf.compat decides
+    positions = getattr(config.get_text_config(), "max_position_embeddings", args.max_len)
+    if positions >= args.max_len:
+        return
+    args.max_len = positions
+    if args.max_new_tokens >= positions:
+        args.max_new_tokens = positions // 2
+    print(f"the model has {positions} positions: --max_len {args.max_len}, --max_new_tokens {args.max_new_tokens}")
 
 
 def _written(model: str) -> int | None:

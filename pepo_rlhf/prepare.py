@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 from pepo_rlhf import compat
+from pepo_rlhf.data.prompt_measure import load_measure
 from pepo_rlhf.tasks import all_tasks, find_task, read_problems
-from pepo_rlhf.tasks.measure import frame_of, load_measure
+from pepo_rlhf.tasks.frame import frame_of
 from pepo_rlhf.tasks.parquet import ParquetRows
 from pepo_rlhf.tasks.reading import image_root_of
 from pepo_rlhf.tasks.report import SplitReport, as_text, examine

@@ -55,10 +55,12 @@ def box_in(label: str, sample: int) -> list[float]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    from pepo_rlhf.toy.tiny_vlm import build_processor
+    from pepo_rlhf.toy.tiny_vlm import build_config, build_processor
 
     path = tmp_path_factory.mktemp("model")
-    build_processor().save_pretrained(path)
+    processor = build_processor()
+    processor.save_pretrained(path)
+    build_config(processor.tokenizer).save_pretrained(path)
     return path
 
 
@@ -66,6 +68,12 @@ def model(tmp_path_factory) -> Path:
 def problems(tmp_path: Path) -> Path:
     write_rows(tmp_path / "test.jsonl", grounding.generate(5, seed=0, split="test"), "grounding")
     return tmp_path / "test.jsonl"
+
+
+def test_a_model_with_fewer_positions_lowers_both_limits(arguments, capsys):
+    assert evaluate.evaluate(arguments)["settings"]["max_len"] == 2048  # of the tiny model; 8192 is the default
+    assert arguments.max_new_tokens == 1024
+    assert capsys.readouterr().out.startswith("the model has 2048 positions: --max_len 2048, --max_new_tokens 1024\n")
 
 
 @pytest.fixture

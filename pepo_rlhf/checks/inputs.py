@@ -80,4 +80,4 @@ class Inputs:
         return self._load(self.config.eval.dataset, self.config.eval.split)
 
     def _load(self, path_or_id: str, split: str) -> LoadedRows:
-        return load_run_rows(path_or_id, split, self.config.data, self.processor)
+        return load_run_rows(path_or_id, split, self.config.data, self.processor, self.config.rollout.max_new_tokens)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
+from pepo_rlhf.data.prompt_measure import Length, PromptMeasure
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import Row
 from pepo_rlhf.data.row_checker import Problem, RowChecker
@@ -19,10 +20,14 @@ _NUM_REASONS = 3
 
 @dataclass(frozen=True)
 class LoadedRows:
-    """The rows that can be trained on, and the number of those that cannot."""
+    """The rows that can be trained on, and the number of those that cannot.
+
+    lengths: of their prompts in tokens, where they have been measured
+    """
 
     rows: list[Row]
     num_skipped: int
+    lengths: list[Length] = field(default_factory=list)
 
 
 def read_rows(name: str, split: str) -> Iterator[Problem]:
@@ -40,6 +45,7 @@ def load_rows(
     max_samples: int | None = None,
     *,
     read: Callable[[str, str], Iterable[Problem]] = read_rows,
+    measure: PromptMeasure | None = None,
     max_images: int | None = None,
     reserved_tokens: Collection[str] = (),
     fetch_urls: bool = False,
@@ -57,6 +63,7 @@ def load_rows(
         split: of the source.
         max_samples: the largest number of good rows to take of each source; None takes all.
         read: yields the rows of a source and a split; a task's adapter, for example.
+        measure: counts the tokens of each prompt, and refuses one that leaves no room for a response.
         max_images, reserved_tokens, fetch_urls: see RowChecker.
         image_root: folder that image files must lie in; None is the source's own.
         on_bad_row: "error" raises at the first row that cannot be trained on; "skip" leaves it out, counts it, and
@@ -67,6 +74,7 @@ def load_rows(
             good row. The message names file and row.
     """
     rows: list[Row] = []
+    lengths: list[Length] = []
     reasons: list[str] = []
     for name in (part.strip() for part in path_or_id.split(",")):
         if not name:
@@ -78,28 +86,32 @@ def load_rows(
             fetch_urls=fetch_urls,
         )
         skipped: list[str] = []
-        good = _good_rows(read(name, split), checker, skipped if on_bad_row == "skip" else None)
+        good = _good_rows(read(name, split), checker, measure, skipped if on_bad_row == "skip" else None)
         loaded = list(islice(good, max_samples))
         if not loaded:
             raise ValueError(f"{name}: {_why_empty(skipped)}")
-        rows += loaded
+        rows += [row for row, _ in loaded]
+        lengths += [length for _, length in loaded if length is not None]
         reasons += skipped
     if reasons:
         logger.warning("%s: %d rows are skipped: %s", path_or_id, len(reasons), _first_of(reasons))
-    return LoadedRows(rows, len(reasons))
+    return LoadedRows(rows, len(reasons), lengths)
 
 
-def _good_rows(problems: Iterable[Problem], checker: RowChecker, skipped: list[str] | None) -> Iterator[Row]:
-    """Yield rows that pass. The reason of any other is appended to `skipped`, or raised where that is None."""
+def _good_rows(
+    problems: Iterable[Problem], checker: RowChecker, measure: PromptMeasure | None, skipped: list[str] | None
+) -> Iterator[tuple[Row, Length | None]]:
+    """Yield rows that pass, with their lengths. Append any other's reason to `skipped`, or raise it if that is None."""
     for problem in problems:
         try:
-            row, _ = checker.check(problem)
+            row, pictures = checker.check(problem)
+            length = measure.require_fit(row, pictures) if measure else None
         except ValueError as error:
             if skipped is None:
                 raise
             skipped.append(str(error))
         else:
-            yield row
+            yield row, length
 
 
 def _why_empty(skipped: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Turn a row into the text that a processor's chat template makes of it, and measure that text in tokens."""
+"""Turn a row into the text that a processor's chat template makes of it, and encode that text with its images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
-from pepo_rlhf.data.vision_tokens import vision_token_ids
 
 INSTRUCTION = "Reason step by step inside <think> </think>, then give only the final answer inside <answer> </answer>."
 
@@ -27,7 +26,7 @@ def build_messages(row: Row) -> list[dict]:
 
 
 def render_prompt(processor: Any, row: Row) -> str:
-    """Return the prompt of a row, which trainer and engine encode, and which checks and reports measure."""
+    """Return the prompt of a row, which trainer and engine encode."""
     return processor.apply_chat_template(build_messages(row), tokenize=False, add_generation_prompt=True)
 
 
@@ -48,13 +47,6 @@ def encode_prompt(
     # What depends on the sequence length is rebuilt by the trainer over prompt and response.
     per_token = ("attention_mask", "token_type_ids", "mm_token_type_ids")
     return token_ids, {key: tensor for key, tensor in encoded.items() if key not in per_token} if pictures else None
-
-
-def count_tokens(processor: Any, row: Row, pictures: list, limits: dict[str, int]) -> tuple[int, int]:
-    """Return (tokens of the row's prompt, visual ones among them); for the arguments see `encode_prompt`."""
-    token_ids, _ = encode_prompt(processor, render_prompt(processor, row), pictures, limits)
-    placeholders = vision_token_ids(processor)
-    return len(token_ids), sum(token_id in placeholders for token_id in token_ids)
 
 
 def _text(text: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pepo_rlhf.config.learning import Reward
 from pepo_rlhf.data import Row
+from pepo_rlhf.data.prompt_measure import PromptMeasure
 from pepo_rlhf.evaluation.scores import Sample, summarise
 from pepo_rlhf.evaluation.store import GenerationStore
 from pepo_rlhf.rewards import RewardService
@@ -18,7 +19,7 @@ from pepo_rlhf.rewards.accuracy import extract_answer
 from pepo_rlhf.rewards.answer import mathematical_vote
 from pepo_rlhf.rewards.format import format_reward
 from pepo_rlhf.tasks import Task, all_tasks, find_task, read_problems
-from pepo_rlhf.tasks.measure import PromptMeasure, frame_of
+from pepo_rlhf.tasks.frame import frame_of
 from pepo_rlhf.tasks.reading import image_root_of
 from pepo_rlhf.tasks.report import examine
 

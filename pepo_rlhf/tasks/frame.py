@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
+
+from pepo_rlhf.data.prompt_measure import PromptMeasure
 
 
 @dataclass(frozen=True)
@@ -49,3 +51,10 @@ def pixels(processor: Any = None, limits: Mapping[str, int] | None = None) -> Fr
         return columns * patch, rows * patch
 
     return Frame(size, "Coordinates are pixels of the image, which is {width} wide and {height} high.")
+
+
+def frame_of(name: Literal["pixels", "thousandths"], measure: PromptMeasure | None) -> Frame:
+    """Return the frame of --frame. A frame of pixels needs the measure once a box is placed."""
+    if name == "thousandths":
+        return thousandths()
+    return pixels(measure.processor, measure.pixels) if measure else pixels()

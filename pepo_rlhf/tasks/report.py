@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pepo_rlhf.data.bad_rows import REASONS, BadRow, TooLong
+from pepo_rlhf.data.bad_rows import REASONS, BadRow
 from pepo_rlhf.data.labels import read_label
-from pepo_rlhf.data.prompt import count_tokens
+from pepo_rlhf.data.prompt_measure import PromptMeasure
 from pepo_rlhf.data.row import Row
 from pepo_rlhf.data.row_checker import Problem, RowChecker
 from pepo_rlhf.data.vision_tokens import reserved_tokens
 from pepo_rlhf.rewards.accuracy import is_mathematics
-from pepo_rlhf.tasks.measure import PromptMeasure
 
 _NUM_SAMPLES = 6
 
@@ -80,7 +79,9 @@ def examine(
         try:
             row, pictures = checker.check(problem)
             if measure is not None:
-                _measure(report, row, pictures, measure)
+                length = measure.require_fit(row, pictures)
+                report.prompt_tokens.append(length.total)
+                report.visual_tokens.append(length.visual)
         except ValueError as error:
             report.dropped[error.reason if isinstance(error, BadRow) else BadRow.reason].append(str(error))
             continue
@@ -91,14 +92,6 @@ def examine(
             report.only_text.append(f"{row.source}: {row.label}")
         keep(row)
     return report
-
-
-def _measure(report: SplitReport, row: Row, pictures: list, measure: PromptMeasure) -> None:
-    num_tokens, num_visual = count_tokens(measure.processor, row, pictures, measure.pixels)
-    if num_tokens > measure.max_tokens:
-        raise TooLong(f"{row.source}: {num_tokens} tokens, {num_visual} of them visual, where {measure.max_tokens} fit")
-    report.prompt_tokens.append(num_tokens)
-    report.visual_tokens.append(num_visual)
 
 
 def _key(row: Row, pictures: list) -> str:

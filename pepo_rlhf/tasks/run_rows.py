@@ -7,13 +7,16 @@ from typing import Any
 
 from pepo_rlhf.data.load import LoadedRows, load_rows, read_rows
 from pepo_rlhf.data.pixel_limits import pixel_limits
+from pepo_rlhf.data.prompt_measure import PromptMeasure
 from pepo_rlhf.data.vision_tokens import reserved_tokens
 from pepo_rlhf.tasks.discovery import find_task
 from pepo_rlhf.tasks.frame import pixels, thousandths
 from pepo_rlhf.tasks.reading import read_problems
 
 
-def load_run_rows(path_or_id: str, split: str, data: Any, processor: Any) -> LoadedRows:
+def load_run_rows(
+    path_or_id: str, split: str, data: Any, processor: Any, max_response: int | None = None
+) -> LoadedRows:
     """Return the checked rows of a data set, read through the adapter of --data.task if there is one.
 
     Boxes are asked for in the frame that the model's processor suggests: in pixels where it resizes an image as a
@@ -24,14 +27,15 @@ def load_run_rows(path_or_id: str, split: str, data: Any, processor: Any) -> Loa
         split: of the data set.
         data: the section `data` of the settings.
         processor: of the model.
+        max_response: longest response in tokens; None is whatever a prompt leaves of data.max_len.
 
     Raises:
         ValueError: for an unknown task; else as `load_rows`.
     """
     read = read_rows
+    limits = pixel_limits(processor, data.min_pixels, data.max_pixels)
     if data.task:
         cuts_tiles = "image_grid_thw" not in processor.image_processor.model_input_names
-        limits = pixel_limits(processor, data.min_pixels, data.max_pixels)
         frame = thousandths() if cuts_tiles else pixels(processor, limits)
         read = partial(read_problems, find_task(data.task), frame=frame)
     return load_rows(
@@ -39,6 +43,7 @@ def load_run_rows(path_or_id: str, split: str, data: Any, processor: Any) -> Loa
         split,
         data.max_samples,
         read=read,
+        measure=PromptMeasure(processor, data.max_len - (max_response or 1), limits),
         max_images=data.max_images_per_prompt,
         reserved_tokens=reserved_tokens(processor),
         fetch_urls=data.fetch_urls,

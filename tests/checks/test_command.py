@@ -47,12 +47,13 @@ def test_a_sound_run_passes_in_less_than_a_minute(words, tmp_path, param_dtype):
         "weighting",
         "model",
         "data",
+        "data",
         "rewards",
         "disk",
         "/dev/shm",
         "versions",
     ]
-    assert names == [*expected, "model", "tokenizer", "prompts", "rewards", "vision", "compiler"]
+    assert names == [*expected, "model", "tokenizer", "rewards", "vision", "compiler"]
     assert done.stdout.splitlines()[-1] == "no errors"
     assert not (tmp_path / "run").exists()
     assert time.monotonic() - start < 60

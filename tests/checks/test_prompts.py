@@ -3,39 +3,32 @@ from __future__ import annotations
 import pytest
 from transformers import AutoProcessor
 
-from pepo_rlhf.checks.prompts import check_prompts, check_rows
+from pepo_rlhf.checks.prompts import check_rows
 from pepo_rlhf.data import Row, build_messages
 
 
-def test_prompts_that_fit_pass(make_inputs, run_check):
-    found = run_check(check_prompts, make_inputs())
-    assert not found["warning"] + found["error"]
-    assert "12 of 12 encoded" in found["ok"][0].message and "up to 16 are visual" in found["ok"][0].message
+def test_lengths_of_the_prompts_are_told(make_inputs, run_check):
+    message = run_check(check_rows, make_inputs())["ok"][1].message
+    assert "up to 16 of a prompt are visual" in message and "left for the response" in message
 
 
-def test_each_prompt_that_is_too_long_is_named_by_row_and_length(make_inputs, write_problems, run_check, tiny_model):
+def test_a_prompt_that_is_too_long_is_named_by_row_and_length(make_inputs, write_problems, tiny_model):
     problem = "How many? " * 30
     folder = write_problems({4: {"problem": problem}})
-    found = run_check(check_prompts, make_inputs(data__prompt_dataset=folder))
     tokenizer = AutoProcessor.from_pretrained(tiny_model)
     text = tokenizer.apply_chat_template(
         build_messages(Row(f"<image>\n{problem}", ("x",), "1", "", "")), tokenize=False, add_generation_prompt=True
     )
     length = len(tokenizer.tokenizer(text)["input_ids"]) - 1 + 16  # one placeholder stands for 4 x 4 visual tokens
-    (finding,) = found["error"]
-    assert f"problems.jsonl:row 5: a prompt of {length} tokens (16 visual)" in finding.message
-    assert finding.flags == ("--data.max_len", "--rollout.max_new_tokens", "--data.max_pixels")
+    with pytest.raises(ValueError, match=rf"row 5: a prompt of {length} tokens \(16 visual\).*raise --data.max_len, "):
+        list(check_rows(make_inputs(data__prompt_dataset=folder)))
+    loaded = make_inputs(data__prompt_dataset=folder, data__on_bad_row="skip").training_rows
+    assert (len(loaded.rows), loaded.num_skipped) == (11, 1)
 
 
-def test_a_response_counts_towards_the_context(make_inputs, run_check):
-    assert len(run_check(check_prompts, make_inputs(rollout__max_new_tokens=120))["error"]) == 6  # five rows and a sum
-
-
-def test_an_image_without_a_token_is_an_error(make_inputs, run_check, monkeypatch):
-    # as if none of the prompts' tokens stood for an image
-    monkeypatch.setattr("pepo_rlhf.data.prompt.vision_token_ids", lambda processor: {-1})
-    (finding,) = run_check(check_prompts, make_inputs())["error"]
-    assert "leaves no token for its image; 12 such prompts" in finding.message
+def test_a_response_counts_towards_the_context(make_inputs):
+    with pytest.raises(ValueError, match="where 8 leave room for the response"):
+        list(check_rows(make_inputs(rollout__max_new_tokens=120)))
 
 
 def test_fewer_rows_than_a_batch_are_an_error(make_inputs):

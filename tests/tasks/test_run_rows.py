@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -50,12 +50,22 @@ def test_a_task_reads_the_data_set_as_it_was_published(tmp_path: Path, processor
     assert loaded.rows[1].prompt.startswith("<image>Where is man in red?")
 
 
+def test_a_prompt_must_leave_room_for_the_response(tmp_path: Path, processor) -> None:
+    data = Config().data
+    source = write(tmp_path, {"image": "a.png", "problem": "Find x.", "answer": "13"})
+    (length,) = load_run_rows(source, "train", data, processor).lengths
+    data.max_len = length.total + 100
+    assert load_run_rows(source, "train", data, processor, max_response=100).lengths == [length]
+    with pytest.raises(ValueError, match=f"a prompt of {length.total} tokens .*, where {length.total - 1} leave room"):
+        load_run_rows(source, "train", data, processor, max_response=101)
+
+
 def test_a_model_that_cuts_images_into_tiles_is_asked_in_thousandths(tmp_path: Path, processor) -> None:
     data = Config().data
     data.task = "refcoco"
-    tiles = SimpleNamespace(
-        image_processor=SimpleNamespace(model_input_names=["pixel_values"]), tokenizer=processor.tokenizer
-    )
+    tiles = copy.copy(processor)
+    tiles.image_processor = copy.copy(processor.image_processor)
+    tiles.image_processor.model_input_names = ["pixel_values"]
     published = {"image": "a.png", "answer": ["left man"], "bbox": [0, 0, 112, 112]}
     (row,) = load_run_rows(write(tmp_path, published), "val", data, tiles).rows
     assert json.loads(row.label) == {"box": [0, 0, 500, 1000], "frame": [1000, 1000]}
