@@ -39,6 +39,7 @@ CHEAP: tuple[tuple[str, Check], ...] = (
     ("model", model.check_model),
     ("data", prompts.check_rows),
     ("rewards", rewards.check_functions),
+    ("rewards", rewards.check_call),
     ("disk", storage.check_disk),
     ("/dev/shm", storage.check_shared_memory),
     ("versions", lambda inputs: versions.check_versions()),

@@ -90,10 +90,12 @@ def check_inputs(config: Config) -> Inputs:
 
     inputs = Inputs(config)
     for name, finding in run_checks(CHEAP, inputs):
+        flags = ", ".join(flag for flag in finding.flags if flag not in finding.message)
+        message = f"{finding.message} (change {flags})" if flags else finding.message
         if finding.level == "error":
-            raise ValueError(finding.message)
+            raise ValueError(message)
         if finding.level == "warning":
-            print(f"warning: {name}: {finding.message}", file=sys.stderr)
+            print(f"warning: {name}: {message}", file=sys.stderr)
     return inputs
 
 

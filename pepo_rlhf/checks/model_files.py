@@ -10,6 +10,7 @@ from typing import Any
 from pepo_rlhf.compat.pickled_weights import HOW_TO_CONVERT
 from pepo_rlhf.data.prompt import render_prompt
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
+from pepo_rlhf.data.sources import is_hub_id
 
 
 def check_model(name: str) -> tuple[Any, Any]:
@@ -35,9 +36,13 @@ def check_model(name: str) -> tuple[Any, Any]:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
+        if not is_hub_id(str(folder)):
+            raise ValueError("no such folder, and not the owner/name of a model on the hub")
         return
     if not (folder / "config.json").is_file():
         raise ValueError("the folder has no config.json; name the folder that save_pretrained wrote")
+    if not any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json")):
+        raise ValueError("the folder has no processor_config.json; copy it from the original model")
     if any(folder.glob("*.safetensors")):
         _check_weights(folder)
         return
@@ -81,6 +86,9 @@ def _load_processor(name: str) -> Any:
             f"its processor is a {type(processor).__name__}, which prepares no images; copy preprocessor_config.json "
             "and processor_config.json of the original model"
         )
+    files = processor.tokenizer.vocab_files_names.values()
+    if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in files):
+        raise ValueError(f"the folder has no tokenizer ({' or '.join(files)}); copy it from the original model")
     return processor
 
 
@@ -94,7 +102,7 @@ def _load(load: Callable[..., Any], name: str) -> Any:
 
 
 def _check_image_token(config: Any, processor: Any) -> None:
-    """A folder without its tokenizer's files makes a processor with an empty one."""
+    """Raise ValueError where tokenizer and configuration are those of different models."""
     ids = (getattr(processor, "image_token_id", None), getattr(config, "image_token_id", None))
     if None not in ids and ids[0] != ids[1]:
         raise ValueError(

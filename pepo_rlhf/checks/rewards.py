@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.inputs import Inputs
@@ -16,6 +17,7 @@ from pepo_rlhf.rewards import Grade, RewardError, RewardService, load_rewards
 from pepo_rlhf.rewards.reward import built_in
 
 _NUM_ROWS = 16
+_NUM_CALLS = 3
 
 
 def respond(answer: str) -> str:
@@ -30,10 +32,24 @@ def check_functions(inputs: Inputs) -> Iterator[Finding]:
     except RewardError:
         raise
     except (Exception, SystemExit) as problem:
-        place = traceback.extract_tb(problem.__traceback__)[-1]
+        place: Any = traceback.extract_tb(problem.__traceback__)[-1]
+        if isinstance(problem, SyntaxError):
+            place = problem
         reason = redact(f"{place.filename}:{place.lineno}: {type(problem).__name__}: {problem}")
         raise ValueError(f"--reward.functions: {reason}") from problem
     yield ok(", ".join(reward.components))
+
+
+def check_call(inputs: Inputs) -> Iterator[Finding]:
+    """Yield an error if the functions cannot grade any of the first rows, as with parameters of another library."""
+    rows = inputs.training_rows.rows[:_NUM_CALLS]
+    grades = _grade([(respond(right_answer(row.label)), row.label) for row in rows], inputs.config.reward)
+    if all(grade.error for grade in grades):
+        yield error(
+            f"{rows[0].source}: grader error: {grades[0].headline}; a reward function is f(response, label) and "
+            "returns a number",
+            "--reward.functions",
+        )
 
 
 def check_answers(inputs: Inputs) -> Iterator[Finding]:

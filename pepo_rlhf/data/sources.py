@@ -18,8 +18,9 @@ from pepo_rlhf.data.geometry3k import read_problem_folders
 from pepo_rlhf.data.row import Record
 
 RecordReader = Callable[[], Record]
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _BATCH_ROWS = 64
+_NUM_NAMED = 3  # files of a folder, in an error
 
 
 def read_source(name: str, split: str, subset: str | None = None) -> Iterator[RecordReader]:
@@ -46,9 +47,17 @@ def read_source(name: str, split: str, subset: str | None = None) -> Iterator[Re
             return _read_folder(path, split)
         except OSError as error:
             raise _unreadable(path, error) from error
-    if _HUB_ID.fullmatch(name):
+    if is_hub_id(name):
         return _read_hub(name, split, subset)
     raise ValueError(f"{name}: no such file or folder, and not the owner/name of a data set on the hub")
+
+
+def is_hub_id(name: str) -> bool:
+    """Return whether a name that is no path on disk may be an owner/name of the hub.
+
+    It is taken for a path, which nobody needs to ask the hub for, where its first part is a folder here.
+    """
+    return _HUB_ID.fullmatch(name) is not None and not os.path.isdir(name.partition("/")[0])
 
 
 def image_folder(name: str) -> Path:
@@ -75,16 +84,17 @@ def _read_folder(folder: Path, split: str) -> Iterator[RecordReader]:
         if any(problems.glob("*/data.json")):
             return read_problem_folders(problems, folder.name)
     layouts = [*patterns, *saved, f"{split}/*/data.json", "*/data.json"]
-    raise ValueError(f"{folder}: no data of the split {split!r}; looked for {', '.join(layouts)}")
+    others = sorted(str(path) for path in folder.iterdir() if path.suffix in _READERS)[:_NUM_NAMED]
+    hint = f"; if you mean {' or '.join(others)}, name that file" if others else ""
+    raise ValueError(f"{folder}: no data of the split {split!r}; looked for {', '.join(layouts)}{hint}")
 
 
 def _read_file(file: Path, datasource: str) -> Iterator[RecordReader]:
     if not os.path.isfile(file):
         raise ValueError(f"{file}: a data file has this name, and there is a folder or a broken link; rename that")
-    readers = {".jsonl": _read_jsonl, ".json": _read_json, ".parquet": _read_parquet}
-    if file.suffix not in readers:
-        raise ValueError(f"{file}: not a data file; convert it to {' or '.join(readers)}")
-    return _until_unreadable(file, readers[file.suffix](file, datasource))
+    if file.suffix not in _READERS:
+        raise ValueError(f"{file}: not a data file; convert it to {' or '.join(_READERS)}")
+    return _until_unreadable(file, _READERS[file.suffix](file, datasource))
 
 
 def _until_unreadable(file: Path, readers: Iterator[RecordReader]) -> Iterator[RecordReader]:
@@ -122,9 +132,11 @@ def _read_jsonl(file: Path, datasource: str) -> Iterator[RecordReader]:
 
 def _record_of_line(line: bytes, folder: Path, source: str, datasource: str) -> Record:
     try:
-        record = json.loads(line, object_pairs_hook=_without_duplicates)
+        record = json.loads(line.rstrip(), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{source}: not valid JSON ({error}); one object a line") from error
+        # Its own message would say line 1, or 2 at the end of the line, of whichever row.
+        reason = f"{error.msg}, column {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+        raise ValueError(f"{source}: not valid JSON ({reason}); one object a line") from error
     return _record_of_object(record, folder, source, datasource)
 
 
@@ -154,6 +166,9 @@ def _read_parquet(file: Path, datasource: str) -> Iterator[RecordReader]:
         yield from read_batches(batches, parquet.schema_arrow, file.parent, str(file), datasource)
     except (OSError, ArrowException) as error:
         raise ValueError(f"{file}: not a readable parquet file ({error}); write or download it again") from error
+
+
+_READERS = {".jsonl": _read_jsonl, ".json": _read_json, ".parquet": _read_parquet}
 
 
 def _read_hub(name: str, split: str, subset: str | None) -> Iterator[RecordReader]:

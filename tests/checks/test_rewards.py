@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pepo_rlhf.checks.rewards import check_answers, check_functions
+from pepo_rlhf.checks.rewards import check_answers, check_call, check_functions
 
 
 def test_labels_as_answers_score_in_full(make_inputs, run_check):
@@ -83,6 +83,22 @@ def test_a_file_that_does_not_run_tells_no_secret(make_inputs, tmp_path, monkeyp
     file.write_text("import os\nraise ValueError(os.environ['HF_TOKEN'])\n")
     with pytest.raises(ValueError, match=r": ValueError: \*\*\*$"):
         list(check_functions(make_inputs(reward__functions=f"['{file}:mine']")))
+
+
+def test_a_syntax_error_begins_with_its_place(make_inputs, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("import os\n\ndef mine(response, label)\n    return 1\n")
+    with pytest.raises(ValueError, match=rf"^--reward.functions: {file}:3: SyntaxError: [^\n]*$"):
+        list(check_functions(make_inputs(reward__functions=f"['{file}:mine']")))
+
+
+def test_parameters_of_another_library_are_an_error_before_the_run(make_inputs, run_check, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def mine(completions, **kwargs):\n    return [1.0 for _ in completions]\n")
+    (finding,) = run_check(check_call, make_inputs(reward__functions=f"['{file}:mine']"))["error"]
+    assert "problems.jsonl:row 1: grader error: TypeError" in finding.message
+    assert "a reward function is f(response, label)" in finding.message
+    assert not run_check(check_call, make_inputs())["error"]
 
 
 def test_functions_that_load_are_listed(make_inputs, run_check):

@@ -11,7 +11,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from pepo_rlhf.data import load_rows
-from pepo_rlhf.data.sources import read_source
+from pepo_rlhf.data.sources import is_hub_id, read_source
 
 RECORD = {"image": "a.png", "problem": "<image>Find x.", "answer": "13"}
 
@@ -232,6 +232,27 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_a_name_that_is_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="nowhere.jsonl: no such file or folder"):
         load_rows("nowhere.jsonl")
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "../no/where", "/no/where", "here/run/model", "a//b", "-a/b", ""])
+def test_a_path_that_is_not_there_is_not_asked_for_on_the_hub(tmp_path: Path, monkeypatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_hub_id("here/data")
+    (tmp_path / "here").mkdir()
+    assert not is_hub_id("here/data") and not is_hub_id(name)
+
+
+def test_a_file_that_could_be_meant_is_named(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "rows.jsonl")
+    with pytest.raises(ValueError, match=f"no data of the split 'train'; .*; if you mean {tmp_path}/rows.jsonl, name"):
+        load_rows(str(tmp_path))
+
+
+@pytest.mark.parametrize(("line", "column"), [(b'{"a": 1,}', 9), (b'{"a": ', 7), (b"{{", 2)])
+def test_a_damaged_line_is_told_by_its_row_and_column(tmp_path: Path, line: bytes, column: int) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(b"\n" + line + b"\n")
+    with pytest.raises(ValueError, match=rf"rows.jsonl:row 2: not valid JSON \([^:]*, column {column}\); one object"):
+        load_rows(str(tmp_path / "rows.jsonl"))
 
 
 @pytest.mark.parametrize("line", [b'{"image": ', b"\xff\xfe\xfa", b"[1]", b"13", b"[" * 10**5])
