@@ -87,7 +87,11 @@ def check_inputs(config: Config) -> Inputs:
     # Imported late, as transformers comes with it.
     from pepo_rlhf.check import CHEAP, run_checks
     from pepo_rlhf.checks.inputs import Inputs
+    from pepo_rlhf.checks.job_paths import is_submitted, require_lasting_run_folder, require_uploaded
 
+    if is_submitted():
+        require_lasting_run_folder(config)
+        require_uploaded(config)
     inputs = Inputs(config)
     for name, finding in run_checks(CHEAP, inputs):
         flags = ", ".join(flag for flag in finding.flags if flag not in finding.message)

@@ -6,20 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pepo_rlhf.checks.job_paths import EXCLUDES
 from pepo_rlhf.checks.versions import pins
 from pepo_rlhf.config.secret_names import looks_secret
 
-# Ray takes 512 MiB at most, and sends what is not excluded to every node. In the style of .gitignore.
-EXCLUDES = (
-    *(".git", ".venv", "runs", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", "*.safetensors"),
-    *(".env*", ".netrc"),  # secrets
-)
 # Heavy ones (torch, ray, vllm, deepspeed, ...) belong into the image: installing them takes longer than many a run.
 LIGHT_PACKAGES = ("datasets", "jsonargparse", "math-verify")
 
 
 def runtime_env(working_dir: Path, variables: Mapping[str, str], install: bool = False) -> dict[str, Any]:
-    """Ray's runtime environment of a run.
+    """Return Ray's runtime environment of a run.
 
     Args:
         working_dir: the repository; becomes the job's working directory on every node.

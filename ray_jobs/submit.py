@@ -18,7 +18,9 @@ from pathlib import Path
 import aiohttp
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from pepo_rlhf.checks.job_paths import relative_paths, require_lasting_run_folder
 from pepo_rlhf.config import parse_arguments
+from ray_jobs.package import packaged_files, require_packaged, require_size
 from ray_jobs.runtime_env import runtime_env
 
 _POLL_SECONDS = 1.0
@@ -32,7 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         entrypoint = train_command(options.config, options.working_dir, flags)
         # Ray stores and shows the entrypoint: what train refuses, as it does secrets, must not get there. The rules
         # between settings are left to train, as they look at the machine that it runs on.
-        parse_arguments([*_config_flags(options.config), *flags], validated=False)
+        config = parse_arguments([*_config_flags(options.config), *flags], validated=False)
+        require_lasting_run_folder(config)
+        files = packaged_files(options.working_dir)
+        configs = [("--config", path.absolute()) for path in options.config]
+        require_packaged([*configs, *relative_paths(config, options.working_dir)], options.working_dir, files)
+        require_size(files)
         environment = runtime_env(options.working_dir, dict(options.env), options.install)
         client = JobSubmissionClient(options.address)
         job = client.submit_job(entrypoint=entrypoint, runtime_env=environment)
@@ -86,14 +93,12 @@ def _variable(text: str) -> tuple[str, str]:
 
 
 def train_command(configs: Sequence[Path], working_dir: Path, flags: Sequence[str]) -> str:
-    """The entrypoint: the job server runs it in a shell, in its copy of the working directory."""
+    """Return the entrypoint, which the job server runs in a shell, in its copy of the working directory."""
     for config in configs:
         if not config.is_file():
             raise ValueError(f"--config {config}: no such file")
         if not config.resolve().is_relative_to(working_dir.resolve()):
-            raise ValueError(
-                f"--config {config} lies outside --working-dir {working_dir}: the cluster would not have it"
-            )
+            raise ValueError(f"--config {config} lies outside --working-dir {working_dir}")
     relative = [config.resolve().relative_to(working_dir.resolve()) for config in configs]
     return shlex.join(["python", "-m", "pepo_rlhf.train", *_config_flags(relative), *flags])
 
@@ -103,7 +108,7 @@ def _config_flags(configs: Sequence[Path]) -> list[str]:
 
 
 def follow(client: JobSubmissionClient, job: str) -> JobStatus:
-    """Prints the job's log and returns how it ended. The log may stop early; only the status says that the job has."""
+    """Print the job's log and return how it ended. The log may stop early; only the status says that the job has."""
     asyncio.run(_print_log(client, job))
     while not (status := client.get_job_status(job)).is_terminal():
         time.sleep(_POLL_SECONDS)

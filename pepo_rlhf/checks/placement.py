@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Iterator
 
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.config import Config
 from pepo_rlhf.config.reservations import arithmetic, required_gpus, shortfall
-
-_CONNECT_SECONDS = 5.0
 
 
 def check_arithmetic(config: Config) -> Iterator[Finding]:
@@ -48,24 +45,13 @@ def check_machine(config: Config) -> Iterator[Finding]:
         yield ok(f"this machine has {num_gpus} GPUs")
 
 
-def _require_reachable(address: str) -> None:
-    """Raise ValueError if nothing listens at the address; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return  # auto
-    try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-    except OSError as problem:
-        raise ValueError(f"--cluster {address} cannot be reached: {problem}") from problem
-
-
 def check_cluster(config: Config, address: str) -> Iterator[Finding]:
     """Yield whether the nodes of the Ray cluster at `address`, or of the one that "auto" finds, can hold the run."""
     import ray
 
     from pepo_rlhf.controller import cluster
 
-    _require_reachable(address)
+    cluster.require_reachable("--cluster", address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as problem:

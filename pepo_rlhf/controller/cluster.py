@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import grpc
 import ray
 
 from pepo_rlhf.compat import cpu
@@ -12,6 +13,7 @@ from pepo_rlhf.compat.environment import worker_environment
 from pepo_rlhf.config import Config
 from pepo_rlhf.config.reservations import required_gpus, shortfall
 
+_ANSWER_SECONDS = 30
 _SPARE_CPUS = 2  # for tasks of Ray itself; the loop runs in this process and reserves nothing
 
 
@@ -22,11 +24,13 @@ def connect(config: Config) -> None:
     GPU it gets as many logical GPUs as the run reserves, which is all that OpenRLHF's placement asks for.
 
     Raises:
-        ValueError: if the cluster is too small for the run. A placement group would wait for ever.
+        ValueError: if the cluster does not answer, or is too small for the run, for which it would wait for ever.
     """
     required = required_gpus(config)
     options: dict[str, Any] = {}
-    if not os.environ.get("RAY_ADDRESS"):
+    if address := os.environ.get("RAY_ADDRESS"):
+        require_reachable("RAY_ADDRESS", address)
+    else:
         options = {"address": "local", "num_cpus": required + _SPARE_CPUS}
         options |= {"include_dashboard": False, "dashboard_host": "127.0.0.1"}  # who reaches it runs code here
         if not cpu.machine_has_gpu():
@@ -37,6 +41,20 @@ def connect(config: Config) -> None:
     if problem := shortfall(config, alive_nodes()):
         ray.shutdown()
         raise ValueError(problem)
+
+
+def require_reachable(name: str, address: str) -> None:
+    """Raise ValueError if no server answers at the address, which `name` gave; Ray itself would try for minutes."""
+    place = address.removeprefix("ray://")
+    if not place.rpartition(":")[2].isdigit() or os.environ.get("RAY_USE_TLS") == "1":
+        return  # "auto", or a server that answers certificates alone
+    with grpc.insecure_channel(place) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=_ANSWER_SECONDS)
+        except grpc.FutureTimeoutError as error:
+            raise ValueError(
+                f"{name} {address} does not answer within {_ANSWER_SECONDS} s: start the cluster, or mend the address"
+            ) from error
 
 
 def alive_nodes() -> list[dict[str, float]]:

@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 
 from pepo_rlhf.config import Config
@@ -48,3 +50,12 @@ def test_gpus_are_made_up_only_where_there_are_none(monkeypatch, has_gpu, num_gp
     monkeypatch.setattr(cluster.ray, "init", init)
     with pytest.raises(Started):
         cluster.connect(Config())
+
+
+def test_an_address_that_accepts_and_never_answers_ends_in_one_line(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        monkeypatch.setattr(cluster, "_ANSWER_SECONDS", 0.5)
+        with pytest.raises(ValueError, match=f"^RAY_ADDRESS {address} does not answer within 0.5 s: start the cluster"):
+            cluster.connect(Config())

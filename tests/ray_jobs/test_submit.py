@@ -16,7 +16,7 @@ from ray_jobs.runtime_env import runtime_env
 
 BIN = Path(sys.executable).parent
 CONFIG = ["--config", "examples/quickstart.yaml"]
-RUN = ["--actor.model_name_or_path", "model", "--data.prompt_dataset", "data"]
+RUN = ["--actor.model_name_or_path", "/shared/model", "--data.prompt_dataset", "owner/data", "--run.dir", "/shared/run"]
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_job_that_fails_fails_the_command(run_submit, cluster):
 
 def test_a_job_can_be_asked_for_and_stopped(run_submit, cluster, monkeypatch):
     monkeypatch.setattr(submit, "train_command", lambda *arguments: "sleep 600")
-    status, job, output = run_submit("--env", "NCCL_DEBUG=INFO")
+    status, job, output = run_submit("--env", "NCCL_DEBUG=INFO", *RUN)
     assert status == 0 and f"ray job stop --address {cluster.jobs} {job}" in output
     client = JobSubmissionClient(cluster.jobs)
     wait_for(client, job, JobStatus.RUNNING)
@@ -81,6 +81,18 @@ def test_the_plain_ray_command_does_the_same(cluster, working_dir):
     [
         (["--config", "missing.yaml"], "--config missing.yaml: no such file"),
         (["--config", __file__], "lies outside --working-dir"),
+        (["--run.dir", "runs/first"], "--run.dir runs/first is relative, and a job's working directory is deleted"),
+        (["--config", "runs/first/config.yaml"], "runs/first/config.yaml is left out of the upload; move it, or"),
+        (["--config", "secrets/.env.yaml"], ".env.yaml is left out of the upload"),
+        (["--config", "ignored.yaml"], "ignored.yaml is left out of the upload"),
+        (["--actor.model_name_or_path", "runs/model"], "--actor.model_name_or_path runs/model is not there"),
+        (["--actor.model_name_or_path", "./model"], "--actor.model_name_or_path model is not there, below "),
+        (["--data.prompt_dataset", "owner/data,runs/first"], "--data.prompt_dataset runs/first is left out of the"),
+        (["--eval.dataset", "rows.jsonl"], "--eval.dataset rows.jsonl is not there"),
+        (["--data.image_root", "../images"], "--data.image_root ../images lies outside --working-dir"),
+        (["--reward.functions", "[build/mine.py:mine]"], "--reward.functions build/mine.py is left out"),
+        (["--pepo.method", "mine.py:Mine"], "--pepo.method mine.py is not there"),
+        (["--data.task", "runs/first:Task"], "--data.task runs/first is left out"),
         (["--env", "HF_TOKEN=abc"], "--env HF_TOKEN looks like a secret"),
         (["--address", "http://127.0.0.1:1"], "Failed to connect"),
         (["--address", "127.0.0.1:6379"], "--address 127.0.0.1:6379 is no job server's: write http://HEAD:8265"),
@@ -89,9 +101,26 @@ def test_the_plain_ray_command_does_the_same(cluster, working_dir):
 )
 def test_a_mistake_is_one_line_and_submits_nothing(monkeypatch, working_dir, capsys, flags, message):
     monkeypatch.chdir(working_dir)
-    assert submit.main(["--address", "http://127.0.0.1:1", *CONFIG, *flags]) == 2
+    for file in ("runs/first/config.yaml", "secrets/.env.yaml", "ignored.yaml", "build/mine.py"):
+        (working_dir / file).parent.mkdir(parents=True, exist_ok=True)
+        (working_dir / file).write_text("")
+    (working_dir / ".gitignore").write_text("ignored.yaml\n")
+    assert submit.main(["--address", "http://127.0.0.1:1", *CONFIG, *RUN, *flags]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and message in error and "abc" not in error
+    assert error.startswith("error: ") and message in error and "abc" not in error and error.count("\n") == 1
+
+
+def test_a_package_above_the_job_servers_limit_names_its_largest_files(monkeypatch, working_dir, capsys):
+    monkeypatch.chdir(working_dir)
+    with (working_dir / "large.bin").open("wb") as file:
+        file.truncate(101 * 2**20)
+    assert submit.main(["--address", "http://127.0.0.1:1", *CONFIG, *RUN]) == 2
+    error = capsys.readouterr().err
+    assert "MiB to upload, and a job server takes 100; the largest files are " in error
+    assert f"{working_dir}/large.bin (101 MiB), " in error and "a line in .rayignore" in error
+    (working_dir / ".rayignore").write_text("*.bin\n")
+    assert submit.main(["--address", "http://127.0.0.1:1", *CONFIG, *RUN]) == 2
+    assert "Failed to connect" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

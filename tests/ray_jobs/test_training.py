@@ -11,6 +11,7 @@ import pytest
 
 from pepo_rlhf.checks.placement import check_cluster
 from pepo_rlhf.config import Config
+from pepo_rlhf.controller import cluster as cluster_module
 
 BIN = Path(sys.executable).parent
 CONFIG = ["--config", "examples/quickstart.yaml"]
@@ -29,8 +30,9 @@ def test_check_asks_the_cluster(cluster):
     assert list(found) == ["error"] and "the run reserves 3 GPUs" in found["error"]
 
 
-def test_a_cluster_that_is_not_there_is_one_line():
-    with pytest.raises(ValueError, match="^--cluster 127.0.0.1:1 cannot be reached: [^\\n]*$"):
+def test_a_cluster_that_is_not_there_is_one_line(monkeypatch):
+    monkeypatch.setattr(cluster_module, "_ANSWER_SECONDS", 0.5)
+    with pytest.raises(ValueError, match="^--cluster 127.0.0.1:1 does not answer within 0.5 s: [^\\n]*$"):
         list(check_cluster(Config(), "127.0.0.1:1"))
 
 
