@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from contextlib import nullcontext
 
 import torch
 from openrlhf.models import Actor
 from openrlhf.utils.logging_utils import init_logger
 
+from pepo_rlhf.compat.flash_attn_standin import is_library_installed
 from pepo_rlhf.core.similarity import VisualSimilarity
 from pepo_rlhf.workers.hidden_states import stream_hidden_states
 from pepo_rlhf.workers.image_encoder import shared_images
@@ -95,8 +95,5 @@ class VisionLanguageActor(Actor):
 
 
 def choose_attention() -> str:
-    """Return flash_attention_2 on CUDA where flash-attn is installed, sdpa otherwise."""
-    spec = importlib.util.find_spec("flash_attn")
-    # The stand-in of pepo_rlhf.compat has a spec without an origin.
-    installed = spec is not None and spec.origin is not None
-    return "flash_attention_2" if torch.cuda.is_available() and installed else "sdpa"
+    """Return flash_attention_2 on CUDA where flash-attn 2 is installed, sdpa otherwise."""
+    return "flash_attention_2" if torch.cuda.is_available() and is_library_installed() else "sdpa"
