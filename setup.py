@@ -31,6 +31,7 @@ setup(
         "jinja2",
         "jsonargparse==4.53.0",
         "math-verify==0.9.0",
+        "mathruler==0.1.0",
         "matplotlib",
         "numpy",
         "pandas",

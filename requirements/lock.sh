@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# bash requirements/lock.sh [cpu|gpu ...]: resolves requirements/STACK.in again and writes requirements/STACK.lock. Needs uv.
+# bash requirements/lock.sh [cpu|gpu ...]: resolves a stack again and writes its lock. Needs uv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- cpu gpu

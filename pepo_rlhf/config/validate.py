@@ -164,11 +164,12 @@ def corrections_combine(config: Config) -> str | None:
             "--algo.advantage.is_correction_mode clip clamps the ratio of a token: set is_correction_level token and "
             "is_correction_gating ratio, or mode mask"
         )
-    if level != "off" and config.rollout.top_p < 1:
-        return (
-            f"--algo.advantage.is_correction_level {level} compares log-probs of all tokens with those of what "
-            "--rollout.top_p leaves: set that to 1"
-        )
+    for name, neutral in (("top_p", 1), ("top_k", 0)):
+        if level != "off" and getattr(config.rollout, name) != neutral:
+            return (
+                f"--algo.advantage.is_correction_level {level} compares log-probs of all tokens with those of what "
+                f"--rollout.{name} leaves: set that to {neutral}"
+            )
     thresholds = correction.is_correction_threshold
     bounds = [0.0, *thresholds][-2:]
     if len(thresholds) not in (1, 2) or not bounds[0] < bounds[1]:

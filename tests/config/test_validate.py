@@ -107,6 +107,11 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         "corrections_combine",
+        {"algo.advantage.is_correction_level": "token", "rollout.top_k": 50},
+        "--rollout.top_k leaves: set that to 0",
+    ),
+    (
+        "corrections_combine",
         {"algo.advantage.is_correction_level": "token", "rollout.top_p": 0.9},
         "--rollout.top_p",
     ),
