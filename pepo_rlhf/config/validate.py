@@ -17,7 +17,8 @@ from pepo_rlhf.core.weighting import load_weighting
 
 # Metrics of a response; a component of that name would overwrite one.
 RESPONSE_METRICS = ("reward", "score", "reward_errors", "response_length", "truncated", "kl", "entropy", "progress")
-ATTENTIONS = ("auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+ATTENTIONS = ("auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4")
+ATTENTIONS += ("flex_attention",)
 GROUP_ESTIMATORS = ("group_norm", "rloo", "reinforce_baseline", "dr_grpo")
 
 
@@ -66,8 +67,10 @@ def token_weighting_exists(config: Config) -> str | None:
 
 def attention_exists(config: Config) -> str | None:
     chosen = config.ds.attn_implementation
-    if chosen in ATTENTIONS or "/" in chosen:
+    if chosen in ATTENTIONS or ("/" in chosen and config.run.trust_remote_code):
         return None
+    if "/" in chosen:
+        return f"--ds.attn_implementation {chosen} downloads a kernel and runs it: set --run.trust_remote_code true"
     names = ", ".join(ATTENTIONS)
     return f"--ds.attn_implementation {chosen!r} is unknown: choose one of {names}, or a kernel's owner/name on the hub"
 

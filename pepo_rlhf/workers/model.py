@@ -10,6 +10,7 @@ from openrlhf.utils.logging_utils import init_logger
 
 from pepo_rlhf.compat.flash_attn_standin import is_library_installed
 from pepo_rlhf.core.similarity import VisualSimilarity
+from pepo_rlhf.workers.causal_attention import without_padding_mask
 from pepo_rlhf.workers.hidden_states import stream_hidden_states
 from pepo_rlhf.workers.image_encoder import shared_images
 from pepo_rlhf.workers.micro_batch import PolicyScores
@@ -52,7 +53,7 @@ class VisionLanguageActor(Actor):
         next_tokens = sequences.roll(-1, dims=1)
         mask = torch.nn.functional.pad(action_mask.bool(), (0, 1))  # the last position predicts nothing
         head = response_head(model, next_tokens, mask, self.sampling_temperature, return_entropy)
-        with head, shared_images(model, inputs) as inputs:
+        with head, without_padding_mask(model), shared_images(model, inputs) as inputs:
             output = super().forward(sequences, attention_mask=attention_mask, return_output=True, **inputs)
         # The head has put scores where a model's logits are: ZeRO-3 must see them leave the module as its output.
         action_log_probs, *entropy = output["logits"][:, :-1].unbind(dim=-1)
