@@ -17,8 +17,8 @@ from pepo_rlhf.core.weighting import load_weighting
 
 # Metrics of a response; a component of that name would overwrite one.
 RESPONSE_METRICS = ("reward", "score", "reward_errors", "response_length", "truncated", "kl", "entropy", "progress")
-ATTENTIONS = ("auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4")
-ATTENTIONS += ("flex_attention",)
+_FLASH = ("flash_attention_2", "flash_attention_3", "flash_attention_4")
+ATTENTIONS = ("auto", "eager", "sdpa", *_FLASH, "flex_attention")
 GROUP_ESTIMATORS = ("group_norm", "rloo", "reinforce_baseline", "dr_grpo")
 
 
