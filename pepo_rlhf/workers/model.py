@@ -53,7 +53,9 @@ class VisionLanguageActor(Actor):
         next_tokens = sequences.roll(-1, dims=1)
         mask = torch.nn.functional.pad(action_mask.bool(), (0, 1))  # the last position predicts nothing
         head = response_head(model, next_tokens, mask, self.sampling_temperature, return_entropy)
-        with head, without_padding_mask(model), shared_images(model, inputs) as inputs:
+        # On a CPU torch's kernels take a mask, and are no faster without one.
+        attention = without_padding_mask(model) if sequences.is_cuda else nullcontext()
+        with head, attention, shared_images(model, inputs) as inputs:
             output = super().forward(sequences, attention_mask=attention_mask, return_output=True, **inputs)
         # The head has put scores where a model's logits are: ZeRO-3 must see them leave the module as its output.
         action_log_probs, *entropy = output["logits"][:, :-1].unbind(dim=-1)
