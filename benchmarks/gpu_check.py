@@ -21,7 +21,7 @@ compat.install()
 
 import torch  # noqa: E402  (prepared first)
 
-from benchmarks.random_model import write_rows  # noqa: E402
+from benchmarks.random_model import LARGE, SHARED, write_rows  # noqa: E402
 
 NUM_GPUS = torch.cuda.device_count()
 KERNELS = {
@@ -31,13 +31,9 @@ KERNELS = {
     "Adam of DeepSpeed": "from deepspeed.ops.op_builder import FusedAdamBuilder as A, CPUAdamBuilder as B; "
     "(A if D == 'cuda' else B)().load()",
 }
-SHARED = {"actor.num_gpus_per_node": 1, "ref.num_gpus_per_node": 1, "vllm.num_engines": 1, "train.colocate_all": True}
-SHARED |= {"train.colocate_actor_ref": False, "vllm.enable_sleep": True, "ds.enable_sleep": True}
-SHARED |= {"ds.param_dtype": "bf16"}
 APART = {"actor.num_gpus_per_node": 1, "ref.num_gpus_per_node": 1, "vllm.num_engines": 1, "ds.param_dtype": "bf16"}
 LEARNING_STEPS = 24
 COUNTING = {"actor.model_name_or_path": "runs/warm_start_counting", "data.prompt_dataset": "runs/counting/train.jsonl"}
-REWARD = "benchmarks/hash_reward.py:hash_reward"
 HELP = {
     "a": "install the driver for CUDA 13 (580 or newer) and run `bash requirements/install.sh gpu`",
     "b": "read the log; --vllm.enforce_eager true and --ds.enable_sleep false take parts out of the chain",
@@ -124,13 +120,12 @@ def chain(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
 def large(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
     """(c) Steps at the shapes of a 3B model: OpenRLHF's trainer and ours, whose weighting alternates."""
     folder, num_prompts = arguments.output / "large", 8 if NUM_GPUS else 2
-    flags: dict[str, Any] = {"data.prompt_dataset": folder / "data/train.jsonl"}
-    flags |= {"reward.functions": f"[{REWARD}]", "run.vision_check": False, "logger.tokens_every": 0}
-    flags |= {"ds.attn_implementation": "sdpa", "rollout.batch_size": num_prompts, "train.batch_size": 8 * num_prompts}
-    if NUM_GPUS:
-        flags |= SHARED | {"vllm.gpu_memory_utilization": 0.25, "rollout.max_new_tokens": 512, "data.max_len": 1024}
-        flags |= {"rollout.micro_batch_size": 4, "train.micro_batch_size": 4, "vllm.enforce_eager": False}
-        flags |= {"actor.gradient_checkpointing_enable": True, "actor.adam.lr": 1e-6}
+    keep = ("reward.functions", "run.vision_check", "logger.tokens_every", "ds.attn_implementation")
+    tiny = {name: LARGE[name] for name in keep} | {
+        "rollout.batch_size": num_prompts,
+        "train.batch_size": 8 * num_prompts,
+    }
+    flags = (LARGE if NUM_GPUS else tiny) | {"data.prompt_dataset": folder / "data" / "train.jsonl"}
     write_rows(folder / "data", num_prompts * 4)
     flags["actor.model_name_or_path"] = folder / "model" if NUM_GPUS else _tiny_model(arguments.output)
     if NUM_GPUS and not (folder / "model" / "config.json").exists():

@@ -22,6 +22,15 @@ SIDE = 448  # pixels: 256 tokens an image
 TEXT: dict[str, Any] = {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36}
 TEXT |= {"num_attention_heads": 16, "num_key_value_heads": 2, "vocab_size": 151_936, "max_position_embeddings": 32768}
 TEXT |= {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]}}
+# Settings of a run that has one GPU for policy, reference and engine; SHARED is the placement alone.
+SHARED: dict[str, Any] = {"actor.num_gpus_per_node": 1, "ref.num_gpus_per_node": 1, "vllm.num_engines": 1}
+SHARED |= {"train.colocate_all": True, "train.colocate_actor_ref": False, "vllm.enable_sleep": True}
+SHARED |= {"ds.enable_sleep": True, "ds.param_dtype": "bf16"}
+LARGE = SHARED | {"vllm.gpu_memory_utilization": 0.25, "vllm.enforce_eager": False, "ds.attn_implementation": "sdpa"}
+LARGE |= {"rollout.batch_size": 8, "rollout.max_new_tokens": 512, "rollout.micro_batch_size": 4, "data.max_len": 1024}
+LARGE |= {"train.batch_size": 64, "train.micro_batch_size": 4, "actor.gradient_checkpointing_enable": True}
+LARGE |= {"actor.adam.lr": 1e-6, "reward.functions": "[benchmarks/hash_reward.py:hash_reward]"}
+LARGE |= {"run.vision_check": False, "logger.tokens_every": 0}
 VISION = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 2048}
 VISION |= {"fullatt_block_indexes": [7, 15, 23, 31]}
 
