@@ -201,3 +201,11 @@ def test_seeds_differ_between_prompts_and_leave_room_for_samples():
     assert len(set(seeds)) == 50
     assert seeds == [rollouts._sampling_params(position, 1.0).seed for position in range(50)]
     assert all(seed % 2**20 == 0 and 0 <= seed < 2**63 for seed in seeds)
+
+
+def test_sampling_follows_the_settings_of_the_rollouts():
+    rollouts = Rollouts(Config(), None, SimpleNamespace())
+    assert rollouts._sampling_params(0, 1.0).top_k == 0
+    rollouts.config.rollout.top_k, rollouts.config.rollout.top_p = 50, 0.9
+    params = rollouts._sampling_params(0, 0.7)
+    assert (params.top_k, params.top_p, params.temperature) == (50, 0.9, 0.7)
