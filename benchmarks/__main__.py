@@ -25,8 +25,10 @@ from benchmarks.measure import run_benchmark  # noqa: E402
 BENCHMARKS = {
     "similarity": "similarity:run",
     "weights": "weights:run",
+    "precision": "precision:run",
     "head": "head:run",
     "forward": "forward:run",
+    "attention": "attention:run",
     "image_memory": "image_memory:run",
     "weight_sync": "weight_sync:run",
     "step": "step:run",
@@ -39,6 +41,7 @@ def print_table(rows: list[dict]) -> None:
     columns = {"seconds": "{:.4g} s", "ratio": "{:.3f}x"}
     columns |= {"peak_mib": "{:.0f} MiB", "memory_ratio": "{:.3f}x", "bytes": "{:,} bytes"}
     columns |= {"gpu_seconds": "{:.4g} s of kernels"}
+    columns |= {"values": "{} values", "mean": "mean {:.4f}", "error": "rms error {:.1e}"}
     for title in dict.fromkeys(row["benchmark"] for row in rows):
         print(f"\n{title}", flush=True)
         for row in (row for row in rows if row["benchmark"] == title):

@@ -2,7 +2,8 @@
 
 Every run has Ray, vLLM and DeepSpeed. The two trainers run at the same time, each on half of the cores, and swap halves
 from round to round: what else the machine does slows both. The two methods alternate from step to step of one run. The
-first steps of a run are left out. The model is the tiny random one, responses have their full length.
+first steps of a run are left out. The model is the tiny random one, responses have their full length. On a GPU, which
+two runs cannot share, the trainers take turns, with 64 responses of 512 tokens of a model of 3B shapes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.measure import row
+from benchmarks.measure import DEVICE, row
+from benchmarks.random_model import LARGE, write_rows
 
 STEPS = 8
 QUARTER = ["--rollout.batch_size", "4", "--train.batch_size", "32", "--data.max_samples", "16"]  # four steps
@@ -37,10 +39,10 @@ def run_large_vocabulary(rounds: int) -> list[dict]:
 
 def _compare_trainers(benchmark: str, model: Path, rounds: int, flags: list[str]) -> list[dict]:
     cores = sorted(os.sched_getaffinity(0))
-    halves = cores[::2], cores[1::2] or cores
+    halves = (cores, cores) if DEVICE == "cuda" else (cores[::2], cores[1::2] or cores)
     seconds: dict[str, list[float]] = {name: [] for name in TRAINERS}
     for round_number in range(rounds):
-        with ThreadPoolExecutor(len(TRAINERS)) as pool:
+        with ThreadPoolExecutor(1 if DEVICE == "cuda" else len(TRAINERS)) as pool:
             runs = {}
             for position, (name, (side, _)) in enumerate(TRAINERS.items()):
                 run_dir, half = model.parent / f"{side}_{round_number}", halves[(position + round_number) % 2]
@@ -66,7 +68,12 @@ def _compare_methods(model: Path, rounds: int) -> list[dict]:
 
 
 def _model(path: Path, vocabulary: int | None) -> Path:
-    """The tiny model, and the rows that runs train on, beside it."""
+    """The model, and the rows that runs train on, beside it."""
+    if DEVICE == "cuda":
+        write_rows(path.parent / "data", 8 * STEPS)
+        # In a process of its own, which leaves no memory of the GPU taken.
+        subprocess.run([sys.executable, "-m", "benchmarks.random_model", str(path)], check=True, capture_output=True)
+        return path
     rows = ["--output", str(path.parent / "data"), "--num_train", str(16 * STEPS)]
     subprocess.run([sys.executable, "-m", "pepo_rlhf.toy.counting", *rows], check=True, capture_output=True)
     from pepo_rlhf.toy import tiny_vlm
@@ -91,6 +98,7 @@ def _train(side: str, model: Path, run_dir: Path, flags: list[str], cores: list[
         "run.dir": run_dir,
         "ds.attn_implementation": "sdpa",
     }
+    settings |= LARGE if DEVICE == "cuda" else {}
     command += [part for flag, value in settings.items() for part in (f"--{flag}", str(value))]
     result = subprocess.run(
         ["taskset", "--cpu-list", ",".join(map(str, cores)), sys.executable, *command, *flags],

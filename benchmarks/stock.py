@@ -2,7 +2,7 @@
 
 Without it they do not run here: weights that travel through shared memory, float32, sdpa, and a bias against image
 placeholders, which upstream's forward takes for images when a random model samples them. On CUDA the weights travel by
-the same transports, so that only upstream's trainer, experience and update are compared.
+upstream's own transports and extension of the engine; this has not been run there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import openrlhf.models
 import ray
+import torch
 from openrlhf.trainer import ppo_trainer
 from openrlhf.trainer.ray import launcher, ppo_actor
 from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
@@ -19,6 +20,7 @@ from openrlhf.utils import get_strategy, loss_utils
 from openrlhf.utils.utils import get_tokenizer
 from torchdata.stateful_dataloader import StatefulDataLoader
 
+from benchmarks import hash_reward
 from pepo_rlhf.compat import cpu
 from pepo_rlhf.config import Config, to_arguments
 from pepo_rlhf.config.arguments import Arguments
@@ -53,15 +55,19 @@ def undo_patches() -> None:
 
 
 class StockPolicy(ppo_actor.PolicyModelActor.__ray_metadata__.modified_class):
-    """Upstream's policy with the weight sync of this project."""
+    """Upstream's policy; on a machine without CUDA with the weight sync of this project."""
 
     def init_model_from_pretrained(self, strategy, config: Config, max_steps, engines, resume_from) -> None:
         undo_patches()
-        super().init_model_from_pretrained(strategy, config.actor.model_name_or_path, max_steps, vllm_engines=None)
-        self.weight_sync = WeightSync(config, self.actor.model.module, engines)
+        own = engines if torch.cuda.is_available() else None
+        super().init_model_from_pretrained(strategy, config.actor.model_name_or_path, max_steps, vllm_engines=own)
+        self.weight_sync = None if own else WeightSync(config, self.actor.model.module, engines)
 
     def broadcast_to_vllm(self) -> None:
-        self.weight_sync.send(0)
+        if self.weight_sync is None:
+            super().broadcast_to_vllm()
+        else:
+            self.weight_sync.send(0)
 
 
 class StockReference(launcher.ReferenceModelActor.__ray_metadata__.modified_class):
@@ -71,13 +77,16 @@ class StockReference(launcher.ReferenceModelActor.__ray_metadata__.modified_clas
 
 
 class StockRollout(WeightReceiver, RolloutRayActor.__ray_metadata__.modified_class):
-    """Upstream's rollout with this project's side of the weight sync, and its verifiers."""
+    """Upstream's rollout with this project's verifiers; without CUDA, with its side of the weight sync."""
 
-    async def __init__(self, rewards, min_pixels, max_pixels, **engine_kwargs) -> None:  # type: ignore[misc]
+    async def __init__(self, reward, min_pixels, max_pixels, **engine_kwargs) -> None:  # type: ignore[misc]
         processor = get_tokenizer(engine_kwargs["model"], None)
         self.forbidden = {token: -100.0 for token in vision_token_ids(processor)}
         engine_kwargs |= cpu.engine_arguments()
-        await super().__init__(**engine_kwargs, mm_pad_token_ids=vision_token_ids(processor), remote_rm_url=__file__)
+        if torch.cuda.is_available():
+            engine_kwargs["worker_extension_cls"] = "openrlhf.trainer.ray.vllm_worker_wrap.WorkerWrap"
+        file = hash_reward.__file__ if reward.functions[0].endswith(":hash_reward") else __file__
+        await super().__init__(**engine_kwargs, mm_pad_token_ids=vision_token_ids(processor), remote_rm_url=file)
 
     async def generate(self, prompt_token_ids, sampling_params, multi_modal_data=None):
         sampling_params.logit_bias = self.forbidden

@@ -32,6 +32,10 @@ GENERATION_FLAGS = (
     "num_samples",
     "temperature",
     "top_p",
+    "top_k",
+    "instruction",
+    "system_prompt",
+    "verifier",
     "max_new_tokens",
     "max_len",
     "seed",
@@ -71,6 +75,10 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--num_samples", type=int, default=8, help="samples of each prompt: the k of avg@k")
     parser.add_argument("--temperature", type=float, default=1.0, help="of sampling")
     parser.add_argument("--top_p", type=float, default=1.0, help="of sampling")
+    parser.add_argument("--top_k", type=int, default=0, help="of sampling; 0 keeps all tokens")
+    parser.add_argument("--instruction", help="as --data.instruction of the training run: text or a file")
+    parser.add_argument("--system_prompt", help="as --data.system_prompt of the training run: text or a file")
+    parser.add_argument("--verifier", help="score by this built-in verifier instead of the task's own")
     parser.add_argument("--max_new_tokens", type=int, default=2048, help="longest response")
     parser.add_argument(
         "--max_len",

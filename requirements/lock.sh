@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
-# Resolves requirements/cpu.in again and writes requirements/cpu.lock. Needs uv.
+# bash requirements/lock.sh [cpu|gpu ...]: resolves a stack again and writes its lock. Needs uv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-{
-  echo "# Every package of the CPU stack. Written by requirements/lock.sh from requirements/cpu.in; not edited by hand."
-  uv pip compile requirements/cpu.in --override requirements/cpu.overrides --python-version 3.11 \
-    --no-header --no-annotate --no-emit-find-links --find-links "${PIP_FIND_LINKS:-https://download.pytorch.org/whl/cpu}" \
-    | grep -v '^-e '
-} > requirements/cpu.lock.new
-mv requirements/cpu.lock.new requirements/cpu.lock
+[ $# -gt 0 ] || set -- cpu gpu
+for stack in "$@"; do
+  lock=requirements/$stack.lock
+  find_links=()
+  [ "$stack" = gpu ] || find_links=(--find-links "${PIP_FIND_LINKS:-https://download.pytorch.org/whl/cpu}")
+  {
+    echo "# Every package of the ${stack^^} stack. Written by requirements/lock.sh from requirements/$stack.in; not edited by hand."
+    uv pip compile "requirements/$stack.in" --override "requirements/$stack.overrides" --python-version 3.11 \
+      --no-header --no-annotate --no-emit-find-links "${find_links[@]}" | grep -v '^-e '
+  } > "$lock.new"
+  mv "$lock.new" "$lock"
+done

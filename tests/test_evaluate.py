@@ -220,3 +220,15 @@ def test_a_mistake_in_a_benchmark_costs_no_engine(arguments, benchmark: str, mes
     arguments.benchmark = [benchmark]
     with pytest.raises(ValueError, match=message):
         evaluate.evaluate(arguments)
+
+
+def test_another_verifier_and_instruction_can_be_chosen(arguments: argparse.Namespace, monkeypatch) -> None:
+    rows: list = []
+    generate = Oracle.generate
+    monkeypatch.setattr(
+        Oracle, "generate", lambda self, asked, numbers: rows.extend(asked) or generate(self, asked, numbers)
+    )
+    arguments.verifier, arguments.instruction, arguments.max_prompts = "format_pairs", "Use <answer>.", 2
+    scores = evaluate.evaluate(arguments)["benchmarks"]["grounding"]
+    assert (scores["score"], scores["avg@4"], scores["iou50"]) == ("format_pairs", 1.0, 0.25)
+    assert {row.instruction for row in rows} == {"Use <answer>."}

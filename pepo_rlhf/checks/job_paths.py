@@ -46,6 +46,8 @@ def relative_paths(config: Config, root: Path) -> Iterator[tuple[str, Path]]:
     named = [("--actor.model_name_or_path", config.actor.model_name_or_path), ("--data.image_root", data.image_root)]
     for flag, names in (("--data.prompt_dataset", data.prompt_dataset), ("--eval.dataset", config.eval.dataset)):
         named += [(flag, name.strip()) for name in (names or "").split(",")]
+    texts = (("--data.instruction", data.instruction), ("--data.system_prompt", data.system_prompt))
+    named += [(flag, text) for flag, text in texts if text and text.endswith((".txt", ".md"))]
     files = [("--reward.functions", name) for name in config.reward.functions]
     files += [("--pepo.method", config.pepo.method), ("--data.task", data.task or "")]
     named += [(flag, name.rpartition(":")[0]) for flag, name in files]

@@ -12,11 +12,11 @@ from packaging.requirements import Requirement
 
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 
-_EXTRAS = ("", "cpu", "gpu")
+_EXTRAS = ("", "cpu", "gpu", "flash")
 
 
 def pins() -> dict[str, Requirement]:
-    """Return every pinned requirement of setup.py by its package, with those of the extras cpu and gpu.
+    """Return every pinned requirement of setup.py by its package, with those of the extras cpu, gpu and flash.
 
     Raises:
         ValueError: if pepo_rlhf runs from a folder without being installed.
@@ -40,7 +40,7 @@ def pinned_version(package: str) -> str:
 
 
 def check_versions() -> Iterator[Finding]:
-    """Yield which packages are missing or of another version; those of the extras cpu and gpu may be missing."""
+    """Yield which packages are missing or of another version; those of the extras may be missing."""
     try:
         pinned = pins()
     except ValueError as problem:  # as in a job that brings the package along in its working directory

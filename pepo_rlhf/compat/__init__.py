@@ -5,14 +5,13 @@ On a machine with CUDA and flash-attn only the rows of the register without `cpu
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import warnings
 from pathlib import Path
 
 import wrapt
 
-from pepo_rlhf.compat import cpu, flash_attn_standin, parent_death, register, torchvision_schemas
+from pepo_rlhf.compat import cpu, cuda, flash_attn_standin, parent_death, register, torchvision_schemas
 
 _SITE = str(Path(__file__).with_name("site"))
 _installed = False
@@ -31,14 +30,13 @@ def install() -> None:
     _installed = True
     parent_death.end_if_bound()
     # In each process, as the driver may run on a cluster's head that has no GPU.
-    if not cpu.machine_has_gpu():
-        for name, value in cpu.ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
+    for name, value in (cuda.environment() if cpu.machine_has_gpu() else cpu.ENVIRONMENT).items():
+        os.environ.setdefault(name, value)
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join([_SITE, *(path for path in paths if path not in ("", _SITE))])
     # torch warns at its import, of a package that OpenRLHF asks for.
     warnings.filterwarnings("ignore", message="The pynvml package is deprecated", category=FutureWarning)
-    if importlib.util.find_spec("flash_attn") is None:
+    if not flash_attn_standin.is_library_installed():
         flash_attn_standin.install()
     wrapt.register_post_import_hook(torchvision_schemas.declare, "torch")
     register.register_all()

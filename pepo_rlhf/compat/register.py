@@ -145,6 +145,14 @@ PATCHES = (
     ),
     Patch(
         _TRANSFORMERS,
+        "transformers.integrations.hub_kernels",
+        "load_and_register_attn_kernel",
+        "pepo_rlhf.compat.remote_code:gated_kernel",
+        "an attention that is not installed is downloaded from the hub and run, if the package kernels is there",
+        "transformers asks for trust_remote_code first",
+    ),
+    Patch(
+        _TRANSFORMERS,
         "transformers.modeling_utils",
         "load_state_dict",
         "pepo_rlhf.compat.pickled_weights:safetensors_only",

@@ -25,3 +25,17 @@ def gated(original: Callable[..., Any]) -> Callable[..., Any]:
             raise
 
     return resolve
+
+
+def gated_kernel(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that downloads an attention kernel from the hub, closed unless the flag was given."""
+
+    def load(attn_implementation: str, *args: Any, **kwargs: Any) -> Any:
+        if os.environ.get(TRUST_REMOTE_CODE) != "1":
+            raise ValueError(
+                f"attention {attn_implementation} would be downloaded and run: install its package, choose "
+                "--ds.attn_implementation sdpa, or pass --run.trust_remote_code true"
+            )
+        return original(attn_implementation, *args, **kwargs)
+
+    return load

@@ -62,6 +62,11 @@ class Data:
     """Rows to use at most."""
     max_len: int = number(2048, AT_LEAST_1)
     """Longest sequence in tokens: prompt, image tokens and response together."""
+    instruction: str | None = None
+    """Text after each problem that does not ask for <answer> itself, or a file that holds it; empty adds none. None is
+    a sentence that asks for reasoning in <think> and the answer in <answer>."""
+    system_prompt: str | None = None
+    """System message of rows that bring none, or a file that holds it; None leaves it to the chat template."""
     max_images_per_prompt: int = number(1, AT_LEAST_0)
     """Images that a prompt may hold at most; 0 is text only."""
     min_pixels: int | None = number(None, AT_LEAST_1)
@@ -122,6 +127,9 @@ class Rollout:
     """Sampling temperature, also applied to log-probabilities and entropy."""
     top_p: float = number(1.0, ABOVE_0_TO_1)
     """Nucleus sampling threshold."""
+    top_k: int = number(0, AT_LEAST_0)
+    """Sample from the so many most probable tokens, in evaluation too; 0 samples from all. The trainer's log-probs stay
+    those of all tokens."""
 
 
 @dataclass(kw_only=True)
@@ -132,6 +140,8 @@ class Advantage:
         "group_norm"
     )
     """Advantage estimator; group_norm is GRPO's."""
+    std_epsilon: float = number(1e-9, AT_LEAST_0)
+    """Added to a group's standard deviation, which group_norm divides by. The authors' code adds 1e-4."""
     no_std_norm: bool = False
     """Do not divide by the batch's standard deviation (reinforce, reinforce_baseline)."""
     is_correction_level: Literal["off", "token", "seq"] = "off"
@@ -168,6 +178,9 @@ class Algorithm:
     """Drop groups whose rewards are all equal and generate others instead (DAPO's dynamic sampling)."""
     dynamic_filtering_max_resamples: int = number(3, AT_LEAST_0)
     """Rounds of other prompts a batch may take; then dropped groups, whose advantage is 0, fill it up."""
+    dynamic_filtering_refill: Literal["epoch", "cycle"] = "epoch"
+    """Where other prompts come from: epoch takes the next ones of the episode, which then ends after fewer updates;
+    cycle takes whole batches of a second, endless order of the prompts, and all planned updates are made."""
     overlong_filtering_enable: bool = False
     """Responses cut off at the length limit count in their group's statistics and carry no loss (DAPO)."""
 

@@ -131,7 +131,8 @@ class DeepSpeed:
     param_dtype: Literal["bf16", "fp16", "fp32"] = "bf16"
     """Data type of the weights, in trainer and engine. fp32 is for CPUs, most of which are slow at the others."""
     attn_implementation: str = "auto"
-    """Attention in transformers; auto is flash_attention_2 on CUDA with flash-attn installed, and sdpa otherwise."""
+    """Attention in transformers: auto is flash_attention_2 on CUDA with flash-attn 2 installed, and sdpa otherwise; or
+    eager, sdpa, flash_attention_2, 3 or 4, flex_attention, or a kernel of the hub with run.trust_remote_code."""
     experts_implementation: Literal["eager", "batched_mm", "grouped_mm", "deepgemm"] | None = None
     """Computation of a mixture of experts in transformers; None leaves the choice to it."""
     tensor_parallel_size: int = number(1, AT_LEAST_1)

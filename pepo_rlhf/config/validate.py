@@ -17,7 +17,8 @@ from pepo_rlhf.core.weighting import load_weighting
 
 # Metrics of a response; a component of that name would overwrite one.
 RESPONSE_METRICS = ("reward", "score", "reward_errors", "response_length", "truncated", "kl", "entropy", "progress")
-ATTENTIONS = ("auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+_FLASH = ("flash_attention_2", "flash_attention_3", "flash_attention_4")
+ATTENTIONS = ("auto", "eager", "sdpa", *_FLASH, "flex_attention")
 GROUP_ESTIMATORS = ("group_norm", "rloo", "reinforce_baseline", "dr_grpo")
 
 
@@ -66,8 +67,10 @@ def token_weighting_exists(config: Config) -> str | None:
 
 def attention_exists(config: Config) -> str | None:
     chosen = config.ds.attn_implementation
-    if chosen in ATTENTIONS or "/" in chosen:
+    if chosen in ATTENTIONS or ("/" in chosen and config.run.trust_remote_code):
         return None
+    if "/" in chosen:
+        return f"--ds.attn_implementation {chosen} downloads a kernel and runs it: set --run.trust_remote_code true"
     names = ", ".join(ATTENTIONS)
     return f"--ds.attn_implementation {chosen!r} is unknown: choose one of {names}, or a kernel's owner/name on the hub"
 
@@ -164,11 +167,12 @@ def corrections_combine(config: Config) -> str | None:
             "--algo.advantage.is_correction_mode clip clamps the ratio of a token: set is_correction_level token and "
             "is_correction_gating ratio, or mode mask"
         )
-    if level != "off" and config.rollout.top_p < 1:
-        return (
-            f"--algo.advantage.is_correction_level {level} compares log-probs of all tokens with those of what "
-            "--rollout.top_p leaves: set that to 1"
-        )
+    for name, neutral in (("top_p", 1), ("top_k", 0)):
+        if level != "off" and getattr(config.rollout, name) != neutral:
+            return (
+                f"--algo.advantage.is_correction_level {level} compares log-probs of all tokens with those of what "
+                f"--rollout.{name} leaves: set that to {neutral}"
+            )
     thresholds = correction.is_correction_threshold
     bounds = [0.0, *thresholds][-2:]
     if len(thresholds) not in (1, 2) or not bounds[0] < bounds[1]:

@@ -25,6 +25,8 @@ class Draw:
         num_drawn_in_episode: prompts that the episode has given out, this batch included.
         num_zero_std_dropped, num_zero_std_kept: groups of equal rewards that dynamic filtering has replaced, and those
             that fill the batch because resampling had reached its bound.
+        num_refilled: prompts that were drawn from the endless order of --algo.dynamic_filtering_refill cycle;
+            num_surplus: good groups of these that the batch had no room for.
     """
 
     position: int
@@ -32,6 +34,8 @@ class Draw:
     num_drawn_in_episode: int
     num_zero_std_dropped: int = 0
     num_zero_std_kept: int = 0
+    num_refilled: int = 0
+    num_surplus: int = 0
 
 
 @dataclass(kw_only=True, repr=False)

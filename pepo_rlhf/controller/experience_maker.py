@@ -82,6 +82,7 @@ class PepoExperienceMaker:
             kl_coef=algo.kl.init_coef,
             clip_range=self.config.reward.clip_range,
             no_std_norm=algo.advantage.no_std_norm,
+            std_epsilon=algo.advantage.std_epsilon,
         )
 
     def _weights(self, batch: Batch) -> torch.Tensor:

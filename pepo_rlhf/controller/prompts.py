@@ -70,8 +70,10 @@ class PromptSchedule:
         self.prompts = prompts
         self.num_per_episode = prompts_per_episode(len(prompts), config)
         self.num_total = self.num_per_episode * config.train.num_episodes
-        self._generator = torch.Generator().manual_seed(config.train.seed)
+        self._seed = config.train.seed
+        self._generator = torch.Generator().manual_seed(self._seed)
         self._orders: list[list[int]] = []  # of each episode so far
+        self._refill_order: tuple[int, list[int]] = (-1, [])  # number of the cycle, and its order
         if num_left_out := len(prompts) - self.num_per_episode:
             logger.warning(
                 f"{num_left_out} of {len(prompts)} prompts are left out of each episode, another choice each time: "
@@ -84,6 +86,17 @@ class PromptSchedule:
             self._orders.append(torch.randperm(len(self.prompts), generator=self._generator).tolist())
         start = position - episode * self.num_per_episode
         rows = self._orders[episode][: self.num_per_episode][start : start + num_prompts]
+        return [self.prompts[row] for row in rows]
+
+    def draw_refill(self, position: int, num_prompts: int) -> list[Prompt]:
+        """Return prompts of an endless order, all of them again and again, each time shuffled anew."""
+        rows = []
+        for place in range(position, position + num_prompts):
+            cycle, index = divmod(place, len(self.prompts))
+            if self._refill_order[0] != cycle:
+                generator = torch.Generator().manual_seed((self._seed << 32) + cycle + 1)
+                self._refill_order = cycle, torch.randperm(len(self.prompts), generator=generator).tolist()
+            rows.append(self._refill_order[1][index])
         return [self.prompts[row] for row in rows]
 
     @property

@@ -105,6 +105,7 @@ class Rollouts:
         return SamplingParams(
             temperature=temperature,
             top_p=self.config.rollout.top_p,
+            top_k=self.config.rollout.top_k,
             max_tokens=self.config.rollout.max_new_tokens,
             min_tokens=1,
             logprobs=0,  # of the sampled token alone; always asked for, since rollout_trainer_gap needs them
@@ -118,16 +119,19 @@ class Generation:
     """The generation of one training batch: rounds of prompts until it has enough groups, or the episode ends.
 
     Dynamic filtering drops groups whose rewards are all equal, since they carry no gradient, and draws other prompts
-    for them. After --algo.dynamic_filtering_max_resamples rounds, dropped groups fill the batch up.
+    for them: the next of the episode, or, with --algo.dynamic_filtering_refill cycle, whole batches of an endless order
+    of their own. After --algo.dynamic_filtering_max_resamples rounds, dropped groups fill the batch up.
 
     Attributes:
         position: prompts of the run that have been drawn, this generation's included.
+        refill_position: prompts of the endless order that have been drawn, likewise.
         is_done: whether it has ended; batch: the batch, or None where the rest of the episode does not make one.
         seconds: time that it has taken.
     """
 
-    def __init__(self, rollouts: Rollouts, schedule: PromptSchedule, position: int) -> None:
+    def __init__(self, rollouts: Rollouts, schedule: PromptSchedule, position: int, refill_position: int = 0) -> None:
         self.position, self._start = position, position
+        self.refill_position, self._refill_start = refill_position, refill_position
         self.batch: Batch | None = None
         self.is_done, self.seconds = position >= schedule.num_total, 0.0
         self._rollouts, self._schedule, self._config = rollouts, schedule, rollouts.config
@@ -137,7 +141,12 @@ class Generation:
         self._zero_std: list[tuple[Prompt, Group]] = []
         self._num_rounds = 0
         self._prompts: list[Prompt] = []  # of the round that is being answered
+        self._first = 0  # what the seeds of the round are made of
         self._groups: dict[int, Group] = {}
+
+    def following(self) -> Generation:
+        """Return the generation of the batch after this one."""
+        return Generation(self._rollouts, self._schedule, self.position, self.refill_position)
 
     def run(self) -> None:
         """Ask rounds of prompts until the batch is there; do nothing if it is.
@@ -162,15 +171,24 @@ class Generation:
         size = self._config.rollout.batch_size
         wanted = size - len(self._accepted)
         if not self._prompts:
-            self._prompts = self._schedule.draw(self.position, wanted, self._episode)
-            self.position += len(self._prompts)
+            self._draw(wanted)
         is_exhausted = len(self._prompts) < wanted
-        self._rollouts.ask(self._prompts, self.position - len(self._prompts), self._groups)
+        self._rollouts.ask(self._prompts, self._first, self._groups)
         self._sort_round()
         self._num_rounds += 1
         is_last = self._num_rounds > self._config.algo.dynamic_filtering_max_resamples
-        if len(self._accepted) == size or is_exhausted or is_last:
+        if len(self._accepted) >= size or is_exhausted or is_last:
             self.batch, self.is_done = self._make_batch(size), True
+
+    def _draw(self, wanted: int) -> None:
+        if self._num_rounds and self._config.algo.dynamic_filtering_refill == "cycle":
+            self._first = self._schedule.num_total + self.refill_position  # after the seeds of all planned prompts
+            self._prompts = self._schedule.draw_refill(self.refill_position, self._config.rollout.batch_size)
+            self.refill_position += len(self._prompts)
+        else:
+            self._first = self.position
+            self._prompts = self._schedule.draw(self.position, wanted, self._episode)
+            self.position += len(self._prompts)
 
     def _sort_round(self) -> None:
         groups = [self._groups[index] for index in range(len(self._prompts))]
@@ -181,8 +199,8 @@ class Generation:
         self._prompts, self._groups = [], {}
 
     def _make_batch(self, size: int) -> Batch | None:
-        fill = self._zero_std[: size - len(self._accepted)]
-        chosen = self._accepted + fill
+        fill = self._zero_std[: max(size - len(self._accepted), 0)]
+        chosen = self._accepted[:size] + fill
         if len(chosen) < size:
             if chosen:
                 logger.warning(f"the data ended: {len(chosen)} groups of an incomplete batch are not trained on")
@@ -193,6 +211,8 @@ class Generation:
             num_drawn_in_episode=self.position - self._episode * self._schedule.num_per_episode,
             num_zero_std_dropped=len(self._zero_std) - len(fill),
             num_zero_std_kept=len(fill),
+            num_surplus=max(len(self._accepted) - size, 0),
+            num_refilled=self.refill_position - self._refill_start,
         )
         pad_token_id = self._rollouts.processor.pad_token_id
         return make_batch([prompt for prompt, _ in chosen], [group for _, group in chosen], draw, pad_token_id)

@@ -41,7 +41,7 @@ class Trainer:
 
     Attributes:
         step: training steps done.
-        position: prompts of the run that were drawn for them.
+        position, refill_position: prompts that were drawn for them, as in `Generation`.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Trainer:
         self.token_recorder = TokenRecorder(config, rollouts.processor)
         self.step: int = checkpoints.saved.get("global_step", 0)
         self.position: int = checkpoints.saved.get("total_consumed_prompts", 0)
+        self.refill_position: int = checkpoints.saved.get("refill_position", 0)
         self.prompt_count = PromptCount(checkpoints.saved.get("prompt_count"))
         self.times: dict[str, float] = {}  # seconds of the phases of this step
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generation")
@@ -81,18 +82,22 @@ class Trainer:
         is_async = self.config.train.async_enable
         self._resume()
         self._evaluate_once()
-        generation = self._complete(Generation(self.rollouts, self.schedule, self.position))
+        generation = self._complete(Generation(self.rollouts, self.schedule, self.position, self.refill_position))
         while generation is not None and generation.batch is not None:
             started, batch = time.monotonic(), generation.batch
             self.times = {"time_generation": generation.seconds}
-            following = Generation(self.rollouts, self.schedule, generation.position)
+            following = generation.following()
             ahead = self._ahead.submit(following.run_as_far_as_possible) if is_async else None
 
             with self._phase("experience"):
                 experience = self._make_experience(batch)
             with self._phase("update"):
                 update_metrics = self._update(experience)
-            self.step, self.position = self.step + 1, generation.position
+            self.step, self.position, self.refill_position = (
+                self.step + 1,
+                generation.position,
+                generation.refill_position,
+            )
             if ahead is not None:
                 generation = self._wait_for(ahead, following)
             with self._phase("sync"):
@@ -124,7 +129,7 @@ class Trainer:
                 return generation
             if generation.position >= self.schedule.num_total:
                 return None
-            generation = Generation(self.rollouts, self.schedule, generation.position)
+            generation = generation.following()
 
     def _wait_for(self, ahead: Future[None], following: Generation) -> Generation | None:
         """Return the next batch's generation, complete before the sync; what a dead engine lost is asked again."""
@@ -164,11 +169,11 @@ class Trainer:
     def _metrics(self, batch: Batch) -> dict[str, float]:
         rows = [prompt.row for prompt in batch.prompts[:: batch.num_samples]]
         draw, size = batch.draw, self.config.rollout.batch_size
-        counts = self.prompt_count.add(draw.episode, rows, draw.num_zero_std_dropped, draw.num_drawn_in_episode)
+        num_dropped = draw.num_zero_std_dropped + draw.num_surplus
+        counts = self.prompt_count.add(draw.episode, rows, num_dropped - draw.num_refilled, draw.num_drawn_in_episode)
         metrics = {"progress": self._progress(batch), **response_metrics(batch, self.config), **token_metrics(batch)}
         if self.config.algo.dynamic_filtering_enable:
-            num_drawn = size + draw.num_zero_std_dropped
-            metrics["dynamic_filtering_pass_rate"] = 100 * size / num_drawn
+            metrics["dynamic_filtering_pass_rate"] = 100 * size / (size + num_dropped)
         # The policy had been trained for one step less when this batch's update began.
         metrics["weights_age"] = self.step - 1 - metrics["weights_version"]
         return metrics | counts | {"engine_restarts": self.engines.num_restarts}
@@ -182,6 +187,7 @@ class Trainer:
         states = {
             "global_step": self.step,
             "total_consumed_prompts": self.position,
+            "refill_position": self.refill_position,
             "prompt_count": self.prompt_count.state,
             "prompts": self.schedule.identity,
         }

@@ -66,6 +66,7 @@ def _ask(config: Config, engines: Engines, prompts: Sequence[Prompt], index: int
     params = SamplingParams(
         temperature=config.rollout.temperature,
         top_p=config.rollout.top_p,
+        top_k=config.rollout.top_k,
         max_tokens=min(config.rollout.max_new_tokens or _MAX_TOKENS, _MAX_TOKENS),
         min_tokens=1,
         logit_bias=forbidden_tokens(processor),

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import torch
 
-_EPSILON = 1e-9  # added to a group's standard deviation
 _LOWEST_VARIANCE = 1e-8  # of the whole batch's advantages
 GROUP_ESTIMATORS = ("group_norm", "rloo", "reinforce_baseline", "dr_grpo")  # these compare the responses to a prompt
 ESTIMATORS = (*GROUP_ESTIMATORS, "reinforce", "flash_reinforce")
@@ -28,6 +27,7 @@ def advantages(
     kl_coef: float = 0.0,
     clip_range: tuple[float, float] | None = None,
     no_std_norm: bool = False,
+    std_epsilon: float = 1e-9,
 ) -> torch.Tensor:
     """Return the advantage of each token, before token weights.
 
@@ -43,6 +43,7 @@ def advantages(
         kl_coef: its coefficient; below 0 it counts as 0.
         clip_range: bounds of the group advantage, as in OpenRLHF, whose flag is --reward.clip_range.
         no_std_norm: reinforce and reinforce_baseline do not divide by the deviation of the whole batch.
+        std_epsilon: as for `group_advantages`.
 
     Returns:
         [B, T] float32. Columns before a response hold its first token's value, those after it 0, or, where the whole
@@ -54,7 +55,7 @@ def advantages(
     if len(mask) != len(rewards):
         raise ValueError(f"rewards {tuple(rewards.shape)} do not fit mask {tuple(mask.shape)}")
     mask = mask.bool()
-    group = group_advantages(rewards, estimator, num_samples)
+    group = group_advantages(rewards, estimator, num_samples, std_epsilon)
     if clip_range is not None:
         group = group.clamp(*clip_range)
     result = _returns(group, mask, None if kl is None else -max(kl_coef, 0.0) * kl.float())
@@ -65,12 +66,14 @@ def advantages(
     return result
 
 
-def group_advantages(rewards: torch.Tensor, estimator: str, num_samples: int) -> torch.Tensor:
+def group_advantages(
+    rewards: torch.Tensor, estimator: str, num_samples: int, std_epsilon: float = 1e-9
+) -> torch.Tensor:
     """Return the advantage of each response.
 
     With r the reward, and mean and std those of the response's group (std with num_samples - 1 in the denominator):
 
-        group_norm            (r - mean) / (std + 1e-9)           GRPO, arXiv 2402.03300
+        group_norm            (r - mean) / (std + std_epsilon)    GRPO, arXiv 2402.03300
         rloo                  r - mean of the others              arXiv 2402.14740
         dr_grpo               r - mean                            arXiv 2503.20783
         reinforce_baseline    r - mean                            REINFORCE++-baseline, arXiv 2501.03262
@@ -81,6 +84,7 @@ def group_advantages(rewards: torch.Tensor, estimator: str, num_samples: int) ->
         rewards: [B], group by group.
         estimator: a name in ESTIMATORS.
         num_samples: responses of a group.
+        std_epsilon: added to a group's standard deviation; OpenRLHF adds 1e-9.
 
     Returns:
         [B] float64; exactly 0 where an estimator of GROUP_ESTIMATORS finds equal rewards in a group.
@@ -97,7 +101,7 @@ def group_advantages(rewards: torch.Tensor, estimator: str, num_samples: int) ->
         return (groups - groups.mean()).flatten()
     mean = groups.mean(dim=-1, keepdim=True)
     if estimator == "group_norm":
-        result = (groups - mean) / (groups.std(dim=-1, keepdim=True) + _EPSILON)
+        result = (groups - mean) / (groups.std(dim=-1, keepdim=True) + std_epsilon)
     elif estimator == "rloo":
         result = groups - (groups.sum(dim=-1, keepdim=True) - groups) / (num_samples - 1)
     else:

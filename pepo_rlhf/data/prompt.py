@@ -13,12 +13,13 @@ INSTRUCTION = "Reason step by step inside <think> </think>, then give only the f
 def build_messages(row: Row) -> list[dict]:
     """Return chat messages in Hugging Face format: the system message if there is one, then one user message.
 
-    The user content has an image part where each placeholder stands, the text as it is, and INSTRUCTION at the end,
-    unless the row itself already asks for <answer>. Image parts carry no pixels: the images go to the processor beside
-    the text, in the order of the parts.
+    The user content has an image part where each placeholder stands, the text as it is, and the row's instruction, or
+    INSTRUCTION, at the end, unless prompt or system message already ask for <answer>. Image parts carry no pixels: the
+    images go to the processor beside the text, in the order of the parts.
     """
     asks_for_tags = "<answer>" in row.system + row.prompt
-    text = row.prompt if asks_for_tags else f"{row.prompt}\n\n{INSTRUCTION}"
+    instruction = "" if asks_for_tags else INSTRUCTION if row.instruction is None else row.instruction
+    text = f"{row.prompt}\n\n{instruction}" if instruction else row.prompt
     pieces = re.split(f"({IMAGE_PLACEHOLDER})", text)
     content = [{"type": "image"} if piece == IMAGE_PLACEHOLDER else _text(piece) for piece in pieces if piece]
     system = [{"role": "system", "content": [_text(row.system)]}] if row.system else []

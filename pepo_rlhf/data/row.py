@@ -35,6 +35,7 @@ class Row:
     source: where the row comes from, for messages: "train.jsonl:row 3"
     datasource: name of the dataset, for metrics per dataset
     system: system message, or empty
+    instruction: text after the prompt, where neither asks for <answer>; None is INSTRUCTION
     """
 
     prompt: str
@@ -43,3 +44,4 @@ class Row:
     source: str
     datasource: str
     system: str = ""
+    instruction: str | None = None

@@ -56,7 +56,7 @@ class RowChecker:
         ]
 
     def _check_texts(self, row: Row) -> None:
-        text = f"{row.system}\n{row.prompt}\n{row.label}"
+        text = f"{row.system}\n{row.prompt}\n{row.instruction}\n{row.label}"
         try:
             text.encode()
         except UnicodeEncodeError as error:

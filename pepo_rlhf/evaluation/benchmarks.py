@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from pepo_rlhf.tasks import Task, all_tasks, find_task, read_problems
 from pepo_rlhf.tasks.frame import frame_of
 from pepo_rlhf.tasks.reading import image_root_of
 from pepo_rlhf.tasks.report import examine
+from pepo_rlhf.tasks.run_rows import with_texts
 
 if TYPE_CHECKING:
     from pepo_rlhf.evaluation.engine import Engine
@@ -57,12 +58,15 @@ def load_benchmark(spec: str, args: argparse.Namespace, measure: PromptMeasure) 
     rows: list[Row] = []
     frame = frame_of(args.frame, measure)
     problems = islice(read_problems(task, source or None, split or task.split, frame), args.max_prompts)
+    asked = with_texts(problems, args.instruction, args.system_prompt)
     image_root = args.image_root or image_root_of(task, source or None)
-    report = examine(name, problems, measure, image_root, rows.append)
+    report = examine(name, asked, measure, image_root, rows.append)
     left_out = {reason: len(problems) for reason, problems in report.dropped.items() if problems}
     if not rows:
         reasons = [problem for problems in report.dropped.values() for problem in problems]
         raise ValueError(f"--benchmark {spec}: no row can be scored: {' | '.join(reasons[:3])}")
+    if args.verifier:
+        task = replace(task, verifiers=(*task.verifiers, args.verifier), display_metric=args.verifier)
     return Benchmark(name, task, source or None, rows, left_out)
 
 

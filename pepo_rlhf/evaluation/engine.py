@@ -69,7 +69,11 @@ class Engine:
             seeds += [sample_seed(settings.seed, number, sample) for sample in range(settings.num_samples)]
         params = [
             SamplingParams(
-                temperature=settings.temperature, top_p=settings.top_p, max_tokens=settings.max_new_tokens, seed=seed
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                top_k=settings.top_k,
+                max_tokens=settings.max_new_tokens,
+                seed=seed,
             )
             for seed in seeds
         ]

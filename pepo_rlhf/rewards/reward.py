@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pepo_rlhf.core.user_file import load_file
 from pepo_rlhf.rewards.accuracy import accuracy_reward
+from pepo_rlhf.rewards.authors import accuracy_mathruler, format_pairs
 from pepo_rlhf.rewards.format import format_reward
 from pepo_rlhf.tasks.discovery import family_verifiers, load_family, verifiers_of
 
@@ -45,7 +46,8 @@ def built_in() -> dict[str, Component]:
     """Return the components that have a name of their own: those of any task, and those of the task families."""
     from pepo_rlhf.rewards.answer import answer_reward  # it imports a family of tasks, which imports this package
 
-    return {"accuracy": accuracy_reward, "answer": answer_reward, "format": format_reward} | family_verifiers()
+    own = {"accuracy": accuracy_reward, "answer": answer_reward, "format": format_reward}
+    return own | {"accuracy_mathruler": accuracy_mathruler, "format_pairs": format_pairs} | family_verifiers()
 
 
 def component_name(function: str) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pepo_rlhf.data.load import LoadedRows, load_rows, read_rows
 from pepo_rlhf.data.pixel_limits import pixel_limits
 from pepo_rlhf.data.prompt_measure import PromptMeasure
+from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
+from pepo_rlhf.data.row_checker import Problem
 from pepo_rlhf.data.vision_tokens import reserved_tokens
 from pepo_rlhf.tasks.discovery import find_task
 from pepo_rlhf.tasks.frame import pixels, thousandths
@@ -42,7 +48,7 @@ def load_run_rows(
         path_or_id,
         split,
         data.max_samples,
-        read=read,
+        read=lambda *source: with_texts(read(*source), data.instruction, data.system_prompt),
         measure=PromptMeasure(processor, data.max_len - (max_response or 1), limits),
         max_images=data.max_images_per_prompt,
         reserved_tokens=reserved_tokens(processor),
@@ -50,3 +56,29 @@ def load_run_rows(
         image_root=data.image_root,
         on_bad_row=data.on_bad_row,
     )
+
+
+def with_texts(problems: Iterable[Problem], instruction: str | None, system_prompt: str | None) -> Iterator[Problem]:
+    """Yield the rows with an instruction, and with a system message where they have none.
+
+    Args:
+        instruction, system_prompt: texts, or files that hold one; None leaves either as it is.
+
+    Raises:
+        ValueError: if one of them has the placeholder of an image in it, or names a file that is not there.
+    """
+    instruction, system = _text_or_file(instruction), _text_or_file(system_prompt) or ""
+    if IMAGE_PLACEHOLDER in f"{instruction}{system}":
+        raise ValueError(f"instruction and system prompt cannot show images: take {IMAGE_PLACEHOLDER} out of them")
+    for problem in problems:
+        if isinstance(problem, Row):
+            problem = replace(problem, instruction=instruction, system=problem.system or system)
+        yield problem
+
+
+def _text_or_file(value: str | None) -> str | None:
+    if not value or not os.path.isfile(value):  # not Path, which raises errors for a name that is too long
+        if (value or "").endswith((".txt", ".md")):
+            raise ValueError(f"instruction or system prompt {value!r}: there is no such file; correct its name")
+        return value
+    return Path(value).read_text(encoding="utf-8").strip()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from contextlib import nullcontext
 
 import torch
 from openrlhf.models import Actor
 from openrlhf.utils.logging_utils import init_logger
 
+from pepo_rlhf.compat.flash_attn_standin import is_library_installed
 from pepo_rlhf.core.similarity import VisualSimilarity
+from pepo_rlhf.workers.causal_attention import without_padding_mask
 from pepo_rlhf.workers.hidden_states import stream_hidden_states
 from pepo_rlhf.workers.image_encoder import shared_images
 from pepo_rlhf.workers.micro_batch import PolicyScores
@@ -52,7 +53,9 @@ class VisionLanguageActor(Actor):
         next_tokens = sequences.roll(-1, dims=1)
         mask = torch.nn.functional.pad(action_mask.bool(), (0, 1))  # the last position predicts nothing
         head = response_head(model, next_tokens, mask, self.sampling_temperature, return_entropy)
-        with head, shared_images(model, inputs) as inputs:
+        # On a CPU torch's kernels take a mask, and are no faster without one.
+        attention = without_padding_mask(model) if sequences.is_cuda else nullcontext()
+        with head, attention, shared_images(model, inputs) as inputs:
             output = super().forward(sequences, attention_mask=attention_mask, return_output=True, **inputs)
         # The head has put scores where a model's logits are: ZeRO-3 must see them leave the module as its output.
         action_log_probs, *entropy = output["logits"][:, :-1].unbind(dim=-1)
@@ -95,8 +98,5 @@ class VisionLanguageActor(Actor):
 
 
 def choose_attention() -> str:
-    """Return flash_attention_2 on CUDA where flash-attn is installed, sdpa otherwise."""
-    spec = importlib.util.find_spec("flash_attn")
-    # The stand-in of pepo_rlhf.compat has a spec without an origin.
-    installed = spec is not None and spec.origin is not None
-    return "flash_attention_2" if torch.cuda.is_available() and installed else "sdpa"
+    """Return flash_attention_2 on CUDA where flash-attn 2 is installed, sdpa otherwise."""
+    return "flash_attention_2" if torch.cuda.is_available() and is_library_installed() else "sdpa"

@@ -104,3 +104,24 @@ def test_the_patch_embedding_as_a_linear_layer_equals_the_convolution():
     patches = torch.randn(6, 3 * 2 * 14 * 14)
     expected = embedding.proj(patches.view(6, 3, 2, 14, 14)).view(6, 8)
     torch.testing.assert_close(embedding(patches), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_flash_attn_4_alone_is_not_taken_for_the_library_and_stays_importable(tmp_path):
+    """It installs flash_attn/cute without flash_attn/__init__.py, which makes a namespace package."""
+    (tmp_path / "flash_attn" / "cute").mkdir(parents=True)
+    (tmp_path / "flash_attn" / "cute" / "__init__.py").write_text("kernel = 4")
+    code = (
+        "from pepo_rlhf import compat; compat.install()\n"
+        "from flash_attn.bert_padding import pad_input; from flash_attn.cute import kernel\n"
+        "from pepo_rlhf.compat.flash_attn_standin import is_library_installed; print(kernel, is_library_installed())"
+    )
+    result = run(code, PYTHONPATH=str(tmp_path))
+    assert result.stdout.split() == ["4", "False"], result.stderr
+
+
+def test_the_compiler_of_the_stack_is_named_where_the_script_has_installed_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(compat.cuda.sysconfig, "get_path", lambda name: str(tmp_path))
+    assert compat.cuda.environment() == {}
+    (tmp_path / "nvidia" / "cu13" / "lib").mkdir(parents=True)
+    (tmp_path / "nvidia" / "cu13" / "lib" / "libcudart.so").touch()
+    assert compat.cuda.environment() == {"CUDA_HOME": str(tmp_path / "nvidia" / "cu13")}

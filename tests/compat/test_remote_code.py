@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
+from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE, gated_kernel
 
 PARTS = ("configuration", "modeling", "tokenization", "processing", "image_processing")
 FILES = {
@@ -78,3 +78,12 @@ def test_transformers_runs_a_models_code_only_when_trusted(tmp_path: Path, trust
 def test_vllm_runs_a_models_code_only_when_trusted(tmp_path: Path, trust: str, runs: bool) -> None:
     marks, printed = run(LOAD_IN_VLLM, tmp_path, trust)
     assert bool(marks) is runs, printed
+
+
+def test_a_kernel_of_the_hub_is_loaded_only_with_the_flag(monkeypatch):
+    load = gated_kernel(lambda name: f"loaded {name}")
+    monkeypatch.delenv(TRUST_REMOTE_CODE, raising=False)
+    with pytest.raises(ValueError, match="kernels-community/flash-attn2 would be downloaded and run"):
+        load("kernels-community/flash-attn2")
+    monkeypatch.setenv(TRUST_REMOTE_CODE, "1")
+    assert load("kernels-community/flash-attn2") == "loaded kernels-community/flash-attn2"

@@ -88,9 +88,38 @@ def test_methods_differ_by_what_defines_them(method, pepo, dapo):
     assert config.algo.dynamic_filtering_enable == config.algo.overlong_filtering_enable == dapo
 
 
+@pytest.mark.parametrize(
+    ("method", "weighting"), [("grpo", "uniform"), ("pepo_g", "pepo"), ("dapo", "uniform"), ("pepo_d", "pepo")]
+)
+def test_the_authors_runs_are_reproduced(method, weighting):
+    """Their scripts and the defaults of the framework that they leave as they are."""
+    config = recipe("geometry3k", "qwen25vl_3b", f"authors_{method}")
+    dapo = method in ("dapo", "pepo_d")
+    assert config.pepo.method == weighting and config.pepo.settings == SETTINGS
+    rollout, actor, algo = config.rollout, config.actor, config.algo
+    assert (rollout.top_k, rollout.top_p, rollout.temperature, rollout.max_new_tokens) == (50, 1.0, 1.0, 1024)
+    assert (actor.adam.lr, actor.lr_scheduler, actor.lr_warmup_ratio, actor.adam.weight_decay) == (
+        1e-6,
+        "cosine",
+        0,
+        0.1,
+    )
+    assert (actor.eps_clip, actor.eps_clip_low_high, algo.advantage.std_epsilon) == (0.2, None, 1e-4)
+    assert (algo.kl.init_coef, algo.kl.use_loss, algo.kl.estimator) == (0.001, True, "k3")
+    assert actor.loss_agg_mode == ("token-mean" if dapo else "seq-mean-token-mean")
+    assert algo.dynamic_filtering_enable == algo.overlong_filtering_enable == dapo
+    assert not dapo or (algo.dynamic_filtering_refill, algo.dynamic_filtering_max_resamples) == ("cycle", 3)
+    assert config.reward.functions == ["format_pairs", "accuracy_mathruler"] and not config.reward.weights
+    assert config.data.instruction == (
+        "First output the thinking process in <think> </think> tags and then output the final answer in "
+        "<answer> </answer> tags."
+    )
+
+
 def test_every_method_is_checked_here():
     (cases,) = [mark.args[1] for mark in test_methods_differ_by_what_defines_them.pytestmark]
-    assert names("methods") == sorted(case[0] for case in cases)
+    (authors,) = [mark.args[1] for mark in test_the_authors_runs_are_reproduced.pytestmark]
+    assert names("methods") == sorted([case[0] for case in cases] + [f"authors_{case[0]}" for case in authors])
 
 
 def test_a_method_goes_on_top_of_any_configuration():

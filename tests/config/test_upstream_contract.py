@@ -27,13 +27,17 @@ COMMAND = OPENRLHF / "cli" / "train_ppo_ray.py"
 # Settings that upstream has no flag for, apart from the sections pepo and run.
 OURS = {
     "algo.dynamic_filtering_max_resamples",
+    "algo.advantage.std_epsilon",
+    "algo.dynamic_filtering_refill",
     "algo.overlong_filtering_enable",
     "ckpt.resume",
     "data.fetch_urls",
     "data.image_root",
+    "data.instruction",
     "data.max_pixels",
     "data.min_pixels",
     "data.on_bad_row",
+    "data.system_prompt",
     "data.task",
     "logger.tokens_every",
     "logger.tokens_max_rows",
@@ -47,6 +51,7 @@ OURS = {
     "reward.num_processes",
     "reward.timeout_seconds",
     "reward.weights",
+    "rollout.top_k",
     "vllm.max_restarts",
     "vllm.packed_weight_transfer",
 }

@@ -99,11 +99,17 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("token_weighting_exists", {"pepo.settings": {"alfa": 0.1}}, "--pepo.settings.alfa is no setting of --pepo.method"),
     ("token_weighting_exists", {"pepo.method": "__init__"}, "--pepo.method '__init__' is unknown"),
     ("attention_exists", {"ds.attn_implementation": "flash"}, "'flash' is unknown: choose one of auto,"),
+    ("attention_exists", {"ds.attn_implementation": "owner/kernel"}, "downloads a kernel and runs it: set --run.trust"),
     ("token_weights_keep_off_the_kl", {"algo.kl.use_loss": False}, "--algo.kl.use_loss"),
     (
         "corrections_combine",
         {"algo.advantage.is_correction_level": "seq", "algo.advantage.is_correction_mode": "clip"},
         "--algo.advantage.is_correction_mode",
+    ),
+    (
+        "corrections_combine",
+        {"algo.advantage.is_correction_level": "token", "rollout.top_k": 50},
+        "--rollout.top_k leaves: set that to 0",
     ),
     (
         "corrections_combine",

@@ -59,6 +59,16 @@ def test_a_draw_ends_with_its_episode():
     assert schedule.draw(6, 2, episode=0) == []
 
 
+def test_refills_go_through_all_prompts_again_and_again_in_other_orders():
+    schedule = make()
+    drawn = [prompt.row for prompt in schedule.draw_refill(0, 2 * NUM_ROWS)]
+    first, second = drawn[:NUM_ROWS], drawn[NUM_ROWS:]
+    assert sorted(first) == sorted(second) == list(range(NUM_ROWS)) and first != second
+    assert first != [prompt.row for prompt in schedule.draw(0, NUM_ROWS, 0)]
+    assert [prompt.row for prompt in make().draw_refill(5, 6)] == drawn[5:11], "a resumed run goes on"
+    assert first != [prompt.row for prompt in make(seed=43).draw_refill(0, NUM_ROWS)]
+
+
 def test_a_position_in_other_rows_is_refused():
     make().require_identity(make().identity)
     with pytest.raises(ValueError, match="its 8 rows are not the 7 rows of the run that wrote the checkpoint"):

@@ -1,5 +1,7 @@
 """Which groups make a batch. Sampling itself is tested end to end; here an engine answers from a list."""
 
+import random
+from collections import defaultdict
 from contextlib import suppress
 from types import SimpleNamespace
 
@@ -129,6 +131,63 @@ def test_what_an_engine_that_died_had_not_answered_is_asked_again_and_nothing_el
     assert rollouts.positions == [0, 1, 1, 2, 2]
 
 
+class Refilled(InOrder):
+    """Refills in the order of the rows too, with positions of their own."""
+
+    def draw_refill(self, position, num_prompts):
+        return [self.prompts[place % len(self.prompts)] for place in range(position, position + num_prompts)]
+
+
+def refilling(is_flat, num_prompts, size, max_resamples=3):
+    """Rollouts and schedule of a run that refills from the cycle; is_flat: of a position, planned or refilled."""
+    rollouts, _ = make([SPREAD], size, filtering=True, max_resamples=max_resamples)
+    rollouts.config.algo.dynamic_filtering_refill = "cycle"
+    rollouts.groups = defaultdict(lambda: SPREAD, {place: FLAT for place in range(9999) if is_flat(place)})
+    prompts = [Prompt(row, "here", f"prompt {row}", "", ()) for row in range(num_prompts)]
+    return rollouts, Refilled(prompts, rollouts.config)
+
+
+def test_refills_are_whole_batches_of_the_cycle_with_seeds_and_positions_of_their_own():
+    rollouts, schedule = refilling({0, 4, 5}.__contains__, num_prompts=4, size=2)
+    first = run(rollouts, schedule)
+    # Planned 0 (flat) and 1; then the cycle's 0 and 1, at positions after all 4 planned ones, both flat; then 2 and 3.
+    assert rollouts.positions == [0, 1, 4, 5, 6, 7]
+    assert (rows(first), first.position, first.refill_position) == ([1, 2], 2, 4)
+    draw = first.batch.draw
+    assert (draw.num_zero_std_dropped, draw.num_zero_std_kept, draw.num_refilled, draw.num_surplus) == (3, 0, 4, 1)
+    second = first.following()
+    second.run()
+    assert (rows(second), second.position, second.refill_position) == ([2, 3], 4, 4)
+    assert second.following().is_done
+
+
+def test_after_the_last_try_dropped_groups_fill_the_batch():
+    rollouts, schedule = refilling(lambda place: place != 1, num_prompts=4, size=2, max_resamples=3)
+    generation = run(rollouts, schedule)
+    assert (rows(generation), generation.refill_position) == ([1, 0], 6)
+    assert generation.batch.draw.num_zero_std_kept == 1
+
+
+@pytest.mark.parametrize(("flat_rate", "updates_of_epoch"), [(0.3, 188), (0.7, 105)])
+def test_the_cycle_makes_every_planned_update_and_the_epoch_ends_early(flat_rate, updates_of_epoch):
+    """2101 problems in batches of 8 are 262 planned updates; those of an epoch come from a simulation of another's."""
+    draw = random.Random(0)
+    flat = {place for place in range(99999) if draw.random() < flat_rate}
+
+    def count(rollouts, schedule):
+        generation, num_updates = run(rollouts, schedule), 0
+        while generation.batch is not None:
+            num_updates += 1
+            generation = generation.following()
+            generation.run()
+        return num_updates
+
+    assert count(*refilling(flat.__contains__, num_prompts=2101, size=8)) == 262
+    rollouts, schedule = refilling(flat.__contains__, num_prompts=2101, size=8)
+    rollouts.config.algo.dynamic_filtering_refill = "epoch"
+    assert count(rollouts, schedule) == pytest.approx(updates_of_epoch, abs=4)
+
+
 def test_a_response_without_a_grade_gives_no_group_spread():
     group = group_of([1.0, 1.0])
     failed = Response([5], [-1.0], False, 0.0, {}, "KeyError", 0)
@@ -142,3 +201,11 @@ def test_seeds_differ_between_prompts_and_leave_room_for_samples():
     assert len(set(seeds)) == 50
     assert seeds == [rollouts._sampling_params(position, 1.0).seed for position in range(50)]
     assert all(seed % 2**20 == 0 and 0 <= seed < 2**63 for seed in seeds)
+
+
+def test_sampling_follows_the_settings_of_the_rollouts():
+    rollouts = Rollouts(Config(), None, SimpleNamespace())
+    assert rollouts._sampling_params(0, 1.0).top_k == 0
+    rollouts.config.rollout.top_k, rollouts.config.rollout.top_p = 50, 0.9
+    params = rollouts._sampling_params(0, 0.7)
+    assert (params.top_k, params.top_p, params.temperature) == (50, 0.9, 0.7)

@@ -37,6 +37,11 @@ def test_each_estimator_by_hand(estimator, expected):
     assert result.tolist() == pytest.approx(expected, abs=1e-8)
 
 
+def test_what_is_added_to_the_deviation_can_be_chosen():
+    result = advantages(torch.tensor([0.0, 1.0, 2.0]), torch.ones(3, 1), "group_norm", 3, std_epsilon=0.25)
+    assert result.flatten().tolist() == pytest.approx([-0.8, 0, 0.8])  # the deviation is 1
+
+
 def test_the_estimators_are_those_of_the_flag():
     assert set(ESTIMATORS) == set(get_args(get_type_hints(Advantage)["estimator"]))
     assert set(GROUP_ESTIMATORS) == set(GROUP_ESTIMATORS_OF_CONFIG)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pepo_rlhf.data import INSTRUCTION, Row, build_messages
 
 
@@ -45,3 +47,12 @@ def test_the_system_message_is_kept_and_comes_first() -> None:
 def test_the_system_message_may_carry_the_instruction() -> None:
     _, user = build_messages(row("<image>Find x.", system="Reply with <answer>."))
     assert user["content"] == [image(), text("Find x.")]
+
+
+def test_the_rows_own_instruction_stands_in_place_of_the_usual_one():
+    (user,) = build_messages(replace(row("<image>Find x."), instruction="Answer in <answer>."))
+    assert user["content"] == [image(), text("Find x.\n\nAnswer in <answer>.")]
+    (user,) = build_messages(replace(row("<image>Find x."), instruction=""))
+    assert user["content"] == [image(), text("Find x.")]
+    (user,) = build_messages(replace(row("<image>Find x, in <answer>."), instruction="More."))
+    assert user["content"] == [image(), text("Find x, in <answer>.")]

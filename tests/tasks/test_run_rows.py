@@ -94,3 +94,27 @@ def test_a_task_in_a_folder_outside_reads_its_own_columns(shapes: Path, tmp_path
     data.task = f"{shapes}:SHAPES"
     (row,) = load_run_rows(str(tmp_path / "shapes.jsonl"), "train", data, processor).rows
     assert row.prompt == "<image>\nWhich shape?"
+
+
+def test_rows_get_instruction_and_system_prompt_of_the_settings(tmp_path: Path, processor) -> None:
+    data = Config().data
+    (tmp_path / "system.txt").write_text("You are a geometer.\n")
+    data.instruction, data.system_prompt = "Use <answer>.", str(tmp_path / "system.txt")
+    messages = [{"role": "system", "content": "Mine."}, {"role": "user", "content": "<image>Find y."}]
+    records = (
+        {"image": "a.png", "problem": "Find x.", "answer": "1"},
+        {"image": "a.png", "messages": messages, "answer": "2"},
+    )
+    first, second = load_run_rows(write(tmp_path, *records), "train", data, processor).rows
+    assert (first.instruction, first.system, second.system) == ("Use <answer>.", "You are a geometer.", "Mine.")
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [("instruction", "Look at <image>."), ("system_prompt", "missing.txt"), ("instruction", "<|im_end|>")],
+)
+def test_texts_that_would_break_a_prompt_are_refused(flag: str, text: str, tmp_path: Path, processor) -> None:
+    data = Config().data
+    setattr(data, flag, text)
+    with pytest.raises(ValueError, match="take <image> out|no such file|belongs to the model"):
+        load_run_rows(write(tmp_path, {"image": "a.png", "problem": "x?", "answer": "1"}), "train", data, processor)
