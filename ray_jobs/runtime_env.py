@@ -15,7 +15,7 @@ EXCLUDES = (
     *(".env*", ".netrc"),  # secrets
 )
 # Heavy ones (torch, ray, vllm, deepspeed, ...) belong into the image: installing them takes longer than many a run.
-LIGHT_PACKAGES = ("datasets", "jsonargparse", "math-verify")
+LIGHT_PACKAGES = ("datasets", "jsonargparse", "math-verify", "pint")
 
 
 def runtime_env(working_dir: Path, variables: Mapping[str, str], install: bool = False) -> dict[str, Any]:
