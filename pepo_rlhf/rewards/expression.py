@@ -18,7 +18,7 @@ _NOT_ONE_EXPRESSION = re.compile(
 _TOO_LARGE = re.compile(r"[})!] ?!|\d{3} ?!|binom|choose|gamma ?\(")
 # The end of a base that is no bracket: a digit, a variable. The exponent, in which there is no power or factorial.
 _POWER = re.compile(
-    r"((?<![\\a-z])[a-z]|\d)?\^(\{(?:[^{}^!]|\{[^{}^!]*\})*\}|\((?:[^()^!]|\([^()^!]*\))*\)|[-+]?(?:\d+|[a-z])(?!\d)|"
+    r"((?<![\\a-z])[a-z]|\d)?\^(\{(?:[^{}^!]|\{(?:[^{}^!]|\{[^{}^!]*\})*\})*\}|\((?:[^()^!]|\([^()^!]*\))*\)|[-+]?(?:\d+|[a-z])(?!\d)|"
     r"\\[a-z]+\b(?! ?[{(]))(?!\^)"
 )
 _INTEGER = re.compile(r"\d+")

@@ -48,11 +48,13 @@ def _take_standard_streams() -> tuple[TextIO, TextIO]:
 
 
 def _load(functions: list[str]) -> Reward:
-    # Loaded before the first response, against which the second that it takes would count.
-    import latex2sympy2_extended  # noqa: F401
+    reward = load_rewards(functions)
+    if not all(":" in function for function in functions):
+        # Loaded before the first response, against which the second that it takes would count.
+        import latex2sympy2_extended  # noqa: F401
 
-    load_units()
-    return load_rewards(functions)
+        load_units()
+    return reward
 
 
 def _limit_memory(megabytes: int) -> None:
