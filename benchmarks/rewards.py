@@ -8,6 +8,7 @@ python -m benchmarks.rewards [--before REVISION] [--answers FILE]
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import functools
 import importlib
@@ -42,10 +43,8 @@ def graders() -> dict[str, Grader]:
         return verify(gold, answer, timeout_seconds=None)
 
     found: dict[str, Grader] = {"math-verify": plain, "ours": same_answer}
-    try:
+    with contextlib.suppress(ImportError):
         found["mathruler"] = importlib.import_module("mathruler.grader").grade_answer
-    except ImportError:
-        pass
     return found
 
 
@@ -80,9 +79,8 @@ def print_verdicts() -> None:
     for name, grade in graders().items():
         verdicts = [(bool(grade(response, label)), right) for response, label, right in pairs]
         agreed, rewarded = sum(a == b for a, b in verdicts), sum(a and not b for a, b in verdicts)
-        print(
-            f"{name:12} {agreed} of {len(pairs)} as judged; {rewarded} false rewards, {len(pairs) - agreed - rewarded} missed"
-        )
+        missed = len(pairs) - agreed - rewarded
+        print(f"{name:12} {agreed} of {len(pairs)} as judged; {rewarded} false rewards, {missed} missed")
 
 
 def print_agreement(file: Path) -> None:
