@@ -37,6 +37,7 @@ setup(
         "pandas",
         "peft==0.21.2",
         "pillow",
+        "pint==0.25.3",
         "psutil",
         "pyarrow",
         "rapidfuzz",

@@ -31,6 +31,7 @@ BENCHMARKS = {
     "attention": "attention:run",
     "image_memory": "image_memory:run",
     "weight_sync": "weight_sync:run",
+    "rewards": "rewards:run",
     "step": "step:run",
     "step_152k": "step:run_large_vocabulary",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from pepo_rlhf import compat
@@ -46,7 +47,13 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--max_new_tokens", type=int, default=1024, help="as --rollout.max_new_tokens of the run")
     parser.add_argument("--min_pixels", type=int, help="as --data.min_pixels of the run")
     parser.add_argument("--max_pixels", type=int, help="as --data.max_pixels of the run")
-    parser.add_argument("--frame", choices=["pixels", "thousandths"], default="pixels", help="of boxes")
+    parser.add_argument("--frame", choices=["pixels", "thousandths"], default="pixels", help="of boxes in rows")
+    parser.add_argument(
+        "--boxes", choices=["pixels", "unit", "thousandths"], default="pixels", help="of the source: units of its boxes"
+    )
+    parser.add_argument(
+        "--box_frame", choices=["stored", "upright"], default="stored", help="of the source: the photo its boxes lie in"
+    )
     parser.add_argument("--image_root", help="folder that image files must lie in; the source's own by default")
     parser.add_argument("--shots", type=int, help="rows of each label to draw; all by default")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
@@ -67,7 +74,7 @@ def prepare(args: argparse.Namespace) -> tuple[list[SplitReport], int | None]:
         raise ValueError(f"{len(sources)} sources for {len(args.split)} splits; name one --source, or one a split")
     limit = args.max_len - args.max_new_tokens if args.model else None
     measure = load_measure(args.model, limit, args.min_pixels, args.max_pixels) if limit is not None else None
-    frame = frame_of(args.frame, measure)
+    frame = replace(frame_of(args.frame, measure), boxes=args.boxes, box_frame=args.box_frame)
     args.output.mkdir(parents=True, exist_ok=True)
     reports = []
     for source, split in zip(sources, args.split, strict=True):

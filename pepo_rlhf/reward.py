@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pepo_rlhf.config.learning import Reward
+from pepo_rlhf.config.ranges import values_in_range
 from pepo_rlhf.rewards import Grade, RewardService
 
 
@@ -74,6 +75,8 @@ def _read_row(line: str, source: str) -> dict:
 
 def _grade(rows: list[dict], args: argparse.Namespace) -> list[Grade]:
     settings = {name: value for name, value in vars(args).items() if name not in ("file", "output")}
+    if problem := values_in_range(Reward(**settings)):
+        raise ValueError(problem)
     with closing(RewardService(Reward(**settings))) as service:
         futures = [service.submit(row["response"], row["label"]) for row in rows]
         return [future.result() for future in futures]

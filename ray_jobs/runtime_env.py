@@ -11,7 +11,7 @@ from pepo_rlhf.checks.versions import pins
 from pepo_rlhf.config.secret_names import looks_secret
 
 # Heavy ones (torch, ray, vllm, deepspeed, ...) belong into the image: installing them takes longer than many a run.
-LIGHT_PACKAGES = ("datasets", "jsonargparse", "math-verify")
+LIGHT_PACKAGES = ("datasets", "jsonargparse", "math-verify", "pint")
 
 
 def runtime_env(working_dir: Path, variables: Mapping[str, str], install: bool = False) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def source(tmp_path: Path) -> Path:
     good = {"image": "a.png", "problem": "Find x.", "answer": "13"}
     train = [
         good,
-        good | {"image": "b.png", "answer": "3 cm or 4 cm"},
+        good | {"image": "b.png", "answer": "3 cm at most"},
         good | {"image": "copy of a.bmp"},
         good | {"image": "damaged.png"},
         good | {"image": "absent.png"},

@@ -58,7 +58,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew_and_a_finished_one
 
 
 def test_secrets_of_the_environment_are_not_written(tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_API_KEY", "very-secret")
+    monkeypatch.setenv("WANDB_API_KEY", "very-secret" * 5)
     monkeypatch.setenv("HF_TOKEN", "very-secret")
     config = parse_arguments([*REQUIRED, "--run.dir", str(tmp_path), "--logger.wandb.enable"])
     write_config(config)

@@ -136,6 +136,8 @@ def what_is_wrong(checkpoint: Path) -> str | None:
         manifest = _read_manifest(checkpoint)
         if not isinstance(manifest.get("settings"), dict):
             return f"{MANIFEST} does not say what settings it was written with"
+        if not manifest["files"]:
+            return f"{MANIFEST} lists no files"
         for name, expected in manifest["files"].items():
             path = checkpoint / name
             if path.stat().st_size != expected["num_bytes"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,12 +13,14 @@ from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.config.learning import Reward
 from pepo_rlhf.config.secret_names import redact
 from pepo_rlhf.data import Row
-from pepo_rlhf.data.labels import right_answer
+from pepo_rlhf.data.labels import read_label, right_answer, stated_value
 from pepo_rlhf.rewards import Grade, RewardError, RewardService, load_rewards
 from pepo_rlhf.rewards.reward import built_in
 
 _NUM_ROWS = 16
 _NUM_CALLS = 3
+_WORD = re.compile(r"(?<!\\)\b[^\W\d_]{2,}")
+_MIN_WORDS = 6  # "not enough information" is an answer
 
 
 def respond(answer: str) -> str:
@@ -55,8 +58,10 @@ def check_call(inputs: Inputs) -> Iterator[Finding]:
 def check_answers(inputs: Inputs) -> Iterator[Finding]:
     """Yield what the right answer of each sampled row scores, and what an answer scores that is right for no label."""
     rows = inputs.training_rows.rows
-    sample = rows[:: max(1, len(rows) // _NUM_ROWS)][:_NUM_ROWS]
-    right = [(respond(right_answer(row.label)), row.label) for row in sample]
+    worked = [row for row in rows if not read_label(row.label) and stated_value(row.label) != row.label]
+    sample = worked[:_NUM_ROWS] + rows[:: max(1, len(rows) // _NUM_ROWS)][:_NUM_ROWS]
+    answers = [right_answer(row.label) if read_label(row.label) else stated_value(row.label) for row in sample]
+    right = [(respond(answer), row.label) for row, answer in zip(sample, answers, strict=True)]
     wrong = [(respond("no answer at all"), row.label) for row in sample]
     grades = _grade(right + wrong, inputs.config.reward)
     right_grades, wrong_grades = grades[: len(sample)], grades[len(sample) :]
@@ -65,6 +70,13 @@ def check_answers(inputs: Inputs) -> Iterator[Finding]:
             yield finding  # one row shows what is wrong
             return
     means = [sum(grade.reward for grade in part) / len(sample) for part in (right_grades, wrong_grades)]
+    sentences = [row for row in rows if not read_label(row.label) and len(_WORD.findall(row.label)) >= _MIN_WORDS]
+    if sentences:
+        yield warning(
+            f"{len(sentences)} labels are sentences, as of {sentences[0].source}: a response must repeat them word by "
+            "word; write the bare answers",
+            "--data.prompt_dataset",
+        )
     yield ok(f"{len(sample)} labels as answers score {means[0]:.2f} on average, a wrong answer {means[1]:.2f}")
 
 
@@ -74,9 +86,10 @@ def _judge(row: Row, right: Grade, wrong: Grade, functions: list[str]) -> Findin
     # Built-in components score from 0 to 1; a user's function has a scale of its own.
     for name in (name for name in functions if name in built_in()):
         if right.components[name] < 1.0:
+            value = "" if read_label(row.label) or stated_value(row.label) == row.label else "the value of "
             return error(
-                f"{row.source}: the label {row.label!r} as the answer scores {right.components[name]:g} for {name}; "
-                "mend the row",
+                f"{row.source}: {value}the label {row.label!r} as the answer scores {right.components[name]:g} for "
+                f"{name}; mend the row",
                 "--data.prompt_dataset",
             )
         if name != "format" and wrong.components[name] == 1.0:

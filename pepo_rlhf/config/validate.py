@@ -229,9 +229,25 @@ def trackio_is_installed(config: Config) -> str | None:
 
 
 def wandb_has_a_key(config: Config) -> str | None:
-    if not config.logger.wandb.enable or os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_MODE") == "offline":
+    """Ask wandb itself: its key may also come from `wandb login`, and some of its modes need none."""
+    if not config.logger.wandb.enable:
         return None
-    return "--logger.wandb.enable finds no key: set the environment variable WANDB_API_KEY, or WANDB_MODE=offline"
+    import wandb  # takes a second
+    from wandb.sdk.lib import wbauth
+
+    settings, problem = wandb.Settings(), "finds no key"
+    try:
+        settings.update_from_env_vars(dict(os.environ))
+        if settings.mode in ("disabled", "offline", "dryrun") or wbauth.authenticate_session(
+            host=settings.base_url, source="", prompt=False, update_session=False
+        ):
+            return None
+    except (ValueError, wandb.errors.Error) as error:
+        problem = f"does not start: {error}".replace("\n", " ")
+    return (
+        f"--logger.wandb.enable {problem}; run `wandb login`, or set the environment variable WANDB_API_KEY, or "
+        "WANDB_MODE=offline or disabled"
+    )
 
 
 # Ranges come first: later rules divide by what they have seen to be positive.

@@ -21,7 +21,9 @@ def load_file(name: str, path: Path, submodules: list[str] | None = None) -> Mod
     module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, SyntaxError) and error.filename is None:  # of a null byte
+            error.add_note(f"raised by the file {path}")
         del sys.modules[name]  # or the next call would find half a module
         raise
     return module

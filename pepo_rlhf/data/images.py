@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Sequence
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
@@ -46,6 +47,23 @@ def decode_image(image: str | bytes) -> Image.Image:
     except _DAMAGED as error:
         raise ValueError(f"{name} cannot be decoded: {getattr(error, 'strerror', None) or error}") from error
     return _to_rgb(upright, name)
+
+
+def orientation_of(image: str | bytes) -> int:
+    """Return the EXIF orientation of a file or encoded bytes that `decode_image` decodes, 1 to 8."""
+    with Image.open(image if isinstance(image, str) else io.BytesIO(image), formats=_FORMATS) as opened:
+        turn = _orientation(opened)
+    return turn if turn in _TURNS else 1
+
+
+def upright_box(box: Sequence[float], size: tuple[int, int], orientation: int) -> list[float]:
+    """Return a box x1, y1, x2, y2 of a stored image of this width and height, turned as `decode_image` turns that."""
+    x1, y1, x2, y2 = box
+    if orientation in (2, 3, 7, 8):
+        x1, x2 = size[0] - x2, size[0] - x1
+    if orientation in (3, 4, 6, 7):
+        y1, y2 = size[1] - y2, size[1] - y1
+    return [x1, y1, x2, y2] if orientation < 5 else [y1, x1, y2, x2]
 
 
 def _orientation(image: Image.Image) -> int:

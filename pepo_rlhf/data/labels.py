@@ -35,6 +35,20 @@ def right_answer(label: str) -> str:
     return label
 
 
+def stated_value(label: str) -> str:
+    """Return what a worked solution ends in, after #### or in its last box; the label itself if it is none."""
+    solution, mark, value = label.rpartition("####")
+    if mark:
+        return value.strip()
+    solution, mark, value = label.rpartition("\\boxed{")
+    depth = 1
+    for position, char in enumerate(value if mark else ""):
+        depth += (char == "{") - (char == "}")
+        if depth == 0:
+            return value[:position]
+    return label
+
+
 def require_label(label: str, key: str) -> dict[str, Any]:
     """Return the fields of a structured label. Raise ValueError if `key` is not among them."""
     fields = read_label(label)

@@ -5,8 +5,8 @@ messages  {"messages": [{"role": "user", "content": "<image>Find x."}], "images"
 columns   {"problem" or "question": "Find x.", "images": [...] or "image": ..., "answer": "13"}; Geometry3K on the
           Hugging Face hub and most plain data sets
 
-The label is in "answer" or, failing that, in "solution", bare or inside <answer> tags. An image is a path, a URL,
-bytes, or a struct with "path" or "bytes" (base64 text in JSON).
+Of two columns for one thing the first that is filled counts. The label is in "answer" or in "solution", bare or inside
+<answer> tags. An image is a path, a URL, a data URI, bytes, or a struct with "path" or "bytes" (base64 text in JSON).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pepo_rlhf.data.fetch import is_url
 from pepo_rlhf.data.row import Row
@@ -31,14 +32,12 @@ def row_from_record(record: Mapping[str, Any], folder: Path, source: str, dataso
     neither schema, and for one that names no image: a problem without one says so with an empty list.
     """
     system, prompt = _read_prompt(record, source)
-    columns = [record[column] for column in ("images", "image") if record.get(column) is not None]
-    if not columns:
+    filled = [record[column] for column in ("images", "image") if _is_filled(record.get(column))]
+    if not filled and [] not in (record.get("images"), record.get("image")):
         raise ValueError(
             f"{source}: no image is named; fill 'images' or 'image', write \"images\": [] for a problem without one, "
             "or drop the row"
         )
-    # Of two columns, as in data sets that were joined, one may be empty.
-    filled = [column for column in columns if column != []]
     if len(filled) == 2:
         raise ValueError(f"{source}: both 'images' and 'image' name images; put all of them into one, in their order")
     images: Any = filled[0] if filled else []
@@ -54,15 +53,22 @@ def row_from_record(record: Mapping[str, Any], folder: Path, source: str, dataso
 
 
 def _first(record: Mapping[str, Any], *columns: str) -> Any:
-    return next((record[column] for column in columns if record.get(column) is not None), None)
+    return next((record[column] for column in columns if _is_filled(record.get(column))), None)
+
+
+def _is_filled(value: Any) -> bool:
+    """Return whether a column has a value: in data sets that were joined it may be empty, or pandas' NaN."""
+    if isinstance(value, str):
+        return value.strip() != ""
+    return value is not None and value != [] and value == value
 
 
 def _read_prompt(record: Mapping[str, Any], source: str) -> tuple[str, str]:
     """Return the system message, which may be empty, and the user's text."""
-    filled = [column for column in ("messages", "problem", "question") if record.get(column)]
+    filled = [column for column in ("messages", "problem", "question") if _is_filled(record.get(column))]
     if len(filled) > 1:
         raise ValueError(f"{source}: {' and '.join(map(repr, filled))} hold a prompt each; keep one of them")
-    match record:
+    match {column: record[column] for column in filled} or record:
         case {"messages": [{"role": "system", "content": str(system)}, {"role": "user", "content": str(prompt)}]}:
             return system, prompt
         case {"messages": [{"role": "user", "content": str(prompt)}]} | {"problem": str(prompt)}:
@@ -84,7 +90,7 @@ def read_label(value: Any, source: str) -> str:
     """Return the bare answer, empty for None. Raise ValueError for a value that no response could equal."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    if value is None or value != value:  # pandas writes a missing number as NaN
+    if not _is_filled(value):
         return ""
     if not isinstance(value, str | int | float | Decimal) or isinstance(value, bool):
         raise ValueError(
@@ -97,9 +103,11 @@ def read_label(value: Any, source: str) -> str:
     _, opening_tag, after = label.partition("<answer>")
     if not opening_tag:
         return label.strip()
-    tagged, closing_tag, _ = after.partition("</answer>")
+    tagged, closing_tag, rest = after.partition("</answer>")
     if not closing_tag or "<answer>" in tagged:
         raise ValueError(f"{source}: <answer> in the label has no </answer> of its own; write the bare answer")
+    if "<answer>" in rest:
+        raise ValueError(f"{source}: the label has more than one <answer>; write the bare answer")
     return tagged.strip()
 
 
@@ -107,18 +115,21 @@ def _read_image(value: Any, folder: Path, source: str) -> str | bytes:
     """Return an absolute path, a URL or encoded bytes."""
     match value:
         case bytes(data) | {"bytes": bytes(data)}:
-            return data
+            return _decode_base64(data.decode("ascii", "replace"), source) if data.startswith(b"data:") else data
         case {"bytes": str(text)}:
             return _decode_base64(text, source)
-        case str(path) | {"path": str(path)}:
-            if path.startswith("data:"):
-                return _decode_base64(path.partition(",")[2], source)
+        case str(path) | {"path": str(path)} if path.strip():
+            if path.lstrip().startswith("data:"):
+                return _decode_base64(path, source)
             return path if is_url(path) else str(folder / path)
     raise ValueError(f"{source}: an image must be a path or bytes, not {reprlib.repr(value)}; write its path")
 
 
 def _decode_base64(text: str, source: str) -> bytes:
+    """Return the bytes of base64 in any of its forms: a data URI, wrapped, percent-encoded, URL-safe, unpadded."""
+    text = text.partition(",")[2] if text.lstrip().startswith("data:") else text
+    text = "".join(unquote(text).split()).translate(str.maketrans("-_", "+/")).rstrip("=")
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError as error:
         raise ValueError(f"{source}: the bytes of an image in JSON must be base64: {error}") from error

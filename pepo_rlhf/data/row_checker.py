@@ -67,6 +67,10 @@ class RowChecker:
             )
         if _is_blank(row.prompt.replace(IMAGE_PLACEHOLDER, "")):
             raise BadText(f"{row.source}: the prompt is empty; write the problem's text or drop the row")
+        if IMAGE_PLACEHOLDER in row.system:
+            raise PlaceholderMismatch(
+                f"{row.source}: {IMAGE_PLACEHOLDER} in the system message, where no image stands; move it to the prompt"
+            )
         if _is_blank(row.label):
             raise LabelError(
                 f"{row.source}: the label is missing or empty; fill 'answer' or 'solution', or drop the row"

@@ -1,26 +1,35 @@
 """Accuracy reward: does the first answer of a response equal the label, as text or as mathematics?
 
-Only an answer that is one maths expression as a whole is compared as mathematics. A search for numbers inside prose
-would let "either 13 or 14" score for both.
+Only an answer that is one value or one list as a whole is compared as mathematics. A search for numbers inside prose
+would let "either 13 or 14" score for both. docs/rewards.md says what an answer is.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 
-from pepo_rlhf.rewards.expression import is_one_expression
-from pepo_rlhf.rewards.notation import Value, normalise, read_metres, read_value
+from pepo_rlhf.rewards.expression import (
+    Number,
+    parse,
+    read_number,
+    same_expression,
+    same_number,
+    same_relation,
+)
+from pepo_rlhf.rewards.notation import fold_width, normalise
+from pepo_rlhf.rewards.reading import Value, read
 
 _TIME_OF_DAY = re.compile(r"0?(\d{1,2}):(\d\d)")
+_VARIABLE = re.compile(r"(?<![\\a-z])[a-z]")
+_SPACE = re.compile(r"(?<!\d) | (?!\d)")
 _MAX_CHARACTERS = 512
 
 
 def extract_answer(response: str) -> str | None:
-    """Return the text of the first answer tag pair, stripped; None when the response has none."""
+    """Return the text of the first answer tag pair, stripped, in ASCII width; None when the response has none."""
     _, _, after_tag = response.partition("<answer>")
     answer, closing_tag, _ = after_tag.partition("</answer>")
-    return answer.strip() if closing_tag else None
+    return fold_width(answer).strip() if closing_tag else None
 
 
 def accuracy_reward(response: str, label: str) -> float:
@@ -33,82 +42,137 @@ def same_answer(answer: str, label: str) -> bool:
 
     An empty answer equals none, nor does one in another unit. An expression that would keep sympy busy for minutes,
     such as a tower of powers, is refused by its shape and counts as wrong; the time limit of the reward service would
-    make a grader error of it. math-verify's own time-outs are off.
+    make a grader error of it.
     """
     answer, label = normalise(answer), normalise(label)
     if answer == label or max(len(answer), len(label)) > _MAX_CHARACTERS:
-        return answer == label != ""
-    first, second = read_value(answer), read_value(label)
-    return answer != "" and _same_value(read_metres(first, second), read_metres(second, first))
+        return answer.casefold() == label.casefold() != ""
+    return answer != "" and _same(read(answer), read(label))
 
 
 def is_mathematics(text: str) -> bool:
-    """Return whether the text is one maths expression, which other ways to write it can equal."""
-    return bool(_expression_of(text))
+    """Return whether the text is mathematics, which other ways to write it can equal."""
+    text = normalise(text)
+    return len(text) <= _MAX_CHARACTERS and _is_mathematics(read(text))
 
 
 def number_in(text: str) -> float | None:
     """Return the number that the text is as mathematics; None if it is none."""
+    text = normalise(text)
+    value = read(text) if len(text) <= _MAX_CHARACTERS else None
+    if value is None or value.kind != "value":
+        return None
     try:
-        return float(_expression_of(text)[0])
-    except (LookupError, TypeError, ValueError, OverflowError):  # of prose, a set, an equation, a variable
+        number = _number(value)
+        return float(number.value if number else parse(value.bare))
+    except (TypeError, OverflowError):  # of prose, a variable, a complex number
         return None
 
 
-def _same_value(answer: Value, label: Value) -> bool:
-    if _differ(answer.unit, label.unit) or _differ(answer.variable, label.variable):
+def _same(answer: Value, label: Value) -> bool:
+    if answer.name and label.name and answer.name != label.name:
+        return _same_relations(answer, label)
+    if answer.kind == label.kind == "value":
+        return _same_values(answer, label)
+    for value, other in ((answer, label), (label, answer)):
+        if value.kind in ("chain", "either"):
+            return (all if value.kind == "chain" else any)(_same(part, other) for part in value.parts)
+    if answer.unit and label.unit and answer.unit != label.unit:
         return False
-    if answer == label and answer.latex:
-        return True  # words too, such as "yes" in a box
-    if (time := _TIME_OF_DAY.fullmatch(answer.latex)) and (other := _TIME_OF_DAY.fullmatch(label.latex)):
+    if answer.kind in ("=", "<", "<=", "!=") or label.kind in ("=", "<", "<=", "!="):
+        return _same_relations(answer, label)
+    return _same_parts(answer, label)
+
+
+def _same_parts(answer: Value, label: Value) -> bool:
+    kinds, pairs = {answer.kind, label.kind}, (answer.parts, label.parts)
+    if kinds == {"{}", "value"}:
+        return False
+    if len(answer.parts) != len(label.parts) or not answer.parts:
+        return False
+    if kinds <= {"list", "{}"}:
+        return _in_any_order(*pairs) if not _is_ordered(*pairs) else all(map(_same, *pairs))
+    if len(kinds) == 1 or kinds == {"list", "()"}:
+        return all(map(_same, *pairs))
+    return False
+
+
+def _is_ordered(first: tuple[Value, ...], second: tuple[Value, ...]) -> bool:
+    """Return whether one list names different quantities and the other none, which it must have in the same order."""
+    names = [{part.name for part in parts} for parts in (first, second)]
+    return {""} in names and any(len(some) == len(first) > 1 for some in names)
+
+
+def _in_any_order(answers: tuple[Value, ...], labels: tuple[Value, ...]) -> bool:
+    left = list(labels)
+    for answer in answers:
+        match = next((label for label in left if _same(answer, label)), None)
+        if match is None:
+            return False
+        left.remove(match)
+    return True
+
+
+def _same_values(answer: Value, label: Value) -> bool:
+    if answer.unit and label.unit:
+        if answer.unit == label.unit:
+            return _same_texts(answer.bare, label.bare)
+        return answer.uncertain and label.uncertain and _same_texts(answer.text, label.text)
+    if not answer.unit and not label.unit:
+        return _same_texts(answer.text, label.text)
+    measured, plain = (answer, label) if answer.unit else (label, answer)
+    if measured.unit == "percent":
+        return _same_percentage(measured, plain)
+    if measured.uncertain and _VARIABLE.search(plain.text):
+        return _same_texts(measured.text, plain.text)
+    return _same_texts(measured.bare, plain.text)
+
+
+def _same_percentage(percentage: Value, plain: Value) -> bool:
+    """Return whether 50% is the other number: 0.5, or 50, as it is asked for in percent."""
+    first, second = read_number(percentage.bare), read_number(plain.text)
+    if first is None or second is None:
+        return same_expression(f"({percentage.bare})/100", plain.text) or same_expression(percentage.bare, plain.text)
+    hundredths = Number(first.value / 100, first.rounded)
+    return same_number(hundredths, second) or abs(first.value) >= 1 and same_number(first, second)
+
+
+def _same_texts(answer: str, label: str) -> bool:
+    if _SPACE.sub("", answer) == _SPACE.sub("", label) != "":
+        return True
+    if (time := _TIME_OF_DAY.fullmatch(answer)) and (other := _TIME_OF_DAY.fullmatch(label)):
         return time.groups() == other.groups()  # no ratios: 4:23 is not 8:46
-    if "=" in answer.latex + label.latex:
-        return _equal_expressions(_equation(answer), _equation(label))
-    return _equal_expressions(answer.latex, label.latex)
+    first, second = read_number(answer), read_number(label)
+    if first and second:
+        return same_number(first, second)
+    return same_expression(answer, label)
 
 
-def _differ(first: str, second: str) -> bool:
-    return bool(first and second and first != second)
-
-
-def _equation(value: Value) -> str:
-    return f"{value.variable}={value.latex}" if value.variable and "=" not in value.latex else value.latex
-
-
-def _equal_expressions(answer: str, label: str) -> bool:
-    # math-verify reads the equation "13 = 14" as 14 when the label is a number.
-    if not (is_one_expression(answer) and is_one_expression(label)) or ("=" in answer) != ("=" in label):
+def _same_relations(answer: Value, label: Value) -> bool:
+    first, second = _sides(answer), _sides(label)
+    if first is None or second is None or first[0] != second[0]:
         return False
-
-    # Imported here: sympy takes a second to load, and whoever only checks the configuration does not need it.
-    from math_verify import verify
-
-    return verify(_parse(label), _parse(answer), timeout_seconds=None)
+    return same_relation(first[1:], second[1:], any_sign=first[0] in ("=", "!="))
 
 
-def _expression_of(text: str) -> list:
-    """Return what `_parse` makes of the bare value in a text; empty for a long text and for prose."""
-    text = normalise(text)
-    latex = read_value(text).latex if len(text) <= _MAX_CHARACTERS else ""
-    return _parse(latex) if latex and is_one_expression(latex) else []
+def _sides(value: Value) -> tuple[str, str, str] | None:
+    if value.name and value.kind == "value":
+        return "=", value.name, value.text
+    if value.kind in ("=", "<", "<=", "!=") and all(part.kind == "value" for part in value.parts):
+        return value.kind, value.parts[0].text, value.parts[1].text
+    if value.name and value.parts and value.parts[0].text == r"-\infty":
+        return "<" if value.kind == "()" else "<=", value.name, value.parts[1].text
+    if value.name and value.parts and value.parts[-1].text == r"\infty":
+        return "<" if value.kind == "()" else "<=", value.parts[0].text, value.name
+    return None
 
 
-def _parse(latex: str) -> list:
-    """Return the sympy expression of the whole text in a list; an empty list if it does not parse."""
-    from latex2sympy2_extended import NormalizationConfig
-    from math_verify import LatexExtractionConfig, parse
+def _number(value: Value) -> Number | None:
+    number = read_number(value.bare)
+    return Number(number.value / 100, number.rounded) if number and value.unit == "percent" else number
 
-    # math-verify warns that its time-outs are off, which is on purpose.
-    logging.getLogger("math_verify").setLevel(logging.ERROR)
-    # Its unit list has single letters in it, and its box search drops what stands beside a box.
-    normalisation = NormalizationConfig(
-        basic_latex=True, malformed_operators=True, nits=True, boxed="none", units=False
-    )
-    extraction = LatexExtractionConfig(boxed_match_priority=-1, normalization_config=normalisation)
-    return parse(
-        f"${latex}$",
-        [extraction],
-        fallback_mode="no_fallback",
-        extraction_mode="first_match",
-        parsing_timeout=None,
-    )
+
+def _is_mathematics(value: Value) -> bool:
+    if value.kind == "value":
+        return read_number(value.bare) is not None or parse(value.bare) is not None
+    return all(map(_is_mathematics, value.parts))

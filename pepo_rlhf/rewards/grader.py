@@ -17,6 +17,7 @@ from pepo_rlhf.compat.parent_death import adopt_orphans, end_with_parent
 from pepo_rlhf.config.secret_names import redact
 from pepo_rlhf.rewards.network import close_network
 from pepo_rlhf.rewards.reward import Reward, RewardError, load_rewards
+from pepo_rlhf.rewards.units import load_units
 
 
 def main(memory_mb: int, functions: list[str], allow_network: bool) -> None:
@@ -47,10 +48,13 @@ def _take_standard_streams() -> tuple[TextIO, TextIO]:
 
 
 def _load(functions: list[str]) -> Reward:
-    # Loaded before the first response, against which the second that it takes would count.
-    import math_verify  # noqa: F401
+    reward = load_rewards(functions)
+    if not all(":" in function for function in functions):
+        # Loaded before the first response, against which the second that it takes would count.
+        import latex2sympy2_extended  # noqa: F401
 
-    return load_rewards(functions)
+        load_units()
+    return reward
 
 
 def _limit_memory(megabytes: int) -> None:

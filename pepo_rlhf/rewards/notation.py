@@ -1,14 +1,21 @@
-"""How answers are written: texts folded to one spelling, and plain or LaTeX mathematics to one LaTeX."""
+"""How answers are written: width and spaces folded, wrappers taken off, plain mathematics turned into LaTeX."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from typing import NamedTuple
 
+from pepo_rlhf.rewards.units import TEXT_MARK
+
+_CJK = dict(zip("、。「」【】〔〕《》『』〜", ',.""[]()""""~', strict=True))
+_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {ord(c): sign for c, sign in _CJK.items()}
 # NFKC would make 52 of 5², 21/2 of 2½ and 60o of 60º.
-_BEFORE_NFKC = str.maketrans(
-    {"º": "°", "˚": "°"}
+_SIGNS = str.maketrans(
+    dict.fromkeys("º˚", "°")
+    | dict.fromkeys("−–‐‑﹣", "-")
+    | {"≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "∈": r"\in ", "∪": r"\cup ", "±": r"\pm ", "×": r"\times "}
+    | dict.fromkeys("≈≃≅≡", r"\approx ")
+    | {"\u2044": "/", TEXT_MARK: " "}
     | {
         sign: rf" \frac{{{upper}}}{{{lower}}}"
         for sign in "¼½¾⅓⅔⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"
@@ -16,111 +23,95 @@ _BEFORE_NFKC = str.maketrans(
     }
 )
 _SUPERSCRIPT = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
-# Signs and function names of plain text, as LaTeX.
-_SIGNS = str.maketrans(
-    {"√": r"\sqrt ", "π": r"\pi ", "°": r"^\circ ", "∠": r"\angle ", "△": r"\triangle "}
-    | {"∞": r"\infty ", "·": r"\cdot ", "\u2212": "-", "\u2013": "-", "\u2044": "/"}
-    | dict.fromkeys("≈≃≅≡", r"\approx ")
+_MAX_NORMALISED = 4096  # Python sorts combining marks in quadratic time: an hour for a million
+
+# Marks around a whole answer, which are not inside it, and commands with their argument.
+_MARKS = re.compile(
+    r"```\w*\s(?P<fence>(?:(?!```).)*)```|(?P<mark>`+|\*{1,3}|[\"'])(?P<marked>(?:(?!(?P=mark)).)+)(?P=mark)|"
+    r"\$\$?(?P<dollars>[^$]*)\$\$?|\\\((?P<round>(?:(?!\\\)).)*)\\\)|\\\[(?P<square>(?:(?!\\\]).)*)\\\]",
+    re.DOTALL,
+)
+_COMMAND = re.compile(r"\\(?:boxed|fbox|text(?:bf|it|rm)?|math(?:bf|rm|it)|mbox|bm|boldsymbol|displaystyle) *(?={|\d)")
+_BOLD = re.compile(r"(?<![\w*])\*\*(?=\S)([^*]+)(?<=\S)\*\*(?![\w*])")
+_ANSWER_IS = re.compile(
+    r"(?:(?:so|thus|hence|therefore),? )?(?:the )?(?:(?:correct|final) )?answer(?: is)?:? ?(?=\$*\\f?box)",
+    re.IGNORECASE,
+)
+
+_LAYOUT = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle)(?![a-zA-Z])|\\!|(?<!\\)\$|(?<!\\)\\[()\[\]]")
+_SPACE = re.compile(r"~|(?<!\\)\\[,;: ]|\\q?quad")
+_TEXT_COMMAND = re.compile(r"\\(?:(?:text|math)(?:bf|it|rm)?|mbox|bm|operatorname) ?\{([^{}]*)\}")
+_TWICE_ESCAPED = re.compile(r"\\\\(?=[a-zA-Z])")
+_DEGREES = re.compile(r" ?\^ ?(?:\{ ?\\circ ?\}|\\circ(?![a-z]))|\\degree(?![a-z])")
+
+_TO_LATEX = str.maketrans(
+    {"√": r"\sqrt ", "π": r"\pi ", "∠": r"\angle ", "△": r"\triangle ", "∞": r"\infty ", "·": r"\cdot "}
+    | {"°": r"^\circ ", TEXT_MARK: None}
     | {letter: rf"\{unicodedata.name(letter).split()[-1].lower()} " for letter in "αβγδθφω"}
 )
-_SPELLED = {"<=": r"\le ", ">=": r"\ge ", r"\degree": "°", " percent": "%", " squared": "^2", " cubed": "^3"}
 _FUNCTION = re.compile(r"(?<![\\a-z])(sqrt|pi|(?:arc)?(?:sin|cos|tan)|log|ln)(?![a-z])")
 # Of several digits LaTeX would take the first alone.
 _ROOT = re.compile(r"\\sqrt *(?:\(([^()]*)\)|(\d+(?:\.\d+)?))")
-_DEGREES = re.compile(r" ?\^ ?(?:\{ ?\\circ ?\}|\\circ)")
 _EXPONENT = re.compile(r"\^ ?([-+]?\d*\.?\d+)")
-_TIMES_TEN_TO = re.compile(r"(?<=\d)(?: ?x ?10 ?\^|e(?=[-+]?\d+(?![\d.a-z])))")
-_METRE = re.compile(r"\\(?:text|mathrm) ?\{[ ~]?m[ .]?\}")
-_TEXT_COMMAND = re.compile(r"\\(?:text|mbox|mathrm|mathbf|textbf|textit|textrm) ?\{([^{}]*)\}")
-_SPACING = re.compile(r"\\?\$|~|\\[\[\](),;:! ]|\\q?quad\b|\\(?:left|right)\b")
-
-# A box around the value; a quantity's name before it, such as "x =", "AB =" or "m \angle 4 =".
-_BOXED = re.compile(
-    r"(?:(?:(?:so|thus|hence|therefore),? )?(?:the )?(?:(?:correct|final) )?answer(?: is)?:? ?)?\\boxed ?\{(.*)\}"
-    r"|\*\*(.*)\*\*"
-)
-_NAMED = re.compile(r"(?:([a-z]) ?|[a-z\\_{} ]+\d*[} ]*)=(.*)")
-_UNIT = re.compile(
-    r"(?<=[\d}) ])(?:(sq|square|cubic)\.? )?([cmk]m|in|ft|yd|mi|foot|feet|degree|deg|unit|inch|yard|mile|"
-    r"second|sec|minute|min|hour|day|week|month|year|kg|kilogram|gram|mph|km/h|m/s|radian|dollar|"
-    r"(?:centi|milli|kilo)?met(?=er|re))(?:er|re)?(?:s|es)?\.?(?: ?\^? ?\{?([23])\}?)?$"
-)
-_BARE_METRE = re.compile(r"(.*(?:[\d})]|\\pi))( ?)m(?: ?\^\{([23])\})?")
-_ABBREVIATED = {"foot": "ft", "feet": "ft", "inch": "in", "yard": "yd", "mile": "mi", "deg": "degree"}
-_ABBREVIATED |= {"centimet": "cm", "millimet": "mm", "kilomet": "km", "kilogram": "kg"}
-_ABBREVIATED |= {"sec": "second", "min": "minute"}
-_DIMENSIONS = {"sq": "2", "square": "2", "cubic": "3"}
-
+_TIMES_TEN_TO = re.compile(r"(?<=\d)(?: ?(?:x|\\times) ?10 ?\^|e(?=[-+]?\d+(?![\d.a-z])))")
 # A number beside a bracket, which latex2sympy would add up as it does 1\frac{1}{2}; not \log_2(8) or \sin^2(x).
 _FACTOR = re.compile(r"((?:^|[^_^\d])\d+) ?(?=\()|(\)) ?(?=[(\d]|\\[dt]?frac)")
 _MIXED_NUMBER = re.compile(r"^([-+]?\d+) (\d+) ?/ ?(\d+)$")
-# Marks around a whole answer.
-_WRAPPED = re.compile(
-    r"(?:\\(?:boxed|text|textbf|mathrm|mathbf) ?\{(.*)\}|\$(.*)\$|\\[(\[](.*)\\[)\]]|[\"'`](.*)[\"'`])\.?", re.DOTALL
-)
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {ord("。"): ord(".")}
-_MAX_NORMALISED = 4096  # Python sorts combining marks in quadratic time: an hour for a million
 
 
-class Value(NamedTuple):
-    """What an answer says: LaTeX without delimiters, box, name or unit; its unit and its variable, "" for none."""
-
-    latex: str
-    unit: str
-    variable: str
+def fold_width(text: str) -> str:
+    """Return the text with full-width letters, digits and punctuation, and CJK punctuation, as ASCII."""
+    return text.translate(_WIDTH)
 
 
 def normalise(text: str) -> str:
-    """Return the text in NFKC (unless it is long), case and white space folded, without a trailing full stop."""
-    text = _SUPERSCRIPT.sub(r"^\g<0>", " ".join(text.translate(_BEFORE_NFKC).split()))
+    """Return the text with width, spaces and signs folded, in NFKC unless it is long, without a full stop at its end.
+
+    Case stays: it tells units apart.
+    """
+    text = _SUPERSCRIPT.sub(r"^\g<0>", " ".join(fold_width(text).translate(_SIGNS).split()))
     if len(text) <= _MAX_NORMALISED:
-        text = unicodedata.normalize("NFKC", text)
-    text = " ".join(text.casefold().split())
-    return (text[:-1] if text.endswith((".", "。")) else text).rstrip()
+        text = unicodedata.normalize("NFKC", text).replace("\u2212", "-")
+    return " ".join(text.removesuffix(".").rstrip(" ,;").split())
 
 
 def unwrap(text: str) -> str:
-    """Return the text without a box, quotes, bold type and dollars around it, and with full-width letters as ASCII."""
-    text = text.translate(_FULL_WIDTH).replace("**", "").strip()
-    while match := _WRAPPED.fullmatch(text):
-        text = next(group for group in match.groups() if group is not None).strip()
-    return text
-
-
-def read_value(text: str) -> Value:
-    """Return the value in a normalised text."""
-    text, unit, variable = _as_latex(text), "", ""
+    """Return the text without boxes, dollars, bold type, code marks, quotes and text commands around it."""
+    text = _BOLD.sub(r"\1", fold_width(text)).strip()
     while True:
-        if match := _BOXED.fullmatch(text):
-            text = "".join(match.groups(default="")).strip()
-        elif match := _NAMED.fullmatch(text):
-            variable, text = variable or match.group(1) or "", match.group(2).strip()
-        elif not unit and (match := _UNIT.search(text)):
-            dimension, name, exponent = match.groups(default="")
-            unit = _ABBREVIATED.get(name, name) + _DIMENSIONS.get(dimension, exponent)
-            text = text[: match.start()].strip()
-        else:
-            text = _MIXED_NUMBER.sub(r"\1\\frac{\2}{\3}", _FACTOR.sub(r"\1\2\\cdot ", text))
-            return Value(text, unit, variable)
+        bare = _ANSWER_IS.sub("", text, count=1) if _ANSWER_IS.match(text) else text
+        stopped = bare.removesuffix(".")
+        if match := _MARKS.fullmatch(stopped):
+            bare = next(match[name] for name in _MARKS.groupindex if name != "mark" and match[name] is not None)
+        elif (match := _COMMAND.match(stopped)) and _closes_at_end(stopped[match.end() :]):
+            bare = stopped[match.end() :].removeprefix("{").removesuffix("}")
+        if bare == text:
+            return text
+        text = bare.strip()
 
 
-def read_metres(value: Value, other: Value) -> Value:
-    """Return the value with an m at its end read as metres, or as it is.
-
-    It is read so where the other value has a unit, or where the m stands apart and the other value has none in it.
-    Elsewhere m is a variable, as in 5m.
-    """
-    match = _BARE_METRE.fullmatch(value.latex)
-    if value.unit or not match or not (other.unit or (match[2] and "m" not in other.latex.removesuffix(" m"))):
-        return value
-    return value._replace(latex=match[1], unit=f"met{match[3] or ''}")
+def without_layout(text: str) -> str:
+    """Return LaTeX without what only spaces or sizes it, and a mark in place of text commands."""
+    if "matrix" not in text and "array" not in text:
+        text = _TWICE_ESCAPED.sub(r"\\", text)
+    text = _TEXT_COMMAND.sub(rf" {TEXT_MARK}\1", _SPACE.sub(" ", _LAYOUT.sub("", text)))
+    return _DEGREES.sub("°", " ".join(text.split()))
 
 
-def _as_latex(text: str) -> str:
-    """Return a text with signs, roots and powers as in LaTeX, without delimiters, text commands and spacing."""
-    for spelled, sign in _SPELLED.items():
-        text = text.replace(spelled, sign)
-    text = _FUNCTION.sub(r"\\\1 ", text.translate(_SIGNS))
+def as_latex(text: str) -> str:
+    """Return a value without its layout, with signs, functions, roots and powers of plain text as in LaTeX."""
+    text = _FUNCTION.sub(r"\\\1 ", text.casefold().translate(_TO_LATEX))
     text = _EXPONENT.sub(r"^{\1}", _TIMES_TEN_TO.sub(r"\\cdot 10^", _ROOT.sub(r"\\sqrt{\1\2}", text)))
-    text = _TEXT_COMMAND.sub(r" \1 ", _METRE.sub(" meter ", text))
-    return _DEGREES.sub(r"^\\circ", " ".join(_SPACING.sub(" ", text).split()))
+    return _MIXED_NUMBER.sub(r"\1\\frac{\2}{\3}", _FACTOR.sub(r"\1\2\\cdot ", " ".join(text.split())))
+
+
+def _closes_at_end(argument: str) -> bool:
+    """Return whether a text is a number, or one pair of braces."""
+    if not argument.startswith("{"):
+        return re.fullmatch(r"[\d.]+", argument) is not None
+    depth = 0
+    for position, char in enumerate(argument):
+        depth += (char == "{") - (char == "}")
+        if depth == 0:
+            return position == len(argument) - 1
+    return False

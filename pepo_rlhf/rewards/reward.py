@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
+from typing import SupportsFloat
 
 from pepo_rlhf.core.user_file import load_file
 from pepo_rlhf.rewards.accuracy import accuracy_reward
@@ -75,12 +75,14 @@ def load_rewards(functions: Sequence[str]) -> Reward:
 def _score(name: str, component: Component, response: str, label: str) -> float:
     try:
         value = component(response, label)
-        if not isinstance(value, Real) or not math.isfinite(value):
+        # Numbers of NumPy and torch too, which are no Real, but no text and no array.
+        is_scalar = isinstance(value, SupportsFloat) and getattr(value, "ndim", 0) == 0
+        if not is_scalar or not math.isfinite(number := float(value)):
             raise ValueError(f"{value!r} is not a finite number")
     except (Exception, SystemExit) as error:
         error.add_note(f"raised by the reward component {name!r}")
         raise
-    return float(value)
+    return number
 
 
 def _find(name: str, components: Mapping[str, Component]) -> Component:

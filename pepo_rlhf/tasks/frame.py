@@ -17,10 +17,14 @@ class Frame:
 
     size: width and height of an image in the frame's units
     wording: the sentence of the prompt that states the frame; {width} and {height} stand for its size
+    boxes: units of the source's boxes: pixels, unit (0 to 1) or thousandths
+    box_frame: the image that the source's boxes lie in: as stored, or upright, turned by its EXIF orientation
     """
 
     size: Callable[[Image.Image], tuple[int, int]]
     wording: str
+    boxes: str = "pixels"
+    box_frame: str = "stored"
 
 
 def thousandths() -> Frame:

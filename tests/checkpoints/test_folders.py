@@ -82,6 +82,11 @@ def lose_the_settings(checkpoint):
     (checkpoint / "manifest.json").write_text(json.dumps({"files": manifest["files"]}))
 
 
+def empty_the_list_of_files(checkpoint):
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest | {"files": {}}))
+
+
 def make_the_manifest_a_folder(checkpoint):
     lose_the_manifest(checkpoint)
     (checkpoint / "manifest.json").mkdir()
@@ -111,6 +116,7 @@ def name_a_file_elsewhere(checkpoint):
         (lose_the_manifest, "manifest.json is missing"),
         (cut_the_manifest, "manifest.json cannot be read"),
         (empty_the_manifest, "manifest.json cannot be read"),
+        (empty_the_list_of_files, "manifest.json lists no files"),
         (lose_the_settings, "manifest.json does not say what settings it was written with"),
         (make_the_manifest_a_folder, "it cannot be read: [Errno 21] Is a directory"),
         (make_the_folder_a_file, "it cannot be read: [Errno 20] Not a directory"),

@@ -18,6 +18,20 @@ def test_a_label_that_no_answer_can_equal_is_named(make_inputs, write_problems, 
     assert "problems.jsonl:row 1: the label 'the tag </answer>' as the answer scores 0" in finding.message
 
 
+@pytest.mark.parametrize("label", [r"We add. So the answer is \boxed{3}.", "3 + 4 = 7, so it is\n#### 7"])
+def test_the_value_of_a_worked_solution_is_asked_for_wherever_it_stands(make_inputs, write_problems, run_check, label):
+    folder = write_problems({5: {"answer": label}})
+    (finding,) = run_check(check_answers, make_inputs(data__prompt_dataset=folder))["error"]
+    assert "row 6: the value of the label" in finding.message and "scores 0 for accuracy" in finding.message
+
+
+def test_labels_that_are_sentences_are_a_warning(make_inputs, write_problems, run_check):
+    folder = write_problems({1: {"answer": "The angle is as large as the other one"}, 2: {"answer": r"\boxed{12}"}})
+    found = run_check(check_answers, make_inputs(data__prompt_dataset=folder))
+    (finding,) = found["warning"]
+    assert "1 labels are sentences, as of " in finding.message and "row 2" in finding.message and not found["error"]
+
+
 def test_a_structured_labels_own_answer_scores_in_full(make_inputs, write_problems, run_check):
     letters = write_problems({number: {"answer": '{"choice": "B", "options": ["12", "13"]}'} for number in range(12)})
     found = run_check(check_answers, make_inputs(data__prompt_dataset=letters, reward__functions="[format, choice]"))

@@ -256,11 +256,31 @@ def test_settings_that_work_together_are_accepted(config, changes):
     validate(config)
 
 
-@pytest.mark.parametrize(("name", "value"), [("WANDB_API_KEY", "my-secret"), ("WANDB_MODE", "offline")])
-def test_wandb_takes_its_key_from_the_environment_or_stays_offline(config, monkeypatch, name, value):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WANDB_API_KEY", "s" * 40), *(("WANDB_MODE", mode) for mode in ("offline", "disabled", "dryrun"))],
+)
+def test_wandb_takes_its_key_from_the_environment_or_needs_none(config, monkeypatch, name, value):
     config.logger.wandb.enable = True
     monkeypatch.setenv(name, value)
     validate(config)
+
+
+def test_wandb_finds_the_key_that_its_login_has_written(config, monkeypatch, tmp_path):
+    config.logger.wandb.enable = True
+    (tmp_path / "netrc").write_text(f"machine api.example.org login user password {'s' * 40}")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_BASE_URL", "https://api.example.org")
+    validate(config)
+
+
+def test_a_key_that_wandb_refuses_is_one_line(config, monkeypatch):
+    config.logger.wandb.enable = True
+    monkeypatch.setenv("WANDB_API_KEY", "my-secret")
+    with pytest.raises(ConfigError, match="--logger.wandb.enable does not start") as raised:
+        validate(config)
+    assert "my-secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(("name", "value"), [("WANDB_API_KEY", ""), ("WANDB_MODE", "online")])

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pepo_rlhf.data import load_rows, row_checker
+from pepo_rlhf.data import Row, load_rows, row_checker
+from pepo_rlhf.data.bad_rows import PlaceholderMismatch
+from pepo_rlhf.data.row_checker import RowChecker
 
 GOOD = {"image": "a.png", "problem": "<image>Find x.", "answer": "13"}
 
@@ -31,6 +33,12 @@ def test_rows_without_placeholders_get_one_for_each_image_at_the_front(tmp_path:
     file = write(tmp_path, {"images": ["a.png", "a.png"], "problem": "Same?", "answer": "yes"})
     (row,) = load_rows(file).rows
     assert row.prompt == "<image><image>\nSame?"
+
+
+def test_a_placeholder_in_the_system_message_is_refused(tmp_path: Path) -> None:
+    row = Row(prompt="Find x.", images=(), label="3", source="a:row 1", datasource="a", system="See <image>.")
+    with pytest.raises(PlaceholderMismatch, match="a:row 1: <image> in the system message"):
+        RowChecker(image_root=str(tmp_path)).check(row)
 
 
 def test_rows_with_placeholders_stay_as_they_are(tmp_path: Path) -> None:

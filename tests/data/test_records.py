@@ -115,6 +115,57 @@ def test_a_record_that_cannot_be_read_is_named(record: dict, message: str) -> No
     assert len(str(caught.value)) < 400
 
 
+PICTURE = bytes(range(256))  # its base64 has + and /
+TEXT = base64.b64encode(PICTURE).decode()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "data:image/png;base64, " + TEXT,
+        "data:image/png;base64," + TEXT.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D"),
+        {"bytes": "\n".join(TEXT[start : start + 76] for start in range(0, len(TEXT), 76)) + "\n"},
+        {"bytes": base64.urlsafe_b64encode(PICTURE).decode()},
+        {"bytes": base64.urlsafe_b64encode(PICTURE).decode().rstrip("=")},
+        {"bytes": "data:image/png;base64," + TEXT},
+        {"bytes": ("data:image/png;base64," + TEXT).encode()},
+        ("data:image/png;base64," + TEXT).encode(),
+    ],
+)
+def test_base64_in_all_its_forms(image: object) -> None:
+    assert read({"problem": "x", "image": image}).images == (PICTURE,)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"answer": "", "solution": "3"},
+        {"answer": float("nan"), "solution": "3"},
+        {"answer": [], "solution": "3"},
+        {"answer": " ", "solution": "3"},
+        {"solution": "3", "problem": "", "question": "x"},
+        {"solution": "3", "problem": None, "question": "x"},
+        {"solution": "3", "messages": [], "question": "x", "problem": ""},
+        {"solution": "3", "image": "", "images": ["a.png"]},
+        {"solution": "3", "image": "a.png", "images": float("nan")},
+    ],
+)
+def test_the_first_filled_column_counts(record: dict) -> None:
+    row = read({"problem": "x", "images": ["a.png"]} | record)
+    assert (row.prompt, row.label, row.images) == ("x", "3", ("/data/a.png",))
+
+
+def test_two_tagged_answers_are_no_label() -> None:
+    with pytest.raises(ValueError, match="more than one <answer>"):
+        read({"problem": "x", "images": [], "solution": "<answer>3</answer> or <answer>4</answer>"})
+
+
+@pytest.mark.parametrize("images", [{"image": ""}, {"images": [""]}, {"images": [{"path": ""}]}])
+def test_an_image_without_a_name_is_an_error(images: dict) -> None:
+    with pytest.raises(ValueError, match=r"no image is named|must be a path or bytes, not"):
+        read({"problem": "x"} | images)
+
+
 def test_an_empty_column_of_images_gives_way_to_one_that_names_some() -> None:
     record = {"images": [], "image": "a.png", "problem": "Find x.", "answer": "15"}
     assert read(record).images == ("/data/a.png",)

@@ -90,7 +90,9 @@ def test_an_exception_keeps_its_type_and_names_its_component(tmp_path: Path) -> 
     assert caught.value.__notes__ == ["raised by the reward component 'broken'"]
 
 
-@pytest.mark.parametrize("value", ["None", "'1.0'", "float('nan')", "float('inf')", "[1.0]", "1j"])
+@pytest.mark.parametrize(
+    "value", ["None", "'1.0'", "float('nan')", "float('inf')", "[1.0]", "1j", "__import__('numpy').array([1.0])"]
+)
 def test_a_component_must_return_a_finite_number(tmp_path: Path, value: str) -> None:
     file = write(tmp_path / "mine.py", f"def odd(response, label):\n    return {value}\n")
     with pytest.raises(ValueError, match="is not a finite number") as caught:
@@ -98,7 +100,15 @@ def test_a_component_must_return_a_finite_number(tmp_path: Path, value: str) -> 
     assert caught.value.__notes__ == ["raised by the reward component 'odd'"]
 
 
-@pytest.mark.parametrize("value", ["1", "True", "__import__('numpy').float32(1)"])
+@pytest.mark.parametrize(
+    "value",
+    ["1", "True", "__import__('numpy').float32(1)", "__import__('numpy').bool_(True)", "__import__('numpy').array(1.0)"]
+    + [
+        "__import__('torch').tensor(1.0)",
+        "__import__('decimal').Decimal('1.0')",
+        "__import__('fractions').Fraction(1)",
+    ],
+)
 def test_every_kind_of_real_number_becomes_a_float(tmp_path: Path, value: str) -> None:
     file = write(tmp_path / "mine.py", f"def one(response, label):\n    return {value}\n")
     (score,) = load_rewards([f"{file}:one"])("a", "b").values()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+import yaml
+
 Resource = dict[str, Any]  # a manifest as YAML has it
 
 GPU = "nvidia.com/gpu"
@@ -58,6 +60,7 @@ class Deployment:
     entrypoint: str
     driver_is_scheduled: bool  # on a pod with the GPUs and CPUs that the job reserves for it
     num_retries: int
+    variables: Resource  # env_vars of runtimeEnvYAML
     ray_version: str
     pods: list[Pods]  # the head first
     claims: dict[str, Claim]
@@ -78,6 +81,7 @@ def read_deployment(cluster: Resource, resources: list[Resource]) -> Deployment:
             kind=cluster["kind"],
             entrypoint=str(spec.get("entrypoint") or ""),
             driver_is_scheduled=bool(spec.get("entrypointNumGpus") or spec.get("entrypointNumCpus")),
+            variables=(yaml.safe_load(spec.get("runtimeEnvYAML") or "") or {}).get("env_vars") or {},
             num_retries=int(spec.get("backoffLimit", 0)),
             ray_version=str(ray.get("rayVersion")),
             pods=[_read_pods(group) for group in [*head, *(ray.get("workerGroupSpecs") or [])]],
@@ -87,7 +91,7 @@ def read_deployment(cluster: Resource, resources: list[Resource]) -> Deployment:
                 for name, found in _named(resources, "ConfigMap").items()
             },
         )
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as problem:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, yaml.YAMLError) as problem:
         raise ValueError(
             f"a field is missing or wrong ({type(problem).__name__}: {problem}): `kubectl apply --dry-run=server` or "
             "kubeconform says which one"

@@ -56,6 +56,8 @@ def _check_job(inputs: Inputs, deployment: Deployment) -> Iterator[Finding]:
     """Yield what is wrong with the version of Ray, which the image has too, and with what a retry would do."""
     if deployment.ray_version != (pinned := versions.pinned_version("ray")):
         yield error(f"rayVersion is {deployment.ray_version}, setup.py pins ray {pinned}: write the pinned one")
+    if numbers := [name for name, value in deployment.variables.items() if not isinstance(value, str)]:
+        yield error(f"runtimeEnvYAML: Ray takes env_vars that are texts alone: quote the value of {', '.join(numbers)}")
     checkpoints = inputs.config.ckpt
     if deployment.num_retries and checkpoints.save_steps == -1:
         yield warning("each retry of backoffLimit would begin anew: set --ckpt.save_steps")

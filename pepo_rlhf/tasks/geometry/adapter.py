@@ -19,12 +19,18 @@ from pepo_rlhf.data.bad_rows import LabelError, OutsideProtocol
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import Record, Row
 from pepo_rlhf.rewards.answer import number_label
+from pepo_rlhf.rewards.notation import fold_width
 from pepo_rlhf.tasks.frame import Frame
 from pepo_rlhf.tasks.puzzles.choice import choice_label, letter_of
 
 _BOXED = re.compile(r"\s*\$?\\boxed ?\{((?:(?!\\boxed).)*)\}\$?\s*", re.DOTALL)
 _LETTER = re.compile(r"[A-Z]")
-_OPTION = re.compile(r"^\s*\(?([A-Z])[:.)]\s*(.+?)\s*$", re.MULTILINE)
+# Options a line each, in a line with letters in brackets, and in a line with a sign behind the letter.
+_OPTIONS = (
+    re.compile(r"^\s*\(?([A-Z])[:.),]\s*(.+?)\s*$", re.MULTILINE),
+    re.compile(r"\(([A-Z])\)[.:]?\s*(.+?)(?=[\s;,]*(?:\([A-Z]\)|$))", re.MULTILINE),
+    re.compile(r"(?<![\w.])([A-Z])[:.)]\s*(.+?)(?=[\s;,]*(?:\s[A-Z][:.)]|$))", re.MULTILINE),
+)
 _IN_THE_IMAGE = "Answer the question in the image."
 _BY_LETTER = "\nAnswer with the option's letter from the given choices directly."
 
@@ -54,7 +60,8 @@ def mathvista(record: Record, frame: Frame) -> list[Row]:
         choices = _required(fields, "choices")
         if not isinstance(choices, list):
             raise LabelError(f"the choices are no list but {choices!r:.100}; write a list of texts")
-        choices = [str(choice).strip() for choice in choices]
+        # The query's letters are those that a model sees; its options may stand in another order.
+        choices = _options_in(row.prompt) or [str(choice).strip() for choice in choices]
         return [replace(row, label=choice_label(letter_of(row.label, choices), choices, closest=True))]
     if fields.get("answer_type") == "float" and fields.get("precision") is not None:
         return [replace(row, label=number_label(row.label, int(float(fields["precision"]))))]
@@ -68,7 +75,9 @@ def mathverse(record: Record, frame: Frame) -> list[Row]:
     prompt = question + _BY_LETTER if _has_options(record) else question
     row = _row(record, prompt, fields.get("image"), _required(fields, "answer"))
     if _has_options(record):
-        return [replace(row, label=choice_label(row.label, _options_in(question)))]
+        # A question in the image is written out for the grader alone.
+        options = _options_in(question) or _options_in(str(fields.get("question_for_eval") or ""))
+        return [replace(row, label=choice_label(row.label, options))]
     return [row]
 
 
@@ -105,7 +114,10 @@ def _required(fields: Any, column: str) -> Any:
 
 
 def _options_in(question: str) -> list[str] | None:
-    """Return the options that a question lists as A, B, C, ... a line each; None if it lists none in that order."""
-    found = _OPTION.findall(question)
-    in_order = "".join(letter for letter, _ in found) == "ABCDEFGHIJ"[: len(found)]
-    return [text for _, text in found] if len(found) > 1 and in_order else None
+    """Return the options that a question lists as A, B, C, ...; None if it lists none in that order."""
+    for pattern in _OPTIONS:
+        found = pattern.findall(fold_width(question))
+        in_order = "".join(letter for letter, _ in found) == ascii_uppercase[: len(found)]
+        if len(found) > 1 and in_order:
+            return [text for _, text in found]
+    return None

@@ -1,6 +1,6 @@
 """Records of RefCOCO and LISA: one row an expression, whose answer is a box in the frame that the prompt states.
 
-Columns as the hub had them in 2026, boxes in pixels of the image as it is stored:
+Columns as the hub had them in 2026, boxes in pixels of the image as it is stored, or as the frame says:
 lmms-lab/RefCOCO               image, answer: expressions, bbox: x, y, width, height; splits val, testA, testB
 jxu124/refcoco                 image_path (of COCO's folder), sentences or captions, bbox: x1, y1, x2, y2
 Ricky06662/ReasonSeg_test      image, text, mask: rows of bool (LISA); the box is the mask's
@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from pepo_rlhf.data.bad_rows import BadImage, LabelError
-from pepo_rlhf.data.images import decode_image
+from pepo_rlhf.data.images import decode_image, orientation_of, upright_box
 from pepo_rlhf.data.records import row_from_record
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Record, Row
 from pepo_rlhf.tasks.frame import Frame
@@ -40,7 +40,7 @@ def make_rows(record: Record, frame: Frame) -> list[Row]:
     bare = row_from_record(columns, record.folder, record.source, record.datasource)
     (stored,) = bare.images
     picture = _decode(stored)
-    _require_size_of_mask(record, picture.size)
+    box = _upright_pixels(record, box, stored, picture.size, frame)
     width, height = frame.size(picture)
     scale = (width / picture.width, height / picture.height)
     label = box_label([value * scale[index % 2] for index, value in enumerate(box)], (width, height))
@@ -65,13 +65,31 @@ def _decode(image: str | bytes) -> Image.Image:
         raise BadImage(str(error)) from error
 
 
-def _require_size_of_mask(record: Record, size: tuple[int, int]) -> None:
-    """Raise LabelError for a mask of another size, as of an image that was resized or turned since."""
+def _upright_pixels(
+    record: Record, box: Sequence[float], image: str | bytes, size: tuple[int, int], frame: Frame
+) -> Sequence[float]:
+    """Return a source's box in pixels of the upright image, whose width and height `size` is.
+
+    Raise LabelError for a mask of another size, and for a box of pixels that looks like one between 0 and 1.
+    """
+    orientation = orientation_of(image) if frame.box_frame == "stored" else 1
+    width, height = own_size = size if orientation < 5 else size[::-1]
     match record.fields:
-        case {"mask": [[*_], *_] as mask, "text": str()} if (len(mask[0]), len(mask)) != size:
-            raise LabelError(
-                f"the mask has {len(mask[0])} x {len(mask)} pixels and the image {size[0]} x {size[1]}; make them alike"
-            )
+        case {"mask": [[*_], *_] as mask, "text": str()}:
+            if (len(mask[0]), len(mask)) != own_size:
+                raise LabelError(
+                    f"the mask has {len(mask[0])} x {len(mask)} pixels and the image {width} x {height}, "
+                    f"{frame.box_frame}; make them alike, or see --box_frame"
+                )
+            return upright_box(box, own_size, orientation)
+    if len(box) != 4:
+        return box  # box_label says what is wrong with it
+    if frame.boxes != "unit" and max(box[0], box[1], box[2] - box[0], box[3] - box[1]) <= 1:
+        raise LabelError(f"no coordinate of the box {list(box)} is above 1; --boxes unit reads boxes from 0 to 1")
+    if frame.boxes != "pixels":
+        whole = 1 if frame.boxes == "unit" else 1000
+        box = [value * (width, height)[index % 2] / whole for index, value in enumerate(box)]
+    return upright_box(box, own_size, orientation)
 
 
 def _read(record: Record) -> tuple[list[str], Sequence[float], Any]:

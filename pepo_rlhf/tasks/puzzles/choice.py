@@ -1,8 +1,8 @@
 """Choice reward: which option does the first answer of a response choose?
 
-An option is chosen by its letter ("B", "(b)", "B. blue", "the answer is B") or by its value ("blue", "1/2" for
-\\frac{1}{2}). A letter inside a word or a sentence chooses nothing, nor do two letters, nor a letter beside the value
-of another option.
+An option is chosen by its letter ("B", "(b)", "the answer is B"), by its value ("blue", "the answer is blue", "1/2" for
+\\frac{1}{2}) or by both ("B. blue", "B. The color is blue"). A letter inside a word or a sentence chooses nothing, nor
+do two letters, a letter beside the value of another option, or a negation.
 """
 
 from __future__ import annotations
@@ -19,10 +19,22 @@ from pepo_rlhf.data.labels import require_label
 from pepo_rlhf.rewards.accuracy import extract_answer, same_answer
 from pepo_rlhf.rewards.notation import unwrap
 
-_PHRASE = r"(?:the )?(?:(?:correct|final|right) )?(?:answer|option|choice)(?: is)?:? *(?:option )?"
-_LETTER = re.compile(rf"(?:{_PHRASE})?[(\[]?([a-z])[)\]]?[.:]?", re.IGNORECASE)
-_LETTER_AND_VALUE = re.compile(rf"(?:{_PHRASE})?(?:\(([A-Za-z])\)[.:]?|([A-Za-z])[.:)])\s*(.+)", re.DOTALL)
-_LETTER_BEFORE_VALUE = re.compile(r"([A-Z])(?:,| [-–—])?\s+(.+)", re.DOTALL)
+_PHRASE = (
+    r"(?:(?:the )?(?:(?:correct|final|right) )?(?:answer|option|choice)(?: is)?:? *(?:option )?|"
+    r"(?:正确)?答案[是为]?:? *|选择? *)"
+)
+# A letter and what stands beside it, such as "B. blue", "(b)", "B (blue)", "the answer is B".
+_LETTER = re.compile(
+    rf"{_PHRASE}?(?:[(\[]([A-Za-z])[)\]][.:,]?|([A-Za-z])[.:,)]|([A-Za-z])(?=[\s(\[]|$))\s*(?:[-–—]\s+)?(.*)",
+    re.DOTALL | re.IGNORECASE,
+)
+_IS_RIGHT = re.compile(r"is (?:the )?(?:correct|right)(?: (?:answer|option|choice|one))?", re.IGNORECASE)
+_VALUE = re.compile(rf"{_PHRASE}(.+)", re.DOTALL | re.IGNORECASE)
+_VALUE_AND_LETTER = re.compile(r"(.+?)\s*(?:[(\[]([A-Za-z])[)\]]|\s([A-Z]))", re.DOTALL)
+_NEGATION = re.compile(
+    r"\b(?:not|no|never|neither|nor|cannot|wrong|incorrect|false|except|unlike)\b|n['’]t\b", re.IGNORECASE
+)
+_DENIED = re.compile(rf"[\s)\]}}.,:*$]*(?:is |are |was )?(?:{_NEGATION.pattern})", re.IGNORECASE)
 # Only a capital, or "the answer is a square" would choose A.
 _SENTENCE = re.compile(r"(?i:answer|option|choice)(?: is| ?:)? *(?:[(\[*${]|\\boxed|\\text)*([A-Z])\b(?!['’])")
 # Neither the article nor the pronoun at the start of a sentence; in lower case only after "or".
@@ -73,7 +85,7 @@ def chosen_letter(answer: str, label: str) -> str | None:
     """Return the letter of the option that the answer chooses; None if it chooses none or several."""
     fields = require_label(label, "choice")
     options: list[str] = fields.get("options") or []
-    answer = unwrap(answer)
+    answer = unwrap(answer).removesuffix(".").strip()
     letter = _stated_letter(answer, options) or _letter_of_value(answer, options)
     if letter is None and fields.get("closest"):
         return _closest(answer, options)
@@ -83,17 +95,37 @@ def chosen_letter(answer: str, label: str) -> str | None:
 def _stated_letter(answer: str, options: list[str]) -> str | None:
     letters = ascii_uppercase[: len(options)] if options else ascii_uppercase
     if match := _LETTER.fullmatch(answer):
-        stated = {match.group(1).upper()}
-    elif match := _LETTER_AND_VALUE.fullmatch(answer):
-        letter, value = (match.group(1) or match.group(2)).upper(), match.group(3).strip()
-        if options:
-            return letter if letter in letters and same_answer(value, options[letters.index(letter)]) else None
-        stated = {letter} | _letters_in(value, letters)
-    elif match := _SENTENCE.search(answer):
+        letter, beside = next(group for group in match.groups()[:3] if group).upper(), match[4].strip()
+        if letter in letters and (
+            not beside
+            or _IS_RIGHT.fullmatch(beside)
+            or options
+            and _is_beside_its_value(beside, letters.index(letter), options)
+            # Of a letter that no sign follows, as in "A square", the value must be known.
+            or not options
+            and match[3] is None
+            and not _letters_in(beside, letters) - {letter}
+        ):
+            return letter
+    if (match := _SENTENCE.search(answer)) and not _NEGATION.match(
+        answer[match.end() :].lstrip(" )]}.,:*$").removeprefix("is ")
+    ):
         stated = {*_SENTENCE.findall(answer)} | _letters_in(answer[match.end() :], letters)
-    else:
-        return None
-    return stated.pop() if len(stated) == 1 and stated <= set(letters) else None
+        return stated.pop() if len(stated) == 1 and stated <= set(letters) else None
+    return None
+
+
+def _is_beside_its_value(text: str, index: int, options: list[str]) -> bool:
+    """Return whether a text is an option, or a sentence that names this one, no other and no negation."""
+    bare = text[1:-1] if re.fullmatch(r"\([^()]*\)|\[[^\[\]]*\]", text) else text
+    if same_answer(bare, options[index]):
+        return True
+    named = [_names(text, option) for option in options]
+    return named[index] and sum(named) == 1 and not _NEGATION.search(text) and not _letters_in(text, ascii_uppercase)
+
+
+def _names(text: str, option: str) -> bool:
+    return re.search(rf"(?<![\w.-]){re.escape(option.strip())}(?!\w|\.\d)", text, re.IGNORECASE) is not None
 
 
 def _letters_in(text: str, letters: str) -> set[str]:
@@ -101,19 +133,15 @@ def _letters_in(text: str, letters: str) -> set[str]:
 
 
 def _letter_of_value(answer: str, options: list[str]) -> str | None:
-    letters = [
-        letter
-        for letter, option in zip(ascii_uppercase, options, strict=False)
-        if any(same_answer(value, option) for value in _values_beside(letter, answer))
-    ]
+    if match := _VALUE_AND_LETTER.fullmatch(answer):
+        index = ascii_uppercase.index((match[2] or match[3]).upper())
+        if index < len(options):
+            return ascii_uppercase[index] if same_answer(match[1], options[index]) else None
+    match = _VALUE.fullmatch(answer)
+    values = [answer, match[1]] if match else [answer]
+    pairs = zip(ascii_uppercase, options, strict=False)
+    letters = [letter for letter, option in pairs if any(same_answer(value, option) for value in values)]
     return letters[0] if len(letters) == 1 else None
-
-
-def _values_beside(letter: str, answer: str) -> set[str]:
-    """Return the answer, and the answer without this letter at its start or end."""
-    match = _LETTER_BEFORE_VALUE.fullmatch(answer)
-    before = {match.group(2)} if match and match.group(1) == letter else set()
-    return {answer, answer.removesuffix(f"({letter})")} | before
 
 
 def _closest(answer: str, options: list[str]) -> str | None:

@@ -125,6 +125,13 @@ def test_the_key_of_a_tracker_is_the_pods_affair(check_overlay, monkeypatch):
     assert check_overlay("--logger.wandb.enable", "true", texts=texts) == []
 
 
+def test_variables_of_a_job_must_be_texts(check_overlay):
+    """Ray raises TypeError for others when the job starts."""
+    environment = "  runtimeEnvYAML: |\n    env_vars: {A: 1, B: 'x'}\n"
+    (found,) = check_overlay(texts=[(f"  entrypoint: {ENTRYPOINT}", f"{environment}  entrypoint: {ENTRYPOINT}")])
+    assert found.startswith("error: ") and found.endswith("quote the value of A")
+
+
 def test_a_folder_that_does_not_render_is_told_in_kubectls_words(tmp_path):
     (tmp_path / "kustomization.yaml").write_text("resources: [missing.yaml]\n")
     with pytest.raises(ValueError, match=r"^--manifest .*missing\.yaml"):

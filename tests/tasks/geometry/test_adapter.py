@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pepo_rlhf.data import Row
-from pepo_rlhf.data.bad_rows import OutsideProtocol
+from pepo_rlhf.data.bad_rows import LabelError, OutsideProtocol
 from pepo_rlhf.tasks import find_task, read_problems, thousandths
 
 SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "geometry3k_sample"
@@ -67,7 +67,8 @@ def test_virl39k_boxes_come_off_and_letters_are_choices(tmp_path: Path) -> None:
     ]
     datasets.Dataset.from_list(records).to_parquet(tmp_path / "39Krl.parquet")
     rows = read("virl39k", tmp_path / "39Krl.parquet")
-    assert [row.label for row in rows[:3]] == [r"\frac{1}{2}", '{"choice": "B"}', "7"]
+    assert [rows[0].label, rows[2].label] == [r"\frac{1}{2}", "7"]
+    assert json.loads(rows[1].label) == {"choice": "B", "options": ["1", "2"]}
     assert json.loads(rows[3].label) == {"choice": "B", "options": ["1", "2", "3"]}
     assert rows[4].label == '{"choice": "D"}', "a letter beyond the options that were read"
     assert rows[5].label == r"\boxed{B}, \boxed{C}"
@@ -120,6 +121,7 @@ def test_mathvista_asks_its_query_and_grades_by_question_type(tmp_path: Path) ->
 def test_mathvista_columns_as_copies_write_them(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png())
     choice = MATHVISTA | {"decoded_image": "a.png", "answer": 4, "choices": [3, 4], "question_type": "multi-choice"}
+    choice["query"] = "Which is more?"
     number = MATHVISTA | {"decoded_image": "a.png", "answer": 1.2, "question_type": "free_form"}
     records = [choice, choice | {"choices": "['3', '4']"}, number | {"answer_type": "float", "precision": "1.0"}]
     source = tmp_path / "testmini.jsonl"
@@ -128,6 +130,47 @@ def test_mathvista_columns_as_copies_write_them(tmp_path: Path) -> None:
     assert json.loads(numbers.label) == {"choice": "B", "options": ["3", "4"], "closest": True}
     assert "row 2" in str(text) and "the choices are no list" in str(text), "not letters of the text"
     assert json.loads(rounded.label) == {"number": "1.2", "precision": 1}
+
+
+def test_mathvista_options_have_the_letters_of_the_query(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    query = "When?\nChoices:\n(A) 11:30\n(B) 4:30\n(C) 9:30"
+    record = MATHVISTA | {"decoded_image": "a.png", "query": query, "question_type": "multi-choice"}
+    other = {"choices": ["9:30", "1:30", "4:30"]}
+    source = tmp_path / "testmini.jsonl"
+    records = [record | other | {"answer": "4:30"}, record | other | {"answer": "1:30"}]
+    source.write_text("".join(json.dumps(record) + "\n" for record in records))
+    reordered, absent = read("mathvista", source)
+    assert json.loads(reordered.label) == {"choice": "B", "options": ["11:30", "4:30", "9:30"], "closest": True}
+    assert isinstance(absent, LabelError), "the query does not offer the answer"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Find x. (A) 30 (B) 45 (C) 60",
+        "Find x. A. 30 B. 45 C. 60",
+        "Find x.\nA、30\nB、45\nC、60",
+        "Find x.\nA：30\nB：45\nC：60",
+        "Find x.\n(A) 30; (B) 45; (C) 60",
+        "In (A) and (B)?\nA. 30\nB. 45\nC. 60",
+    ],
+)
+def test_options_in_lines_and_in_one_line_are_read(tmp_path: Path, question: str) -> None:
+    source = tmp_path / "a.jsonl"
+    source.write_text(json.dumps({"question": question, "answer": r"\boxed{B}", "image": []}))
+    (row,) = read("virl39k", source)
+    assert json.loads(row.label) == {"choice": "B", "options": ["30", "45", "60"]}
+
+
+@pytest.mark.parametrize(
+    "question", ["Which? A, B, C, or D.", "Is (A) or (C) larger?", "Points A. Then B", "(B) 1 (A) 2"]
+)
+def test_letters_that_are_no_options_are_not_read_as_such(tmp_path: Path, question: str) -> None:
+    source = tmp_path / "a.jsonl"
+    source.write_text(json.dumps({"question": question, "answer": r"\boxed{B}", "image": []}))
+    (row,) = read("virl39k", source)
+    assert row.label == '{"choice": "B"}'
 
 
 MATHVERSE = {
@@ -150,9 +193,11 @@ def test_mathverse_letters_free_forms_and_questions_in_the_image(tmp_path: Path)
         MATHVERSE | {"question": "", "problem_version": "Vision Only"},
         MATHVERSE | {"question": "Find x.", "question_type": "free-form", "answer": r"$\frac{1}{2}$"},
         MATHVERSE | {"image": None},
+        MATHVERSE | {"question": "", "question_for_eval": MATHVERSE["question"]},
     ]
     datasets.Dataset.from_list(records).cast_column("image", datasets.Image()).to_parquet(tmp_path / "testmini.parquet")
-    first, vision_only, free, blind = read("mathverse", tmp_path, "testmini")
+    first, vision_only, free, blind, written_out = read("mathverse", tmp_path, "testmini")
+    assert (written_out.label, written_out.prompt) == (first.label, vision_only.prompt)
     assert json.loads(first.label) == {"choice": "B", "options": ["30°", "40°"]}
     by_letter = "Answer with the option's letter from the given choices directly."
     assert first.prompt == f"{MATHVERSE['question']}\n{by_letter}"
@@ -161,7 +206,7 @@ def test_mathverse_letters_free_forms_and_questions_in_the_image(tmp_path: Path)
     assert vision_only.label == '{"choice": "B"}'
     assert free.label == r"$\frac{1}{2}$"
     assert "row 4" in str(blind) and "no image is named" in str(blind)
-    *kept, left_out, _ = read("mathverse_choice", tmp_path, "testmini")
+    *kept, left_out, _, _ = read("mathverse_choice", tmp_path, "testmini")
     assert [row.label for row in kept] == [first.label, vision_only.label]
     assert isinstance(left_out, OutsideProtocol)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,9 +10,10 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from pepo_rlhf.data.bad_rows import LabelError
+from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.tasks import Frame, find_task, pixels, read_problems, thousandths
 
 
@@ -99,6 +101,56 @@ def test_a_box_that_cannot_be_one_is_an_unparsable_answer(tmp_path: Path, box: l
     source = jsonl(tmp_path / "rows.jsonl", {"image": "a.png", "problem": "left man", "solution": box})
     (error,) = read("refcoco", source, thousandths())
     assert isinstance(error, LabelError) and "rows.jsonl:row 1" in str(error)
+
+
+@pytest.mark.parametrize("box", [[0.156, 0.208, 0.469, 0.833], [0, 0, 1, 1]])
+@pytest.mark.parametrize("words", [{"text": "x"}, {"answer": ["x"]}])  # as corners, as width and height
+def test_a_box_between_0_and_1_is_flagged(tmp_path: Path, box: list[float], words: dict) -> None:
+    (tmp_path / "a.png").write_bytes(png(640, 480))
+    source = jsonl(tmp_path / "rows.jsonl", {"image": "a.png", "bbox": box} | words)
+    (error,) = read("refcoco", source, thousandths())
+    assert isinstance(error, LabelError) and "--boxes unit" in str(error)
+
+
+def test_the_units_of_a_sources_boxes(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(640, 480))
+    bare = {"image": "a.png", "text": "x"}
+    # 0.25 x 640 = 160, 0.5 x 480 = 240: thousandths are 250, 500, whatever the image's sides.
+    for boxes, box in (("unit", [0.25, 0.5, 0.75, 1]), ("thousandths", [250, 500, 750, 1000])):
+        (row,) = read("refcoco", jsonl(tmp_path / "a.jsonl", bare | {"bbox": box}), replace(HALVED, boxes=boxes))
+        assert json.loads(row.label) == {"box": [80, 120, 240, 240], "frame": [320, 240]}
+
+
+@pytest.mark.parametrize(
+    ("orientation", "box"),
+    [
+        # A photo of 640 x 480 and the box 100, 100, 300, 400, turned by hand: x is mirrored to 640 - x, y to 480 - y.
+        (1, [100, 100, 300, 400]),
+        (2, [340, 100, 540, 400]),
+        (3, [340, 80, 540, 380]),
+        (4, [100, 80, 300, 380]),
+        (5, [100, 100, 400, 300]),
+        (6, [80, 100, 380, 300]),
+        (7, [80, 340, 380, 540]),
+        (8, [100, 340, 400, 540]),
+    ],
+)
+def test_a_box_of_a_stored_photo_is_turned_with_it(tmp_path: Path, orientation: int, box: list[int]) -> None:
+    photo, exif = Image.new("RGB", (640, 480)), Image.Exif()
+    photo.paste("white", (100, 100, 300, 400))
+    exif[ExifTags.Base.Orientation] = orientation
+    photo.save(tmp_path / "a.png", exif=exif)
+    assert decode_image(str(tmp_path / "a.png")).getbbox() == tuple(box), "the white part is where the box is"
+    upright = Frame(lambda image: image.size, "")
+    record = {"image": "a.png", "text": "x"}
+    (row,) = read("refcoco", jsonl(tmp_path / "a.jsonl", record | {"bbox": [100, 100, 300, 400]}), upright)
+    assert json.loads(row.label)["box"] == box
+    frame = replace(upright, box_frame="upright")
+    (row,) = read("refcoco", jsonl(tmp_path / "b.jsonl", record | {"bbox": box}), frame)
+    assert json.loads(row.label)["box"] == box
+    if orientation == 6:
+        (row,) = read("refcoco", tmp_path / "a.jsonl", thousandths())
+        assert json.loads(row.label)["box"] == [166.7, 156.2, 791.7, 468.8]
 
 
 def test_unknown_columns_and_bad_images_are_errors_of_their_row(tmp_path: Path) -> None:

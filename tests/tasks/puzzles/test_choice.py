@@ -6,6 +6,7 @@ from pepo_rlhf.data.bad_rows import LabelError
 from pepo_rlhf.tasks.puzzles.choice import choice_label, choice_reward, chosen_letter, letter_of
 
 SHAPES = ["circle", "square", "triangle", "hexagon"]
+COLOURS = ["red", "blue", "green"]
 NUMBERS = ["0.5", "20%", "3", r"\frac{3}{4}"]
 
 
@@ -59,6 +60,37 @@ def test_an_option_is_chosen_by_its_letter_or_value(answer: str) -> None:
 )
 def test_letters_in_words_two_letters_and_contradictions_choose_nothing(answer: str) -> None:
     assert choose(answer) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["B (blue)", "The answer is blue", "Answer: blue", "B. The color is blue", "B is correct", "[B] blue", "blue [B]"]
+    + ["B、blue", "答案：B", "选B", "答案是B", "b is the right answer", "B. Blue, as seen", "The answer is (B) blue"],
+)
+def test_a_letter_beside_its_own_value_and_a_phrase_before_a_value_choose_it(answer: str) -> None:
+    assert choose(answer, COLOURS) == "B"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "B (red)",
+        "B. The color is red",
+        "B is not correct",
+        "B is wrong",
+        "The answer is not blue",
+        "[A] blue",
+        "A、blue",
+    ]
+    + ["B. The color is not blue", "B (not blue)", "B. It isn't blue", "B. red or blue", "The answer is red or blue"]
+    + ["选A或B", "blue (A)", "The answer is B is wrong", "A is correct or B is correct", "a blue car"],
+)
+def test_a_letter_beside_anothers_value_and_negations_choose_nothing(answer: str) -> None:
+    assert choose(answer, COLOURS) is None
+
+
+def test_a_letter_at_the_end_is_no_unit_of_a_value() -> None:
+    assert choose("3 C", NUMBERS) == "C" and choose("3 A", NUMBERS) is None
 
 
 @pytest.mark.parametrize(
