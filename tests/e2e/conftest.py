@@ -43,7 +43,8 @@ def no_process_left(monkeypatch):
     monkeypatch.setenv("PEPO_RLHF_TEST", mark)
     yield
     left = [process for process in psutil.process_iter() if is_marked(process, mark)]
-    _, alive = psutil.wait_procs(left, timeout=20)
+    _, unfinished = psutil.wait_procs(left, timeout=20)
+    alive = [process for process in unfinished if is_marked(process, mark)]  # some have ended, and are not waited for
     commands = [" ".join(process.cmdline()) for process in alive]
     for process in alive:
         with suppress(psutil.NoSuchProcess):  # the end of one ends others
