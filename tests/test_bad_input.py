@@ -403,7 +403,7 @@ def reward_file(code: str, function: str) -> Callable[[Path], str]:
 
 
 REWARDS = [
-    Case("unknown", lambda folder: "acuracy", "unknown reward 'acuracy'; choose from accuracy, answer, .* or path/"),
+    Case("unknown", lambda folder: "acuracy", "unknown reward 'acuracy'; choose from accuracy, .* or path/"),
     Case("no file", lambda folder: f"{folder}/absent.py:f", "there is no Python file .*absent.py; write path/to/"),
     Case("no Python", lambda folder: f"{folder}:f", "there is no Python file"),
     Case("no such function", reward_file("def g(r, l): return 1", "f"), "mine.py has no function 'f'; define f"),

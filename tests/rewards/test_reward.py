@@ -17,7 +17,7 @@ from pepo_rlhf.tasks.grounding.box import box_label
 from pepo_rlhf.tasks.puzzles.choice import choice_label
 
 COMPONENTS = built_in()
-BUILT_IN = "accuracy, answer, choice, format, iou, iou50, label_match"
+BUILT_IN = "accuracy, accuracy_mathruler, answer, choice, format, format_pairs, iou, iou50, label_match"
 GOOD = "<think>30 + 50</think><answer>80</answer>"
 
 
@@ -127,6 +127,7 @@ def test_importing_loads_nothing_heavy() -> None:
 CHOICE = choice_label("B", ["red", r"\frac{1}{2}", "no"])
 LABELS = {
     "accuracy": ["80", r"\frac{1}{2}", "x"],
+    "accuracy_mathruler": ["80", r"\frac{1}{2}", "x"],
     "answer": [
         "80",
         CHOICE,
@@ -136,6 +137,7 @@ LABELS = {
     ],
     "choice": [CHOICE, choice_label("C", None), choice_label("C", None, closest=True)],
     "format": ["80"],
+    "format_pairs": ["80"],
     "iou": [box_label([10, 20, 50, 60], (112, 112))],
     "iou50": [box_label([10, 20, 50, 60], (112, 112))],
     "label_match": [class_label(["737-700", "Boeing 737-700"])],
