@@ -7,7 +7,8 @@ import unicodedata
 
 from pepo_rlhf.rewards.units import TEXT_MARK
 
-_CJK = dict(zip("、。「」【】〔〕《》『』〜", ',.""[]()""""~', strict=True))
+_CJK = {"、": ",", "。": ".", "〜": "~", "【": "[", "】": "]", "〔": "[", "〕": "]"}
+_CJK |= dict.fromkeys("「」『』《》“”", '"') | dict.fromkeys("‘’", "'")
 _WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {ord(c): sign for c, sign in _CJK.items()}
 # NFKC would make 52 of 5², 21/2 of 2½ and 60o of 60º.
 _SIGNS = str.maketrans(
