@@ -28,7 +28,7 @@ setup(
         "filelock",
         "jinja2",
         "jsonargparse==4.53.0",
-        "math-verify==0.9.0",
+        "math-verify==0.9.0",  # for its parser, latex2sympy2_extended, and as a peer in benchmarks
         "matplotlib",
         "numpy",
         "pandas",

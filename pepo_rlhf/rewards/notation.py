@@ -28,8 +28,8 @@ _MAX_NORMALISED = 4096  # Python sorts combining marks in quadratic time: an hou
 
 # Marks around a whole answer, which are not inside it, and commands with their argument.
 _MARKS = re.compile(
-    r"```\w*\s(?P<fence>(?:(?!```).)*)```|(?P<mark>`+|\*{1,3}|[\"'])(?P<marked>(?:(?!(?P=mark)).)+)(?P=mark)|"
-    r"\$\$?(?P<dollars>[^$]*)\$\$?|\\\((?P<round>(?:(?!\\\)).)*)\\\)|\\\[(?P<square>(?:(?!\\\]).)*)\\\]",
+    r"```\w*\s([^`]*)```|`{1,2}([^`]+)`{1,2}|\*{1,3}([^*]+)\*{1,3}|\"([^\"]+)\"|'([^']+)'|\${1,2}([^$]*)\${1,2}|"
+    r"\\\(((?:(?!\\\)).)*)\\\)|\\\[((?:(?!\\\]).)*)\\\]",
     re.DOTALL,
 )
 _COMMAND = re.compile(r"\\(?:boxed|fbox|text(?:bf|it|rm)?|math(?:bf|rm|it)|mbox|bm|boldsymbol|displaystyle) *(?={|\d)")
@@ -83,7 +83,7 @@ def unwrap(text: str) -> str:
         bare = _ANSWER_IS.sub("", text, count=1) if _ANSWER_IS.match(text) else text
         stopped = bare.removesuffix(".")
         if match := _MARKS.fullmatch(stopped):
-            bare = next(match[name] for name in _MARKS.groupindex if name != "mark" and match[name] is not None)
+            bare = next(group for group in match.groups() if group is not None)
         elif (match := _COMMAND.match(stopped)) and _closes_at_end(stopped[match.end() :]):
             bare = stopped[match.end() :].removeprefix("{").removesuffix("}")
         if bare == text:
