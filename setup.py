@@ -30,7 +30,7 @@ setup(
         "filelock",
         "jinja2",
         "jsonargparse==4.53.0",
-        "math-verify==0.9.0",
+        "math-verify==0.9.0",  # for its parser, latex2sympy2_extended, and as a peer in benchmarks
         "mathruler==0.1.0",
         "matplotlib",
         "numpy",

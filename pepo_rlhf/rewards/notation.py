@@ -7,7 +7,8 @@ import unicodedata
 
 from pepo_rlhf.rewards.units import TEXT_MARK
 
-_CJK = dict(zip("、。「」【】〔〕《》『』〜", ',.""[]()""""~', strict=True))
+_CJK = {"、": ",", "。": ".", "〜": "~", "【": "[", "】": "]", "〔": "[", "〕": "]"}
+_CJK |= dict.fromkeys("「」『』《》“”", '"') | dict.fromkeys("‘’", "'")
 _WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {ord(c): sign for c, sign in _CJK.items()}
 # NFKC would make 52 of 5², 21/2 of 2½ and 60o of 60º.
 _SIGNS = str.maketrans(
@@ -27,8 +28,8 @@ _MAX_NORMALISED = 4096  # Python sorts combining marks in quadratic time: an hou
 
 # Marks around a whole answer, which are not inside it, and commands with their argument.
 _MARKS = re.compile(
-    r"```\w*\s(?P<fence>(?:(?!```).)*)```|(?P<mark>`+|\*{1,3}|[\"'])(?P<marked>(?:(?!(?P=mark)).)+)(?P=mark)|"
-    r"\$\$?(?P<dollars>[^$]*)\$\$?|\\\((?P<round>(?:(?!\\\)).)*)\\\)|\\\[(?P<square>(?:(?!\\\]).)*)\\\]",
+    r"```\w*\s([^`]*)```|`{1,2}([^`]+)`{1,2}|\*{1,3}([^*]+)\*{1,3}|\"([^\"]+)\"|'([^']+)'|\${1,2}([^$]*)\${1,2}|"
+    r"\\\(((?:(?!\\\)).)*)\\\)|\\\[((?:(?!\\\]).)*)\\\]",
     re.DOTALL,
 )
 _COMMAND = re.compile(r"\\(?:boxed|fbox|text(?:bf|it|rm)?|math(?:bf|rm|it)|mbox|bm|boldsymbol|displaystyle) *(?={|\d)")
@@ -82,7 +83,7 @@ def unwrap(text: str) -> str:
         bare = _ANSWER_IS.sub("", text, count=1) if _ANSWER_IS.match(text) else text
         stopped = bare.removesuffix(".")
         if match := _MARKS.fullmatch(stopped):
-            bare = next(match[name] for name in _MARKS.groupindex if name != "mark" and match[name] is not None)
+            bare = next(group for group in match.groups() if group is not None)
         elif (match := _COMMAND.match(stopped)) and _closes_at_end(stopped[match.end() :]):
             bare = stopped[match.end() :].removeprefix("{").removesuffix("}")
         if bare == text:

@@ -68,13 +68,13 @@ _BESIDE_A_DIGIT = re.compile(r"(?:[kcdmMµμ](?:[mgLlNJWVA]|Hz|Pa)|ft|in|yd|mi|l
 _PREFIXES = ("", "kilo", "centi", "milli", "mega", "giga", "micro", "nano", "deci", "tera")
 # Units of pint's that are English words, and constants.
 _NO_UNITS = re.compile(
-    r"(?<!\w)(?:are|at|has|hand|an|as|he|me|us|pi|count|dot|[kce]|planck_\w*|elementary_\w*|avogadro\w*)s?(?!\w)"
+    r"(?<!\w)(?:are|at|has|hand|fifth|quarter|an|as|he|me|us|pi|count|dot|[kce]|planck_\w*|elementary_\w*|avogadro\w*)s?(?!\w)"
 )
-_PLURAL = re.compile(r"(?:people|men|women|children|feet|mice|fish|[a-z]{3,}(?<![sui])s)")
+_PLURAL = re.compile(r"(?:people|men|women|children|feet|mice|fish|sheep|deer|[a-z]{3,}(?<![sui])s)")
 # Numbers in words, and words that are no nouns.
 _NO_NOUNS = re.compile(
     r"(?:hundred|(?:thous|m|b|tr)\w*(?:and|illion)|dozen|hal[fv]e?|third|quarter|\w+th|percent|pair|couple|score|doe|equal|"
-    r"ten|time|more|les|not|wrong|\w{0,2})"
+    r"one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|lakh|crore|grosse|time|more|les|not|wrong|\w{0,2})"
 )
 
 

@@ -270,7 +270,7 @@ def test_what_would_keep_sympy_busy_is_refused_at_once(answer: str) -> None:
 
 
 def test_it_works_in_threads() -> None:
-    # Every time-out of math-verify that is left on raises outside the main thread.
+    # A time-out by signals, as math-verify has, would raise outside the main thread.
     pairs = [("5√3", ROOT, 1.0), ("1/2", "0.5", 1.0), ("x = 14", "13", 0.0), (r"\frac{2\sqrt2}{5}", FRACTION, 1.0)] * 50
     with ThreadPoolExecutor(8) as pool:
         scores = list(pool.map(lambda pair: score(pair[0], pair[1]), pairs))

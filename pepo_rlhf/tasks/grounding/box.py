@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pepo_rlhf.data.bad_rows import LabelError
 from pepo_rlhf.data.labels import require_label
 from pepo_rlhf.rewards.accuracy import extract_answer
+from pepo_rlhf.rewards.notation import fold_width
 
 Box = tuple[float, float, float, float]
 
@@ -70,6 +71,7 @@ def read_box(answer: str) -> Box | None:
 
     Any two opposite corners name a box, whichever comes first.
     """
+    answer = fold_width(answer)
     found = _BRACKETS.findall(answer) + _CORNERS.findall(answer)
     if not found and (match := _BARE.fullmatch(answer)):
         found = [[number for number in match.groups() if number is not None]]

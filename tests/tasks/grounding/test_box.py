@@ -155,3 +155,10 @@ def test_equal_boxes_share_a_vote_however_they_are_written() -> None:
     label = box_label([1, 2, 3, 4], (9, 9))
     assert box_vote("(3, 4), (1, 2)", label, True) == box_vote("[1, 2, 3.0, 4]", label, False)
     assert box_vote("no box", label, False) is None
+
+
+@pytest.mark.parametrize(
+    "answer", ["[10，20，110，220]", "［10，20，110，220］", "（10，20），（110，220）", "10，20，110，220"]
+)
+def test_full_width_boxes_are_read(answer: str) -> None:
+    assert read_box(answer) == (10, 20, 110, 220)

@@ -102,7 +102,7 @@ def test_a_letter_at_the_end_is_no_unit_of_a_value() -> None:
         ("20%", "B"),
         ("0.2", "B"),
         (r"20\%", "B"),
-        ("20", "B"),  # math-verify takes a percentage with and without its sign
+        ("20", "B"),  # a percentage may lack its sign
         ("3", "C"),
         ("x = 3", "C"),
         ("3.0", "C"),
@@ -213,3 +213,9 @@ def test_the_letter_of_an_answer_given_as_text() -> None:
         letter_of("pentagon", SHAPES)
     with pytest.raises(LabelError, match="2 times"):
         letter_of("3", ["3", "3"])
+
+
+@pytest.mark.timeout(30)  # a pattern that tries every length would take hours
+@pytest.mark.parametrize("mark", ["`", "*", '"', "\\boxed{", "(A) ", "B not ", "the answer is "])
+def test_a_long_run_of_marks_chooses_nothing(mark: str) -> None:
+    assert choose(mark * (20000 // len(mark))) is None
