@@ -21,7 +21,8 @@ from pepo_rlhf.checkpoints import folders
 from pepo_rlhf.checkpoints.ownership import require_own
 from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
 from pepo_rlhf.config import Config, parse_arguments
-from pepo_rlhf.controller import run_lock
+from pepo_rlhf.controller import run_folder, run_lock
+from pepo_rlhf.data.batches import prompts_per_episode
 
 if TYPE_CHECKING:
     from pepo_rlhf.checks.inputs import Inputs
@@ -36,6 +37,7 @@ def main() -> None:
     os.environ[TRUST_REMOTE_CODE] = "1" if config.run.trust_remote_code else "0"
     try:
         inputs = check_inputs(config)
+        require_unfinished(config, len(inputs.training_rows.rows))
         resume_from = open_run_folder(config)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -49,6 +51,7 @@ def train(config: Config, inputs: Inputs, resume_from: Path | None) -> None:
     # Imported late: a mistake in flags or data is reported without waiting for Ray, vLLM and DeepSpeed to load.
     import ray
 
+    from pepo_rlhf.checks.storage import one_checkpoint_bytes
     from pepo_rlhf.controller import cluster
     from pepo_rlhf.controller.failures import explain
     from pepo_rlhf.controller.run import run
@@ -60,11 +63,10 @@ def train(config: Config, inputs: Inputs, resume_from: Path | None) -> None:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     try:
-        run(config, inputs.training_rows, inputs.evaluation_rows, resume_from, stop_on_sigterm())
-    except Stopped:
-        print(
-            f"stopped by SIGTERM; the same command goes on from the checkpoint in {config.checkpoints_dir}", flush=True
-        )
+        rows = (inputs.training_rows, inputs.evaluation_rows)
+        run(config, *rows, resume_from, one_checkpoint_bytes(inputs), stop_on_sigterm())
+    except Stopped as stopped:
+        print(f"stopped {stopped}; {run_folder.next_start(config.run_dir)}", flush=True)
         raise SystemExit(_SIGTERM_EXIT) from None
     except Exception as error:
         if (explanation := explain(error, config.run.dir)) is None:
@@ -97,6 +99,16 @@ def check_inputs(config: Config) -> Inputs:
     return inputs
 
 
+def require_unfinished(config: Config, num_rows: int) -> None:
+    """Raise ValueError if the run folder holds the model of a run that has made all steps of `num_rows` rows."""
+    num_steps = prompts_per_episode(num_rows, config) // config.rollout.batch_size * config.train.num_episodes
+    if config.model_dir.exists() and run_folder.num_steps_done(config.run_dir) >= num_steps:
+        raise ValueError(
+            f"--run.dir {config.run_dir} holds a finished run of {num_steps} steps, and its model: choose another, or "
+            "go on from its checkpoint with more --train.num_episodes"
+        )
+
+
 def open_run_folder(config: Config) -> Path | None:
     """Make the run folder this process's own, write config.yaml, and return the checkpoint to go on from.
 
@@ -107,6 +119,8 @@ def open_run_folder(config: Config) -> Path | None:
         config.run_dir.mkdir(parents=True, exist_ok=True)
         run_lock.hold(config.run_dir)
         resume_from = checkpoint_to_resume(config)
+        if resume_from is None and (aside := run_folder.set_aside(config.run_dir)) is not None:
+            print(f"--run.dir holds a run without a checkpoint, which is set aside in {aside}", flush=True)
         write_config(config)
     except OSError as error:
         raise ValueError(

@@ -17,6 +17,7 @@ from pepo_rlhf.config.ranges import (
     BELOW_1,
     FROM_0_TO_1,
     FROM_0_TO_3,
+    NEVER_OR_ABOVE_0,
     NEVER_OR_AT_LEAST_1,
     SEED,
     number,
@@ -161,6 +162,9 @@ class Checkpoint:
 
     save_steps: int = number(-1, NEVER_OR_AT_LEAST_1)
     """Write a checkpoint every so many steps; -1 never does."""
+    save_minutes: float = number(10.0, NEVER_OR_ABOVE_0)
+    """Write a checkpoint when so many minutes, and 20 times what one takes, have passed since the last; -1 never does.
+    It is left out, with a warning, while the disk has no room for it."""
     resume: Literal["auto", "never", "must"] = "auto"
     """Go on from the newest whole checkpoint: auto if there is one, must or stop, never (needs a new run.dir)."""
     save_hf: bool = False

@@ -34,6 +34,7 @@ def run(
     training_rows: LoadedRows,
     evaluation_rows: LoadedRows,
     resume_from: Path | None,
+    checkpoint_bytes: int,
     stop: threading.Event,
 ) -> None:
     """Train on the Ray cluster that this process is connected to, and save the policy under the run folder.
@@ -41,6 +42,7 @@ def run(
     Args:
         training_rows, evaluation_rows: as the checks before the run have loaded them.
         resume_from: folder of the checkpoint to go on from.
+        checkpoint_bytes: size of a checkpoint, estimated.
         stop: asks the run to end after the step that it is in.
 
     Raises:
@@ -51,7 +53,8 @@ def run(
     with Watchdog(config.run.stall_timeout) as watchdog, start_workers(config, watchdog) as workers:
         watchdog.enter("loading of the models")
         engines = load_models(config, workers, num_updates(config, len(training_rows.rows)), resume_from)
-        train(config, workers, engines, training_rows, evaluation_rows, resume_from, watchdog, stop)
+        checkpoints = Checkpoints(config, workers.policy, resume_from, checkpoint_bytes)
+        train(config, workers, engines, training_rows, evaluation_rows, checkpoints, watchdog, stop)
         watchdog.enter("saving of the model")
         ray.get(workers.policy.async_save_model())
 
@@ -62,7 +65,7 @@ def train(
     engines: Engines,
     training_rows: LoadedRows,
     evaluation_rows: LoadedRows,
-    resume_from: Path | None,
+    checkpoints: Checkpoints,
     watchdog: Watchdog,
     stop: threading.Event,
 ) -> None:
@@ -70,8 +73,7 @@ def train(
     processor = get_tokenizer(config.actor.model_name_or_path, None)
     schedule = PromptSchedule(render_prompts(training_rows.rows, processor), config)
     evaluation_prompts = render_prompts(evaluation_rows.rows, processor)
-    checkpoints = Checkpoints(config, workers.policy, resume_from)
-    if config.run.vision_check and resume_from is None:
+    if config.run.vision_check and not checkpoints.saved:
         watchdog.enter("vision check")
         check_vision(config, workers.policy, engines, schedule.prompts, processor)
     num_steps = schedule.num_total // config.rollout.batch_size

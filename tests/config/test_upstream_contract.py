@@ -29,6 +29,7 @@ OURS = {
     "algo.dynamic_filtering_max_resamples",
     "algo.overlong_filtering_enable",
     "ckpt.resume",
+    "ckpt.save_minutes",
     "data.fetch_urls",
     "data.image_root",
     "data.max_pixels",
