@@ -1,6 +1,7 @@
 """What the train command does before Ray starts. The run itself is tested in tests/e2e."""
 
 import errno
+import logging
 import os
 
 import pytest
@@ -57,7 +58,8 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew_and_a_finished_one
         resume(tmp_path, "auto")
 
 
-def test_a_run_without_a_checkpoint_is_set_aside_whole_when_the_folder_is_used_again(tmp_path, capsys):
+def test_a_run_without_a_checkpoint_is_set_aside_whole_when_the_folder_is_used_again(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="pepo_rlhf")
     for number in (1, 2):
         open_folder(tmp_path)
         (tmp_path / "metrics.jsonl").write_text('{"global_step": 1}\n' * number)
@@ -65,7 +67,7 @@ def test_a_run_without_a_checkpoint_is_set_aside_whole_when_the_folder_is_used_a
         (tmp_path / "verifier.py").touch()
         train.run_lock._held.clear()  # as the end of the process does
     open_folder(tmp_path)
-    assert capsys.readouterr().out.count("is set aside in") == 2
+    assert caplog.text.count("is set aside in") == 2
     for number in (1, 2):
         aside = tmp_path / f"earlier_{number}"
         assert len((aside / "metrics.jsonl").read_text().splitlines()) == number

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
-import sys
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pepo_rlhf.config import Config
 
+logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 # A checkpoint means nothing, or cannot be loaded, under other values of these.
 SETTINGS = (
@@ -136,7 +137,7 @@ def newest_complete(folder: Path, with_content: bool = True) -> Path | None:
         problem = what_is_wrong(checkpoint, with_content)
         if problem is None:
             return checkpoint
-        print(f"warning: checkpoint {checkpoint} is skipped: {problem}", file=sys.stderr, flush=True)
+        logger.warning(f"checkpoint {checkpoint} is skipped: {problem}")
     return None
 
 

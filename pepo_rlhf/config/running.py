@@ -34,6 +34,8 @@ class Run:
     """Run Python code that comes with a model or tokenizer."""
     vision_check: bool = True
     """Before the first step, stop if log-probs do not depend on the image, or differ between policy and engine."""
+    verbose: bool = False
+    """Print what libraries and workers print, instead of writing it to files in <run.dir>/logs."""
     stall_timeout: float = number(1800.0, ABOVE_0)
     """Seconds that a phase (loading, generation, update, ...) may take; then the run names it and ends."""
 

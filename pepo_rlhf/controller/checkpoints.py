@@ -93,4 +93,4 @@ class Checkpoints:
             return
         self.best_value = value
         self.save(step, states, name="best_global_step")
-        print(f"best checkpoint so far: {self.best_metric} {value:.4f} after step {step}", flush=True)
+        logger.info(f"best checkpoint so far: {self.best_metric} {value:.4f} after step {step}")

@@ -46,6 +46,15 @@ def explain(error: BaseException, run_dir: str) -> str | None:
     return f"{text}; {next_start(Path(run_dir))}"
 
 
+def actor_of(error: BaseException | None) -> str:
+    """Return the id of the Ray actor whose death is behind an error; empty if it is none's."""
+    while error is not None:
+        if actor := getattr(error, "actor_id", None):
+            return str(actor)
+        error = error.__cause__
+    return ""
+
+
 def _free_space(run_dir: str) -> str:
     """Return the free space of the places that a run writes to, since the error of a write names none."""
     places = filter(os.path.isdir, (run_dir, tempfile.gettempdir(), "/dev/shm"))

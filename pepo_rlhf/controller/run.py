@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,14 @@ from pepo_rlhf.controller.engines import Engines
 from pepo_rlhf.controller.placement import Workers, load_models, start_workers
 from pepo_rlhf.controller.prompts import Prompt, PromptSchedule, render_prompts
 from pepo_rlhf.controller.rollouts import Rollouts
+from pepo_rlhf.controller.stop_request import StopRequest
 from pepo_rlhf.controller.trainer import Trainer
 from pepo_rlhf.controller.vision_check import check_vision
 from pepo_rlhf.controller.watchdog import Watchdog
 from pepo_rlhf.data import LoadedRows
 from pepo_rlhf.data.batches import prompts_per_episode
 from pepo_rlhf.metrics.advice import diagnose
+from pepo_rlhf.metrics.console import phase
 from pepo_rlhf.metrics.progress import ProgressBar
 from pepo_rlhf.metrics.run_log import RunLog
 from pepo_rlhf.metrics.trackers import start_trackers
@@ -35,7 +36,7 @@ def run(
     evaluation_rows: LoadedRows,
     resume_from: Path | None,
     checkpoint_bytes: int,
-    stop: threading.Event,
+    stop: StopRequest,
 ) -> None:
     """Train on the Ray cluster that this process is connected to, and save the policy under the run folder.
 
@@ -52,11 +53,13 @@ def run(
     """
     with Watchdog(config.run.stall_timeout) as watchdog, start_workers(config, watchdog) as workers:
         watchdog.enter("loading of the models")
-        engines = load_models(config, workers, num_updates(config, len(training_rows.rows)), resume_from)
+        with phase("loading policy, reference and rollout engines"):
+            engines = load_models(config, workers, num_updates(config, len(training_rows.rows)), resume_from)
         checkpoints = Checkpoints(config, workers.policy, resume_from, checkpoint_bytes)
         train(config, workers, engines, training_rows, evaluation_rows, checkpoints, watchdog, stop)
         watchdog.enter("saving of the model")
-        ray.get(workers.policy.async_save_model())
+        with phase("saving the model"):
+            ray.get(workers.policy.async_save_model())
 
 
 def train(
@@ -67,7 +70,7 @@ def train(
     evaluation_rows: LoadedRows,
     checkpoints: Checkpoints,
     watchdog: Watchdog,
-    stop: threading.Event,
+    stop: StopRequest,
 ) -> None:
     """Make the vision check and train, with workers whose models are loaded. Raise as `run`."""
     processor = get_tokenizer(config.actor.model_name_or_path, None)
@@ -75,7 +78,8 @@ def train(
     evaluation_prompts = render_prompts(evaluation_rows.rows, processor)
     if config.run.vision_check and not checkpoints.saved:
         watchdog.enter("vision check")
-        check_vision(config, workers.policy, engines, schedule.prompts, processor)
+        with phase("vision check"):
+            check_vision(config, workers.policy, engines, schedule.prompts, processor)
     num_steps = schedule.num_total // config.rollout.batch_size
     with open_run_log(config, num_steps, checkpoints.saved.get("global_step", 0)) as run_log:
         run_log.constants["rows_skipped"] = training_rows.num_skipped
