@@ -78,7 +78,8 @@ def train(config: Config, inputs: Inputs, resume_from: Path | None) -> None:
         _run(config, inputs, resume_from, stop)
         logger.info(_result(config, time.monotonic() - started))
     except KeyboardInterrupt:
-        print(_interrupted(config), file=sys.__stderr__, flush=True)
+        num_steps, following = run_folder.num_steps_done(config.run_dir), run_folder.next_start(config.run_dir)
+        print(f"interrupted after step {num_steps}; {following}", file=sys.__stderr__, flush=True)
         raise SystemExit(_SIGINT_EXIT) from None
     except Exception as error:
         _explain(error, config)
@@ -121,11 +122,6 @@ def _explain(error: Exception, config: Config) -> None:
     if log is not None:
         print(f"the last lines of {log[0]}:", *log[1], sep="\n  ", file=sys.__stderr__)
     print(f"error: {explanation}", file=sys.__stderr__, flush=True)
-
-
-def _interrupted(config: Config) -> str:
-    num_steps = run_folder.num_steps_done(config.run_dir)
-    return f"interrupted after step {num_steps}; {run_folder.next_start(config.run_dir)}"
 
 
 def _result(config: Config, seconds: float) -> str:

@@ -55,19 +55,17 @@ class Checkpoints:
         newest = folders.newest_complete(self.config.checkpoints_dir, with_content=False)
         if newest is not None:
             self._num_bytes = folders.size_of(newest)
-            if self._free_bytes() < self._num_bytes:
+            if shutil.disk_usage(self.config.run_dir).free < self._num_bytes:
                 folders.prune(newest, max_num=1, max_gigabytes=float("inf"))
-        if self._free_bytes() >= self._num_bytes:
+        free = shutil.disk_usage(self.config.run_dir).free
+        if free >= self._num_bytes:
             return True
         logger.warning(
             f"no checkpoint is written, since one takes {self._num_bytes / 1e9:.1f} GB and --run.dir has "
-            f"{self._free_bytes() / 1e9:.1f} GB free: make room, or turn them off with --ckpt.save_minutes -1"
+            f"{free / 1e9:.1f} GB free: make room, or turn them off with --ckpt.save_minutes -1"
         )
         self._saved_at = time.monotonic()  # the next warning comes when the next one is due
         return False
-
-    def _free_bytes(self) -> int:
-        return shutil.disk_usage(self.config.run_dir).free
 
     def save(self, step: int, states: dict[str, Any], name: str = "global_step") -> None:
         """Write <checkpoints_dir>/<name><step>.

@@ -81,8 +81,10 @@ def phase(name: str) -> Iterator[None]:
     started, ended = time.monotonic(), threading.Event()
 
     def remind() -> None:
-        while not ended.wait(_SILENCE):
-            logger.info(f"{name}: {time.monotonic() - started:.0f} s so far")
+        elapsed = 0.0
+        while not ended.wait(max(_SILENCE, elapsed / 4)):  # phases of minutes make no hundred lines
+            elapsed = time.monotonic() - started
+            logger.info(f"{name}: {elapsed:.0f} s so far")
 
     if not screen.is_terminal:
         logger.info(f"{name} ...")
