@@ -7,6 +7,7 @@ import sys
 
 COMMANDS = {
     "train": "train a model",
+    "stop": "let a run end after its step, with a checkpoint",
     "check": "say what would go wrong in a run, before GPUs are reserved",
     "prepare": "write a dataset's rows as training reads them",
     "evaluate": "score models on held-out data or benchmarks",

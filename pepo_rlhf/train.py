@@ -1,16 +1,18 @@
 """python -m pepo_rlhf.train --config FILE [--section.key value ...]: one training run.
 
-Exit codes: 0 trained to the end; 1 an error; 2 a mistake in flags, data or run folder; 143 stopped by SIGTERM, with a
-checkpoint if there was anything to save.
+Exit codes: 0 trained to the end; 1 an error; 2 a mistake in flags, data or run folder; 130 Ctrl-C; 143 stopped by
+SIGTERM or preempted, with a checkpoint if there was anything to save; a run that its user stops with `pepo stop` has 0.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import signal
 import sys
-import threading
+import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,14 +21,20 @@ import yaml
 from pepo_rlhf import compat
 from pepo_rlhf.checkpoints import folders
 from pepo_rlhf.checkpoints.ownership import require_own
+from pepo_rlhf.compat import log_files
 from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
 from pepo_rlhf.config import Config, parse_arguments
-from pepo_rlhf.controller import run_lock
+from pepo_rlhf.controller import run_folder, run_lock
+from pepo_rlhf.controller.stop_request import StopRequest
+from pepo_rlhf.data.batches import prompts_per_episode
+from pepo_rlhf.metrics import console
+from pepo_rlhf.report import summary
 
 if TYPE_CHECKING:
     from pepo_rlhf.checks.inputs import Inputs
 
-_SIGTERM_EXIT = 128 + signal.SIGTERM
+logger = logging.getLogger("pepo_rlhf.train")  # and not __main__
+_SIGINT_EXIT, _SIGTERM_EXIT = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 def main() -> None:
@@ -34,45 +42,97 @@ def main() -> None:
     config = parse_arguments()
     compat.install()
     os.environ[TRUST_REMOTE_CODE] = "1" if config.run.trust_remote_code else "0"
-    try:
-        inputs = check_inputs(config)
-        resume_from = open_run_folder(config)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    config.run.dir = str(config.run_dir)  # Ray workers may have another working directory
-    train(config, inputs, resume_from)
+    with console.open_console(config.run.verbose) as library_output:
+        try:
+            with console.phase("checking model, data, rewards and disk"):
+                inputs = check_inputs(config)
+            require_unfinished(config, len(inputs.training_rows.rows))
+            resume_from = open_run_folder(config)
+        except ValueError as error:
+            print(f"error: {error}", file=sys.__stderr__)
+            raise SystemExit(2) from None
+        except KeyboardInterrupt:
+            print("interrupted before the first step", file=sys.__stderr__)
+            raise SystemExit(_SIGINT_EXIT) from None
+        config.run.dir = str(config.run_dir)  # Ray workers may have another working directory
+        if library_output is not None:
+            library_output.keep(config.logs_dir / "driver.log")
+            logger.info(f"run folder {config.run.dir}; what libraries and workers print goes to its logs/")
+        train(config, inputs, resume_from)
 
 
 def train(config: Config, inputs: Inputs, resume_from: Path | None) -> None:
     """Connect to Ray and run, and tell ends that are nobody's programming error in one line."""
-    # Imported late: a mistake in flags or data is reported without waiting for Ray, vLLM and DeepSpeed to load.
+    started, stop = time.monotonic(), StopRequest(config.run_dir)
+    try:
+        # Imported late: a mistake in flags or data is reported without waiting for Ray, vLLM and DeepSpeed to load.
+        with console.phase("loading libraries and starting Ray"), console.all_errors_taken():
+            import pepo_rlhf.controller.run  # noqa: F401
+            from pepo_rlhf.controller import cluster
+
+            try:
+                cluster.connect(config)
+            except ValueError as error:
+                print(f"error: {error}", file=sys.__stderr__)
+                raise SystemExit(1) from None
+        _run(config, inputs, resume_from, stop)
+        logger.info(_result(config, time.monotonic() - started))
+    except KeyboardInterrupt:
+        num_steps, following = run_folder.num_steps_done(config.run_dir), run_folder.next_start(config.run_dir)
+        print(f"interrupted after step {num_steps}; {following}", file=sys.__stderr__, flush=True)
+        raise SystemExit(_SIGINT_EXIT) from None
+    except Exception as error:
+        _explain(error, config)
+        raise SystemExit(1) from None
+
+
+def _run(config: Config, inputs: Inputs, resume_from: Path | None, stop: StopRequest) -> None:
+    """Run on the cluster, and disconnect from it."""
     import ray
 
-    from pepo_rlhf.controller import cluster
-    from pepo_rlhf.controller.failures import explain
+    from pepo_rlhf.checks.storage import one_checkpoint_bytes
     from pepo_rlhf.controller.run import run
     from pepo_rlhf.controller.trainer import Stopped
 
+    stop.listen_to_sigterm()
     try:
-        cluster.connect(config)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    try:
-        run(config, inputs.training_rows, inputs.evaluation_rows, resume_from, stop_on_sigterm())
-    except Stopped:
-        print(
-            f"stopped by SIGTERM; the same command goes on from the checkpoint in {config.checkpoints_dir}", flush=True
-        )
-        raise SystemExit(_SIGTERM_EXIT) from None
-    except Exception as error:
-        if (explanation := explain(error, config.run.dir)) is None:
-            raise
-        print(f"error: {explanation}", file=sys.stderr, flush=True)
-        raise SystemExit(1) from None
+        rows = (inputs.training_rows, inputs.evaluation_rows)
+        run(config, *rows, resume_from, one_checkpoint_bytes(inputs), stop)
+    except Stopped as stopped:
+        logger.info(f"stopped {stopped} ({stop.reason}); {run_folder.next_start(config.run_dir)}")
+        raise SystemExit(0 if stop.reason == "user" else _SIGTERM_EXIT) from None
+    except SystemError as error:  # Ray waited in C when a signal handler raised
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            raise error.__cause__ from None
+        raise
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # another Ctrl-C does not wait for the end
         ray.shutdown()
+
+
+def _explain(error: Exception, config: Config) -> None:
+    """Print what has ended a run: one line and a process's last ones where they tell it, or else the traceback."""
+    from pepo_rlhf.controller.failures import actor_of, explain
+
+    explanation = explain(error, config.run.dir)
+    if explanation is None:
+        traceback.print_exception(error, file=sys.__stderr__)
+        explanation = f"the run ends; {run_folder.next_start(config.run_dir)}"
+    log = log_files.last_lines(config.logs_dir, actor_of(error))
+    if log is not None:
+        print(f"the last lines of {log[0]}:", *log[1], sep="\n  ", file=sys.__stderr__)
+    print(f"error: {explanation}", file=sys.__stderr__, flush=True)
+
+
+def _result(config: Config, seconds: float) -> str:
+    """Return the end of a run in a few lines: its result, its model, its time and the next command."""
+    rewards = [step["reward"] for step in summary.read_steps(config.run_dir)]
+    first, last = summary.quarters(rewards)
+    return (
+        f"done: {len(rewards)} steps in {seconds // 60:.0f} min {seconds % 60:02.0f} s, start and end included; reward "
+        f"{first:.3f} in the first quarter, {last:.3f} in the last\n"
+        f"  model   {config.model_dir}\n  report  python -m pepo_rlhf.report {config.run.dir}"
+    )
 
 
 def check_inputs(config: Config) -> Inputs:
@@ -99,8 +159,18 @@ def check_inputs(config: Config) -> Inputs:
         if finding.level == "error":
             raise ValueError(message)
         if finding.level == "warning":
-            print(f"warning: {name}: {message}", file=sys.stderr)
+            logger.warning(f"{name}: {message}")
     return inputs
+
+
+def require_unfinished(config: Config, num_rows: int) -> None:
+    """Raise ValueError if the run folder holds the model of a run that has made all steps of `num_rows` rows."""
+    num_steps = prompts_per_episode(num_rows, config) // config.rollout.batch_size * config.train.num_episodes
+    if config.model_dir.exists() and run_folder.num_steps_done(config.run_dir) >= num_steps:
+        raise ValueError(
+            f"--run.dir {config.run_dir} holds a finished run of {num_steps} steps, and its model: choose another, or "
+            "go on from its checkpoint with more --train.num_episodes"
+        )
 
 
 def open_run_folder(config: Config) -> Path | None:
@@ -113,6 +183,8 @@ def open_run_folder(config: Config) -> Path | None:
         config.run_dir.mkdir(parents=True, exist_ok=True)
         run_lock.hold(config.run_dir)
         resume_from = checkpoint_to_resume(config)
+        if resume_from is None and (aside := run_folder.set_aside(config.run_dir)) is not None:
+            logger.info(f"--run.dir holds a run without a checkpoint, which is set aside in {aside}")
         write_config(config)
     except OSError as error:
         raise ValueError(
@@ -144,7 +216,7 @@ def checkpoint_to_resume(config: Config) -> Path | None:
         return None
     require_own(checkpoint, run_dir)
     folders.require_same_settings(checkpoint, config)
-    print(f"the run goes on from {checkpoint}", flush=True)
+    logger.info(f"the run goes on from {checkpoint}")
     return checkpoint
 
 
@@ -152,20 +224,6 @@ def write_config(config: Config) -> None:
     """Write the resolved settings to config.yaml of the run folder. They hold no secrets: those have no flag."""
     settings = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
     (config.run_dir / "config.yaml").write_text(settings, encoding="utf-8")
-
-
-def stop_on_sigterm() -> threading.Event:
-    """Return an event that the first SIGTERM sets, to end the run after its step; the next one ends it at once."""
-    stop = threading.Event()
-
-    def on_sigterm(signum: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        print("SIGTERM: the run ends after this step, with a checkpoint", flush=True)
-
-    signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set a handler of its own
-    return stop
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What the train command does before Ray starts. The run itself is tested in tests/e2e."""
 
 import errno
+import logging
 import os
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from pepo_rlhf import train
 from pepo_rlhf.checkpoints import folders
 from pepo_rlhf.config import parse_arguments, to_arguments
-from pepo_rlhf.train import check_inputs, checkpoint_to_resume, open_run_folder, write_config
+from pepo_rlhf.train import check_inputs, checkpoint_to_resume, open_run_folder, require_unfinished, write_config
 
 REQUIRED = ["--actor.model_name_or_path", "model", "--data.prompt_dataset", "data"]
 
@@ -55,6 +56,34 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew_and_a_finished_one
     (tmp_path / "model").mkdir()
     with pytest.raises(ValueError, match="holds a finished run without checkpoints; choose another"):
         resume(tmp_path, "auto")
+
+
+def test_a_run_without_a_checkpoint_is_set_aside_whole_when_the_folder_is_used_again(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="pepo_rlhf")
+    for number in (1, 2):
+        open_folder(tmp_path)
+        (tmp_path / "metrics.jsonl").write_text('{"global_step": 1}\n' * number)
+        (tmp_path / "tokens").mkdir()
+        (tmp_path / "verifier.py").touch()
+        train.run_lock._held.clear()  # as the end of the process does
+    open_folder(tmp_path)
+    assert caplog.text.count("is set aside in") == 2
+    for number in (1, 2):
+        aside = tmp_path / f"earlier_{number}"
+        assert len((aside / "metrics.jsonl").read_text().splitlines()) == number
+        assert sorted(path.name for path in aside.iterdir()) == ["config.yaml", "metrics.jsonl", "tokens"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("config.yaml", "earlier_1", "earlier_2", "run.lock", "verifier.py")
+    ]
+
+
+def test_a_finished_run_is_refused_and_goes_on_for_more_episodes(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"global_step": 1}\n' * 3)
+    (tmp_path / "model").mkdir()
+    flags = [*REQUIRED, "--run.dir", str(tmp_path), "--rollout.batch_size", "8", "--train.num_episodes"]
+    with pytest.raises(ValueError, match="holds a finished run of 3 steps"):
+        require_unfinished(parse_arguments([*flags, "1"]), num_rows=31)  # 3 batches of 8, and 7 rows
+    require_unfinished(parse_arguments([*flags, "2"]), num_rows=31)
 
 
 def test_secrets_of_the_environment_are_not_written(tmp_path, monkeypatch):

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
-import sys
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pepo_rlhf.config import Config
 
+logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 # A checkpoint means nothing, or cannot be loaded, under other values of these.
 SETTINGS = (
@@ -58,9 +59,14 @@ def partial(checkpoint: Path) -> Path:
 def begin(checkpoint: Path) -> None:
     """Make that folder, and remove what a kill left behind of others."""
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in checkpoint.parent.glob(f"*{_PARTIAL}"):
-        _discard(leftover)
+    discard_partial(checkpoint.parent)
     partial(checkpoint).mkdir()
+
+
+def discard_partial(folder: Path) -> None:
+    """Remove what a kill has left of unfinished checkpoints in a folder of checkpoints, if there is one."""
+    for leftover in folder.glob(f"*{_PARTIAL}"):
+        _discard(leftover)
 
 
 def seal(path: Path) -> FileRecord:
@@ -113,24 +119,29 @@ def prune(newest: Path, max_num: int, max_gigabytes: float) -> None:
     same_kind = [path for path in _listed(newest.parent) if path.name.startswith("best_") == is_best]
     older = [path for path in same_kind if step_of(path) < step_of(newest)]
     keep = older[: 0 if is_best else max_num - 1]
-    while keep and sum(map(_size, [newest, *keep])) > max_gigabytes * 1024**3:
+    while keep and sum(map(size_of, [newest, *keep])) > max_gigabytes * 1024**3:
         keep.pop()
     for checkpoint in older:
         if checkpoint not in keep:
             remove(checkpoint)
 
 
-def newest_complete(folder: Path) -> Path | None:
-    """Return the whole checkpoint of the highest step; warn of each that is not whole and is skipped."""
+def newest_complete(folder: Path, with_content: bool = True) -> Path | None:
+    """Return the whole checkpoint of the highest step; warn of each that is not whole and is skipped.
+
+    Args:
+        folder: of checkpoints; may be missing.
+        with_content: compare the files' contents as well as their sizes, which takes minutes where they are large.
+    """
     for checkpoint in _listed(folder):
-        problem = what_is_wrong(checkpoint)
+        problem = what_is_wrong(checkpoint, with_content)
         if problem is None:
             return checkpoint
-        print(f"warning: checkpoint {checkpoint} is skipped: {problem}", file=sys.stderr, flush=True)
+        logger.warning(f"checkpoint {checkpoint} is skipped: {problem}")
     return None
 
 
-def what_is_wrong(checkpoint: Path) -> str | None:
+def what_is_wrong(checkpoint: Path, with_content: bool = True) -> str | None:
     """Return in a line how the folder differs from what its manifest says; None if it does not."""
     try:
         manifest = _read_manifest(checkpoint)
@@ -142,7 +153,7 @@ def what_is_wrong(checkpoint: Path) -> str | None:
             path = checkpoint / name
             if path.stat().st_size != expected["num_bytes"]:
                 return f"{name} has {path.stat().st_size} bytes and the manifest says {expected['num_bytes']}"
-            if _record(path).sha256 != expected["sha256"]:
+            if with_content and _record(path).sha256 != expected["sha256"]:
                 return f"the content of {name} is not what was written"
     except FileNotFoundError as error:
         return f"{os.path.relpath(error.filename, checkpoint)} is missing"
@@ -191,7 +202,8 @@ def _record(path: Path) -> FileRecord:
         return FileRecord(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def _size(checkpoint: Path) -> int:
+def size_of(checkpoint: Path) -> int:
+    """Return the bytes of its files."""
     return sum(path.stat().st_size for path in checkpoint.rglob("*") if path.is_file())
 
 

@@ -56,8 +56,8 @@ def save(engine, moving_average, checkpoint: Path, trainer_states: dict, config:
         shutil.rmtree(folders.partial(checkpoint), ignore_errors=True)
         free = shutil.disk_usage(config.run.dir).free
         raise folders.CheckpointError(
-            f"checkpoint {checkpoint} could not be written ({error}), and the run ends; those before it are intact. "
-            f"{free / 1e9:.1f} GB are free there: make room, and start the same command again"
+            f"checkpoint {checkpoint} could not be written ({error}), and the run ends. {free / 1e9:.1f} GB are "
+            "free there: make room first"
         ) from error
 
 

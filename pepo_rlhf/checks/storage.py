@@ -77,13 +77,18 @@ def model_bytes(inputs: Inputs) -> int:
 
 
 def checkpoint_bytes(inputs: Inputs) -> int:
-    """Return the bytes of the kept checkpoints and the one being written; less if part of the model is frozen."""
+    """Return the bytes of the kept checkpoints and the one being written."""
     settings = inputs.config.ckpt
-    if settings.save_steps == -1:
+    if settings.save_steps == settings.save_minutes == -1:
         return 0
+    return (settings.max_num + 1) * one_checkpoint_bytes(inputs)
+
+
+def one_checkpoint_bytes(inputs: Inputs) -> int:
+    """Return the bytes of a checkpoint; less if part of the model is frozen."""
+    settings = inputs.config.ckpt
     states = 0 if settings.disable_ds else model_bytes(inputs) + _STATE_BYTES * inputs.num_parameters
-    model = model_bytes(inputs) if settings.save_hf else 0
-    return (settings.max_num + 1) * (states + model)
+    return states + (model_bytes(inputs) if settings.save_hf else 0)
 
 
 def shared_memory_bytes(inputs: Inputs, on_gpus: bool) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import wrapt
 
-from pepo_rlhf.compat import cpu, cuda, flash_attn_standin, parent_death, register, torchvision_schemas
+from pepo_rlhf.compat import cpu, cuda, flash_attn_standin, log_files, parent_death, register, torchvision_schemas
 
 _SITE = str(Path(__file__).with_name("site"))
 _installed = False
@@ -20,7 +20,7 @@ _installed = False
 def install() -> None:
     """Prepare this process, and those that it starts, for openrlhf and vllm; to be called before their import.
 
-    Commands call it first; Ray workers get here through `worker_process_setup_hook`, processes that vLLM spawns
+    Commands call it first; Ray workers get here through `install_in_worker`, processes that vLLM spawns
     through PYTHONPATH and site/sitecustomize.py. It loads none of the heavy libraries: what depends on one is done
     when that one is imported.
     """
@@ -40,3 +40,9 @@ def install() -> None:
         flash_attn_standin.install()
     wrapt.register_post_import_hook(torchvision_schemas.declare, "torch")
     register.register_all()
+
+
+def install_in_worker() -> None:
+    """Prepare a worker of Ray, as its `worker_process_setup_hook`."""
+    log_files.begin()
+    install()

@@ -31,6 +31,7 @@ FROM_0_TO_2 = Range("from 0 to 2", lambda value: 0 <= value <= 2)
 FROM_0_TO_3 = Range("from 0 to 3", lambda value: 0 <= value <= 3)
 FINITE = Range("finite", lambda value: True)
 NOT_0 = Range("other than 0", lambda value: value != 0)
+NEVER_OR_ABOVE_0 = Range("-1 (never) or greater than 0", lambda value: value == -1 or value > 0)
 NEVER_OR_AT_LEAST_1 = Range("-1 (never) or at least 1", lambda value: value == -1 or value >= 1)
 SEED = Range(
     "at least 0 and below 2**31", lambda value: 0 <= value < 2**31

@@ -17,6 +17,7 @@ from pepo_rlhf.config.ranges import (
     BELOW_1,
     FROM_0_TO_1,
     FROM_0_TO_3,
+    NEVER_OR_ABOVE_0,
     NEVER_OR_AT_LEAST_1,
     SEED,
     number,
@@ -33,6 +34,8 @@ class Run:
     """Run Python code that comes with a model or tokenizer."""
     vision_check: bool = True
     """Before the first step, stop if log-probs do not depend on the image, or differ between policy and engine."""
+    verbose: bool = False
+    """Print what libraries and workers print, instead of writing it to files in <run.dir>/logs."""
     stall_timeout: float = number(1800.0, ABOVE_0)
     """Seconds that a phase (loading, generation, update, ...) may take; then the run names it and ends."""
 
@@ -162,6 +165,9 @@ class Checkpoint:
 
     save_steps: int = number(-1, NEVER_OR_AT_LEAST_1)
     """Write a checkpoint every so many steps; -1 never does."""
+    save_minutes: float = number(10.0, NEVER_OR_ABOVE_0)
+    """Write a checkpoint when so many minutes, and 20 times what one takes, have passed since the last; -1 never does.
+    It is left out, with a warning, while the disk has no room for it."""
     resume: Literal["auto", "never", "must"] = "auto"
     """Go on from the newest whole checkpoint: auto if there is one, must or stop, never (needs a new run.dir)."""
     save_hf: bool = False

@@ -44,6 +44,11 @@ class Config:
         return self.run_dir / "model"
 
     @property
+    def logs_dir(self) -> Path:
+        """Return the folder of what the processes of the run print."""
+        return self.run_dir / "logs"
+
+    @property
     def tensorboard_dir(self) -> Path:
         """Return the folder of TensorBoard's files."""
         return self.run_dir / "tensorboard"

@@ -36,8 +36,10 @@ def connect(config: Config) -> None:
         if not cpu.machine_has_gpu():
             options["num_gpus"] = required
     num_ranks = config.actor.num_gpus_per_node
-    variables = worker_environment(num_ranks, config.run.trust_remote_code)
-    ray.init(**options, runtime_env={"worker_process_setup_hook": "pepo_rlhf.compat.install", "env_vars": variables})
+    logs = "" if config.run.verbose else str(config.logs_dir)
+    variables = worker_environment(num_ranks, config.run.trust_remote_code, logs)
+    environment = {"worker_process_setup_hook": "pepo_rlhf.compat.install_in_worker", "env_vars": variables}
+    ray.init(**options, runtime_env=environment, log_to_driver=config.run.verbose)
     if problem := shortfall(config, alive_nodes()):
         ray.shutdown()
         raise ValueError(problem)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -39,15 +40,19 @@ class Engines:
         handles: RolloutWorkers.
         policy: group of PolicyWorkers, whose weights the engines take.
         sleeps: whether the engines give their memory back while they are not used (--vllm.enable_sleep).
+        max_restarts: restarts of one engine that Ray makes.
 
     Attributes:
-        num_restarts: restarts so far.
+        num_restarts: restarts so far, those before a resume included.
         weights_version: training steps behind the weights that were last sent.
     """
 
-    def __init__(self, handles: Sequence[Any], policy: RayActorGroup, sleeps: bool) -> None:
-        self.handles, self.policy, self.sleeps = list(handles), policy, sleeps
+    def __init__(self, handles: Sequence[Any], policy: RayActorGroup, sleeps: bool, max_restarts: int) -> None:
+        self.handles, self.policy, self.sleeps, self.max_restarts = list(handles), policy, sleeps, max_restarts
         self.num_restarts = self.weights_version = 0
+        self._deaths: Counter[int] = Counter()  # of each engine since the command began
+        self._lost: Counter[int] = Counter()  # prompts that each engine had when it died
+        self._is_told: set[int] = set()  # engines whose death has been told, and which are not back yet
         self._processes = [self._wait_for(number) for number in range(len(self.handles))]
 
     def of_prompt(self, index: int) -> Any:
@@ -82,7 +87,7 @@ class Engines:
             try:
                 answers[index] = ray.get(reference)
             except ENGINE_DEATHS as death:
-                logger.warning(f"prompt {index} of the batch is lost: {type(death).__name__}")
+                self._lost[index % len(self.handles)] += 1
                 lost = death
         if lost is not None:
             raise EngineDied from lost
@@ -124,12 +129,27 @@ class Engines:
     def _revive(self) -> None:
         """Wait until every engine is alive, and join those that were started again to the weight sync."""
         processes = [self._wait_for(number) for number in range(len(self.handles))]
-        num_new = sum(new != old for new, old in zip(processes, self._processes, strict=True))
+        new = [number for number, process in enumerate(processes) if process != self._processes[number]]
         self._processes = processes
-        self.num_restarts += num_new
-        if num_new:
-            logger.warning(f"{num_new} rollout engines had died and have been started again")
+        self.num_restarts += len(new)
+        for number in new:
+            self._tell_death(number)  # of one that was back before anybody asked
+        self._is_told.clear()
+        if new:
             ray.get(self.policy.async_run_method("reconnect_engines"))
+
+    def _tell_death(self, number: int) -> None:
+        """Say in a line, once, that an engine has died and what becomes of its prompts."""
+        if number in self._is_told:
+            return
+        self._is_told.add(number)
+        self._deaths[number] += 1
+        if self._deaths[number] > self.max_restarts:
+            return  # `EngineLost` says so
+        num_lost = self._lost.pop(number, 0)
+        prompts = f"; its {num_lost} prompts are asked again" if num_lost else ""
+        restarts = f"{self._deaths[number]} of {self.max_restarts}"
+        logger.warning(f"rollout engine {number} died, restarting it ({restarts}){prompts}")
 
     def _wait_for(self, number: int) -> str:
         """Return the id of an engine's living process, waiting while Ray starts it again."""
@@ -138,11 +158,12 @@ class Engines:
             try:
                 return str(ray.get(engine.check_health.remote()))
             except EngineDeadError:
+                self._tell_death(number)
                 if not killed:
                     ray.kill(engine, no_restart=False)  # Ray restarts dead actors, and this one outlives its engine
                     killed = True
             except ActorUnavailableError:
-                pass  # between two processes
+                self._tell_death(number)  # it is between two processes
             except RayActorError as death:
                 raise EngineLost(
                     f"rollout engine {number} died more often than --vllm.max_restarts allows, or cannot start: {death}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from pepo_rlhf.workers.policy import PolicyActor
 from pepo_rlhf.workers.reference import ReferenceActor
 from pepo_rlhf.workers.rollout import RolloutActor
 
+logger = logging.getLogger(__name__)
 _SHARED_GPU = 0.2  # share of a GPU that each of up to five colocated actors reserves, as upstream
 
 
@@ -68,7 +70,9 @@ def load_models(config: Config, workers: Workers, max_steps: int, resume_from: P
     if workers.reference is not None:
         loading += workers.reference.async_init_model_from_pretrained(strategy, config.actor.model_name_or_path)
     ray.get(loading)
-    return Engines(workers.engine_handles, workers.policy, sleeps=config.vllm.enable_sleep)
+    return Engines(
+        workers.engine_handles, workers.policy, sleeps=config.vllm.enable_sleep, max_restarts=config.vllm.max_restarts
+    )
 
 
 def start_engines(config: Config, shared: PlacementGroup | None) -> list[Any]:
@@ -92,6 +96,7 @@ def start_engines(config: Config, shared: PlacementGroup | None) -> list[Any]:
         engines.append(
             actor.remote(
                 **engine_arguments(config),
+                number=index,
                 reward=config.reward,  # every engine has a service
                 min_pixels=config.data.min_pixels,
                 max_pixels=config.data.max_pixels,
@@ -133,7 +138,7 @@ def stop_engines(engines: list[Any]) -> None:
     """End the engines' processes: Ray kills the actors but knows nothing of what they started."""
     _, unfinished = ray.wait([engine.shutdown.remote() for engine in engines], num_returns=len(engines), timeout=30)
     if unfinished:
-        print(f"{len(unfinished)} rollout engines did not shut down within 30 s and are killed", flush=True)
+        logger.warning(f"{len(unfinished)} rollout engines did not shut down within 30 s and are killed")
     for engine in engines:
         ray.kill(engine)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,14 @@ from pepo_rlhf.controller.engines import Engines
 from pepo_rlhf.controller.placement import Workers, load_models, start_workers
 from pepo_rlhf.controller.prompts import Prompt, PromptSchedule, render_prompts
 from pepo_rlhf.controller.rollouts import Rollouts
+from pepo_rlhf.controller.stop_request import StopRequest
 from pepo_rlhf.controller.trainer import Trainer
 from pepo_rlhf.controller.vision_check import check_vision
 from pepo_rlhf.controller.watchdog import Watchdog
 from pepo_rlhf.data import LoadedRows
 from pepo_rlhf.data.batches import prompts_per_episode
 from pepo_rlhf.metrics.advice import diagnose
+from pepo_rlhf.metrics.console import phase
 from pepo_rlhf.metrics.progress import ProgressBar
 from pepo_rlhf.metrics.run_log import RunLog
 from pepo_rlhf.metrics.trackers import start_trackers
@@ -34,13 +35,15 @@ def run(
     training_rows: LoadedRows,
     evaluation_rows: LoadedRows,
     resume_from: Path | None,
-    stop: threading.Event,
+    checkpoint_bytes: int,
+    stop: StopRequest,
 ) -> None:
     """Train on the Ray cluster that this process is connected to, and save the policy under the run folder.
 
     Args:
         training_rows, evaluation_rows: as the checks before the run have loaded them.
         resume_from: folder of the checkpoint to go on from.
+        checkpoint_bytes: size of a checkpoint, estimated.
         stop: asks the run to end after the step that it is in.
 
     Raises:
@@ -50,10 +53,13 @@ def run(
     """
     with Watchdog(config.run.stall_timeout) as watchdog, start_workers(config, watchdog) as workers:
         watchdog.enter("loading of the models")
-        engines = load_models(config, workers, num_updates(config, len(training_rows.rows)), resume_from)
-        train(config, workers, engines, training_rows, evaluation_rows, resume_from, watchdog, stop)
+        with phase("loading policy, reference and rollout engines"):
+            engines = load_models(config, workers, num_updates(config, len(training_rows.rows)), resume_from)
+        checkpoints = Checkpoints(config, workers.policy, resume_from, checkpoint_bytes)
+        train(config, workers, engines, training_rows, evaluation_rows, checkpoints, watchdog, stop)
         watchdog.enter("saving of the model")
-        ray.get(workers.policy.async_save_model())
+        with phase("saving the model"):
+            ray.get(workers.policy.async_save_model())
 
 
 def train(
@@ -62,18 +68,18 @@ def train(
     engines: Engines,
     training_rows: LoadedRows,
     evaluation_rows: LoadedRows,
-    resume_from: Path | None,
+    checkpoints: Checkpoints,
     watchdog: Watchdog,
-    stop: threading.Event,
+    stop: StopRequest,
 ) -> None:
     """Make the vision check and train, with workers whose models are loaded. Raise as `run`."""
     processor = get_tokenizer(config.actor.model_name_or_path, None)
     schedule = PromptSchedule(render_prompts(training_rows.rows, processor), config)
     evaluation_prompts = render_prompts(evaluation_rows.rows, processor)
-    checkpoints = Checkpoints(config, workers.policy, resume_from)
-    if config.run.vision_check and resume_from is None:
+    if config.run.vision_check and not checkpoints.saved:
         watchdog.enter("vision check")
-        check_vision(config, workers.policy, engines, schedule.prompts, processor)
+        with phase("vision check"):
+            check_vision(config, workers.policy, engines, schedule.prompts, processor)
     num_steps = schedule.num_total // config.rollout.batch_size
     with open_run_log(config, num_steps, checkpoints.saved.get("global_step", 0)) as run_log:
         run_log.constants["rows_skipped"] = training_rows.num_skipped

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import errno
-import sys
+import logging
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+logger = logging.getLogger(__name__)
 # What file systems without locks answer; NFS has locks between machines too.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _held: list[FileLock] = []  # a lock that nobody refers to is released
@@ -35,8 +36,22 @@ def hold(run_dir: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        print(
-            f"warning: --run.dir {run_dir} has no file locks ({error.strerror}): start no second run in it",
-            file=sys.stderr,
-            flush=True,
-        )
+        logger.warning(f"--run.dir {run_dir} has no file locks ({error.strerror}): start no second run in it")
+
+
+def is_held(run_dir: Path) -> bool:
+    """Return whether a process holds the lock of a folder; on file systems without locks, whether one ever did."""
+    path = run_dir / "run.lock"
+    if not path.exists():
+        return False
+    lock = FileLock(path, blocking=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return True
+    lock.release()
+    return False

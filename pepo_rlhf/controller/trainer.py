@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +21,7 @@ from pepo_rlhf.controller.prompt_count import PromptCount
 from pepo_rlhf.controller.prompts import Prompt, PromptSchedule
 from pepo_rlhf.controller.rollouts import Generation, Rollouts
 from pepo_rlhf.controller.scoring import add_scores, split_rows
+from pepo_rlhf.controller.stop_request import StopRequest
 from pepo_rlhf.controller.token_recorder import TokenRecorder
 from pepo_rlhf.controller.watchdog import Watchdog
 from pepo_rlhf.evaluation.metrics import training_metrics
@@ -55,12 +55,13 @@ class Trainer:
         checkpoints: Checkpoints,
         run_log: RunLog,
         watchdog: Watchdog,
-        stop: threading.Event,
+        stop: StopRequest,
     ) -> None:
         self.config, self.policy, self.reference, self.rollouts = config, policy, reference, rollouts
         self.schedule, self.evaluation_prompts, self.checkpoints = schedule, evaluation_prompts, checkpoints
         self.run_log, self.watchdog, self.stop = run_log, watchdog, stop
         self.engines = rollouts.engines
+        self.engines.num_restarts = checkpoints.saved.get("engine_restarts", 0)
         self.experience_maker = PepoExperienceMaker(config)
         self.token_recorder = TokenRecorder(config, rollouts.processor)
         self.step: int = checkpoints.saved.get("global_step", 0)
@@ -77,11 +78,13 @@ class Trainer:
         one sync old. Only this thread calls the policy: two could give its ranks different orders.
 
         Raises:
-            Stopped: after a checkpoint, if `stop` was set.
+            Stopped: if `stop` was set; after a checkpoint, unless that was before the first step.
         """
         is_async = self.config.train.async_enable
         self._resume()
         self._evaluate_once()
+        if self.stop.is_set():
+            raise Stopped(f"before step {self.step + 1}")
         generation = self._complete(Generation(self.rollouts, self.schedule, self.position, self.refill_position))
         while generation is not None and generation.batch is not None:
             started, batch = time.monotonic(), generation.batch
@@ -190,6 +193,7 @@ class Trainer:
             "refill_position": self.refill_position,
             "prompt_count": self.prompt_count.state,
             "prompts": self.schedule.identity,
+            "engine_restarts": self.engines.num_restarts,
         }
         stopping = self.stop.is_set()
         self._enter("checkpoint")

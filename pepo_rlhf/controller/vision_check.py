@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from pepo_rlhf.core.vision_check import LIMITS, LogProbs, compare, describe, fin
 from pepo_rlhf.workers.micro_batch import MicroBatch
 from pepo_rlhf.workers.vision_probe import Probe
 
+logger = logging.getLogger(__name__)
 _MAX_TOKENS = 64  # of a response
 
 
@@ -42,7 +44,7 @@ def check_vision(
     """
     chosen = choose_prompts(prompts)
     if not chosen:
-        print("vision check: skipped, since no prompt has an image", flush=True)
+        logger.info("vision check: skipped, since no prompt has an image")
         return
     with engines.awake():
         probes = [_ask(config, engines, chosen, index, processor) for index in range(len(chosen))]
@@ -57,7 +59,7 @@ def check_vision(
     (config.run_dir / "vision_check.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     if fault is not None:
         raise VisionError(f"{fault}. Measured: {describe(findings)}. --run.vision_check false trains all the same")
-    print(f"vision check: passed; {describe(findings)}", flush=True)
+    logger.info(f"vision check: passed; {describe(findings)}")
 
 
 def _ask(config: Config, engines: Engines, prompts: Sequence[Prompt], index: int, processor: Any) -> Probe:

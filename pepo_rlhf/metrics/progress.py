@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pepo_rlhf.metrics import console as run_console
+
 
 class ProgressBar:
     """Show the records of steps as a tracker does; nothing is drawn where the console is no terminal.
@@ -18,11 +20,17 @@ class ProgressBar:
     """
 
     def __init__(self, num_steps: int, shown: Sequence[str], console: Console | None = None) -> None:
-        console = console or Console()
+        console = console or run_console.screen
         columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
         times = (TimeElapsedColumn(), TimeRemainingColumn())
         self._bar = Progress(
-            *columns, *times, console=console, speed_estimate_period=600, disable=not console.is_terminal
+            *columns,
+            *times,
+            console=console,
+            speed_estimate_period=600,
+            disable=not console.is_terminal,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._task = self._bar.add_task("starting", total=num_steps)
         self._shown = shown

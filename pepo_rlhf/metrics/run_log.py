@@ -1,8 +1,9 @@
-"""The run's numbers: metrics.jsonl, one object a step; evaluations.jsonl, one an evaluation; and a line of each."""
+"""The run's numbers: a line a step in metrics.jsonl, one an evaluation in evaluations.jsonl, and on the console."""
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from pepo_rlhf.metrics.trackers import Tracker
 
+logger = logging.getLogger(__name__)
 _HISTORY = 21  # steps that advice is given on
 
 
@@ -78,7 +80,7 @@ class RunLog:
             rewritten = path.with_suffix(".partial")
             rewritten.write_text("".join(kept), encoding="utf-8")
             rewritten.replace(path)
-            print(f"{len(beyond)} lines of {name}.jsonl lie beyond step {global_step} and are set aside")
+            logger.info(f"{len(beyond)} lines of {name}.jsonl lie beyond step {global_step} and are set aside")
         return [json.loads(line) for line in kept]
 
     def write_step(self, global_step: int, metrics: dict[str, Any]) -> None:
@@ -87,11 +89,11 @@ class RunLog:
         self._append("metrics.jsonl", record)
         if global_step % self.tracker_steps == 0:
             self._track(record)
-        print(self._step_line(record), flush=True)
+        logger.info(self._step_line(record))
         self._last_records = [*self._last_records, record][-_HISTORY:]
         findings = self.diagnose(self._last_records)
         for name in findings.keys() - self._findings.keys():
-            print(f"advice after step {global_step}: {findings[name]}", flush=True)
+            logger.info(f"advice after step {global_step}: {findings[name]}")
         self._findings = findings
 
     def write_evaluation(self, global_step: int, metrics: dict[str, float]) -> None:
@@ -101,10 +103,9 @@ class RunLog:
         self._append("evaluations.jsonl", record)
         self._track(record)
         for name in (name for name in metrics if f"{name}_low" in metrics):
-            print(
+            logger.info(
                 f"evaluation after step {global_step}: {name.removeprefix('eval_')} {metrics[name]:.3f} (95% interval "
-                f"{metrics[f'{name}_low']:.3f} to {metrics[f'{name}_high']:.3f})",
-                flush=True,
+                f"{metrics[f'{name}_low']:.3f} to {metrics[f'{name}_high']:.3f})"
             )
 
     def _append(self, name: str, record: dict[str, Any]) -> None:

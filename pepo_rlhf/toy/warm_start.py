@@ -71,7 +71,7 @@ def train(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if step % 20 == 0 or step == total:
+        if step % 40 == 0 or step == total:
             seconds_left = (time.monotonic() - started) / step * (total - step)
             print(f"step {step} of {total}: loss {loss.item():.3f}, {seconds_left:.0f} s left", flush=True)
 
@@ -107,6 +107,7 @@ def response_loss(
 
 def main() -> None:
     compat.install()
+    transformers.utils.logging.disable_progress_bar()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the model to")
     parser.add_argument("--task", choices=COURSES, default="counting", help="what to learn")

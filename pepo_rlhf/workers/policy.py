@@ -12,6 +12,7 @@ from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 from openrlhf.utils.utils import get_tokenizer
 
 from pepo_rlhf.checkpoints import folders, states
+from pepo_rlhf.compat import log_files
 from pepo_rlhf.config import Config
 from pepo_rlhf.core.masks import sequence_mask, vision_mask
 from pepo_rlhf.core.similarity import VisualSimilarity
@@ -36,6 +37,7 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
             engines: RolloutWorkers.
             resume_from: folder of a checkpoint.
         """
+        log_files.name(f"policy_{self._rank}")
         name = config.actor.model_name_or_path
         # Without engines upstream opens no NCCL group of its own.
         super().init_model_from_pretrained(strategy, name, max_steps, vllm_engines=None)

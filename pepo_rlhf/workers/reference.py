@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ray
 import torch
 from openrlhf.trainer.ray.launcher import ReferenceModelActor
 
+from pepo_rlhf.compat import log_files
 from pepo_rlhf.workers.image_tensors import merge_image_tensors
 from pepo_rlhf.workers.micro_batch import MicroBatch
 
 
 class ReferenceWorker(ReferenceModelActor.__ray_metadata__.modified_class):
     """OpenRLHF's reference actor, with images that rows share encoded once."""
+
+    def init_model_from_pretrained(self, *args: Any) -> None:
+        """Load the model."""
+        log_files.name(f"reference_{self._rank}")
+        super().init_model_from_pretrained(*args)
 
     @torch.no_grad()
     def log_probs(self, micro_batch: MicroBatch) -> torch.Tensor:

@@ -12,7 +12,7 @@ from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
 from openrlhf.utils.utils import get_tokenizer
 from vllm import SamplingParams
 
-from pepo_rlhf.compat import cpu, parent_death
+from pepo_rlhf.compat import cpu, log_files, parent_death
 from pepo_rlhf.config.learning import Reward
 from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.pixel_limits import pixel_limits
@@ -30,6 +30,7 @@ class RolloutWorker(WeightReceiver, VisionProbe, RolloutRayActor.__ray_metadata_
     """OpenRLHF's rollout actor. A prompt is encoded once for its samples, and grader errors are never swallowed.
 
     Args:
+        number: of the engine, from 0.
         reward: settings of the RewardService.
         min_pixels, max_pixels: for `pixel_limits`, which engine and trainer share.
         engine_kwargs: for vLLM's AsyncEngineArgs, as upstream; `model` names the policy's folder or hub id.
@@ -37,11 +38,13 @@ class RolloutWorker(WeightReceiver, VisionProbe, RolloutRayActor.__ray_metadata_
 
     async def __init__(  # type: ignore[misc]  # Ray awaits it
         self,
+        number: int,
         reward: Reward,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
         **engine_kwargs: Any,
     ) -> None:
+        log_files.name(f"rollout_{number}")
         self.processor = get_tokenizer(engine_kwargs["model"], None)
         self.pixel_limits = pixel_limits(self.processor, min_pixels, max_pixels)
         engine_kwargs["mm_processor_kwargs"] = self.pixel_limits

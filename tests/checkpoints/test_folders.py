@@ -126,15 +126,15 @@ def name_a_file_elsewhere(checkpoint):
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_damaged_checkpoint_is_skipped_with_a_warning_for_the_one_before(tmp_path, capsys, damage, reason):
+def test_a_damaged_checkpoint_is_skipped_with_a_warning_for_the_one_before(tmp_path, caplog, damage, reason):
     write(tmp_path, "global_step2")
     damage(write(tmp_path, "global_step4"))
     assert folders.newest_complete(tmp_path).name == "global_step2"
-    warning = capsys.readouterr().err
+    warning = "".join(caplog.messages)
     if reason is None:
         assert warning == ""
     else:
-        assert warning.startswith("warning: checkpoint ") and "global_step4 is skipped" in warning and reason in warning
+        assert warning.startswith("checkpoint ") and "global_step4 is skipped" in warning and reason in warning
         assert len(warning.splitlines()) == 1
 
 

@@ -17,7 +17,7 @@ def inputs():
     args = SimpleNamespace(
         run=SimpleNamespace(dir="/nowhere/yet"),
         ds=SimpleNamespace(param_dtype="bf16"),
-        ckpt=SimpleNamespace(save_steps=10, disable_ds=False, save_hf=False, max_num=3),
+        ckpt=SimpleNamespace(save_steps=10, save_minutes=-1, disable_ds=False, save_hf=False, max_num=3),
         vllm=SimpleNamespace(num_engines=2),
     )
     return SimpleNamespace(num_parameters=GIB, config=args)
@@ -38,6 +38,9 @@ def test_sizes_by_hand(inputs):
     inputs.config.ckpt.save_hf = True
     assert storage.checkpoint_bytes(inputs) == 4 * (2 + 12 + 2) * GIB
     inputs.config.ckpt.save_steps = -1
+    inputs.config.ckpt.save_minutes = 10.0
+    assert storage.checkpoint_bytes(inputs) == 4 * storage.one_checkpoint_bytes(inputs) == 4 * (2 + 12 + 2) * GIB
+    inputs.config.ckpt.save_minutes = -1
     assert storage.checkpoint_bytes(inputs) == 0
     # the object store's copy, and a file for each of two engines
     assert storage.shared_memory_bytes(inputs, on_gpus=False) == 6 * GIB

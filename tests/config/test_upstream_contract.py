@@ -31,6 +31,7 @@ OURS = {
     "algo.dynamic_filtering_refill",
     "algo.overlong_filtering_enable",
     "ckpt.resume",
+    "ckpt.save_minutes",
     "data.fetch_urls",
     "data.image_root",
     "data.instruction",

@@ -1,6 +1,7 @@
 """Real Ray actors that die; the engines behind them are stand-ins."""
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -84,7 +85,7 @@ def make(tmp_path, deaths, max_restarts, sleeps=False):
     log = str(tmp_path / "log")
     handles = [engine.remote(0, {}, log), engine.remote(1, deaths, log)]
     ray.get([one.take.remote(7) for one in handles])
-    return Engines(handles, Policy(handles), sleeps)
+    return Engines(handles, Policy(handles), sleeps, max_restarts)
 
 
 def kill_and_wait(engine):
@@ -105,13 +106,17 @@ def ask(engines, answers):
 
 
 @pytest.mark.parametrize("death", ["process", "engine"])
-def test_what_a_dead_engine_was_asked_is_asked_again_under_the_current_weights(tmp_path, death):
+def test_what_a_dead_engine_was_asked_is_asked_again_under_the_current_weights(tmp_path, death, caplog):
     engines, answers = make(tmp_path, {3: death}, max_restarts=1), {}
     engines.insist(lambda: ask(engines, answers), version=8)
     first = [(prompt, 7) for prompt in (0, 2, 4)]
     assert [answers[prompt] for prompt in (0, 2, 4)] == first, "the other engine's answers are kept"
     assert answers[3] == (3, 8) and {answers[prompt][1] for prompt in (1, 5)} <= {7, 8}, "none with the first weights"
     assert engines.num_restarts == 1
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == 1 and re.fullmatch(
+        r"rollout engine 1 died, restarting it \(1 of 1\); its [123] prompts are asked again", lines[0]
+    )
     assert engines.policy.calls == ["reconnect_engines", "send_weights"]
 
 

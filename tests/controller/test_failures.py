@@ -4,9 +4,11 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-from ray.exceptions import OutOfDiskError, RayTaskError
+from ray.exceptions import ActorDiedError, OutOfDiskError, RayTaskError
 
+from pepo_rlhf.checkpoints import folders
 from pepo_rlhf.checkpoints.folders import CheckpointError
+from pepo_rlhf.config import Config
 from pepo_rlhf.controller.failures import explain
 from pepo_rlhf.controller.watchdog import Stalled
 
@@ -16,17 +18,20 @@ def in_a_task(cause):
     return RayTaskError("fit", "a long traceback", cause).as_instanceof_cause()
 
 
+NEXT = "there is no checkpoint: the same command begins anew"
+
+
 def test_the_error_of_a_process_behind_a_process_is_one_line():
     nested = in_a_task(in_a_task(CheckpointError("the disk is full:\n  make room")))
-    assert explain(nested, "run") == "the disk is full:; make room"
-    assert explain(Stalled("update has not ended"), "run") == "update has not ended"
+    assert explain(nested, "run") == f"the disk is full:; make room; {NEXT}"
+    assert explain(Stalled("update has not ended"), "run") == f"update has not ended; {NEXT}"
 
 
 def test_what_a_signal_handler_raises_while_ray_waits():
     try:
         raise SystemError("<cyfunction CoreWorker.wait> returned a result with an exception set") from Stalled("update")
     except SystemError as error:
-        assert explain(error, "run") == "update"
+        assert explain(error, "run") == f"update; {NEXT}"
     assert explain(SystemError("of its own"), "run") is None
 
 
@@ -65,3 +70,11 @@ def test_what_the_kernel_says_of_a_full_disk(tmp_path):
     line = explain(in_a_task(caught.value), str(tmp_path))
     assert line.startswith("a disk is full, and the run ends ([Errno 28] No space left on device). Free here: ")
     assert f" GB in {tmp_path}, " in line
+
+
+def test_the_death_of_a_worker_names_the_checkpoint_that_the_run_goes_on_from(tmp_path):
+    checkpoint = tmp_path / "checkpoints" / "global_step4"
+    folders.begin(checkpoint)
+    folders.commit(checkpoint, {}, Config())
+    line = explain(in_a_task(ActorDiedError()), str(tmp_path))
+    assert line.startswith("a process of the run has died") and line.endswith(f"goes on from {checkpoint}")

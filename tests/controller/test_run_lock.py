@@ -31,26 +31,29 @@ def holder(tmp_path):
 def test_a_folder_in_use_is_refused_in_one_line_and_is_free_after_a_kill(tmp_path, holder):
     with pytest.raises(ValueError, match="^--run.dir .* is in use by another train command: [^\n]*$"):
         run_lock.hold(tmp_path)
+    assert run_lock.is_held(tmp_path)
     holder.kill()
     holder.wait()
+    assert not run_lock.is_held(tmp_path)
     run_lock.hold(tmp_path)
 
 
 def test_the_file_of_a_run_that_has_ended_locks_nothing(tmp_path):
     subprocess.run([sys.executable, "-c", HOLD, str(tmp_path)], check=True)
-    assert (tmp_path / "run.lock").exists()
+    assert (tmp_path / "run.lock").exists() and not run_lock.is_held(tmp_path)
     run_lock.hold(tmp_path)
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys, code):
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, caplog, code):
     def flock(descriptor, operation):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", flock)
     run_lock.hold(tmp_path)
-    warning = capsys.readouterr().err
-    assert warning.startswith(f"warning: --run.dir {tmp_path} has no file locks") and warning.count("\n") == 1
+    (warning,) = caplog.messages
+    assert warning.startswith(f"--run.dir {tmp_path} has no file locks")
+    assert run_lock.is_held(tmp_path), "who can say"
 
 
 def test_other_errors_are_passed_on(tmp_path, monkeypatch):

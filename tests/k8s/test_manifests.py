@@ -165,6 +165,19 @@ def test_outsiders_reach_no_port_of_any_pod(resources):
     assert all(template["metadata"]["labels"] == own for _, template in templates(resources))
 
 
+def test_pods_of_the_cluster_let_the_run_end_its_step_before_ray_is_killed(resources):
+    for name, spec in pods(resources):
+        if name == "submitter":
+            continue
+        (container,) = spec["containers"]
+        shell, option, command = container["lifecycle"]["preStop"]["exec"]["command"]
+        seconds, words = re.fullmatch(r"timeout (\d+) python -m pepo_rlhf\.stop (.*)", command).groups()
+        assert (shell, option) == ("sh", "-c") and words == "/mnt/runs/* --reason preempted --wait"
+        assert "/mnt/runs" in {mount["mountPath"] for mount in container["volumeMounts"]}
+        # What is left is for the end of Ray's own processes.
+        assert spec["terminationGracePeriodSeconds"] >= int(seconds) + 60
+
+
 def test_jobs_end_and_are_retried(resources):
     for job in (cluster for cluster in clusters(resources) if cluster["kind"] == "RayJob"):
         spec = job["spec"]
