@@ -26,7 +26,7 @@ def test_a_submitted_job_takes_the_cluster_as_it_is(monkeypatch):
         pass
 
     def init(**options):
-        assert set(options) == {"runtime_env"}
+        assert set(options) == {"runtime_env", "log_to_driver"} and not options["log_to_driver"]
         raise Started
 
     monkeypatch.setenv("RAY_ADDRESS", "auto")
