@@ -71,7 +71,7 @@ def time_records(processor, batch, max_rows: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         config = Config()
         config.run.dir, config.logger.tokens_max_rows = folder, max_rows
-        recorder = TokenRecorder(config, processor)
+        recorder = TokenRecorder(config, processor, num_steps=1)
         start = time.perf_counter()
         recorder.record(1, batch, 0.5)
         waiting = time.perf_counter() - start

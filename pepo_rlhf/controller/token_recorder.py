@@ -23,16 +23,17 @@ _COLUMNS = {
 
 
 class TokenRecorder:
-    """Write records of step 1 and of every `--logger.tokens_every`-th step into the run folder.
+    """Write records of the first, the last and every `--logger.tokens_every`-th step into the run folder.
 
     A thread makes texts and files of a batch while the workers train.
 
     Args:
         processor: the policy's processor or tokenizer.
+        num_steps: planned steps of the run. Dynamic filtering may end it earlier.
     """
 
-    def __init__(self, config: Config, processor: Any) -> None:
-        self.config = config
+    def __init__(self, config: Config, processor: Any, num_steps: int) -> None:
+        self.config, self.num_steps = config, num_steps
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="token_records")
         self._writing: Future[None] | None = None
@@ -40,7 +41,7 @@ class TokenRecorder:
     def is_due(self, step: int) -> bool:
         """Return whether a step, from 1, is recorded."""
         every = self.config.logger.tokens_every
-        return every > 0 and (step == 1 or step % every == 0)
+        return every > 0 and (step in (1, self.num_steps) or step % every == 0)
 
     def record(self, step: int, batch: Batch, schedule_coefficient: float) -> None:
         """Take a batch's first `--logger.tokens_max_rows` responses, whole groups only.

@@ -63,7 +63,8 @@ class Trainer:
         self.engines = rollouts.engines
         self.engines.num_restarts = checkpoints.saved.get("engine_restarts", 0)
         self.experience_maker = PepoExperienceMaker(config)
-        self.token_recorder = TokenRecorder(config, rollouts.processor)
+        num_steps = schedule.num_total // config.rollout.batch_size
+        self.token_recorder = TokenRecorder(config, rollouts.processor, num_steps)
         self.step: int = checkpoints.saved.get("global_step", 0)
         self.position: int = checkpoints.saved.get("total_consumed_prompts", 0)
         self.refill_position: int = checkpoints.saved.get("refill_position", 0)

@@ -74,7 +74,8 @@ def comparison(run_dir_a: Path, run_dir_b: Path) -> tuple[str, str]:
         "differences": score_differences(a["evaluations"], b["evaluations"], a["verifier"]),
     }
     title = f"{a['name']} and {b['name']}"
-    return render(title, overview, TokenPages()), f"{len(a['steps'])} and {len(b['steps'])} steps"
+    apart = "" if overview["differences"] else ", no evaluation after the same step"
+    return render(title, overview, TokenPages()), f"{len(a['steps'])} and {len(b['steps'])} steps{apart}"
 
 
 if __name__ == "__main__":

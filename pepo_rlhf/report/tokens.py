@@ -17,6 +17,7 @@ from PIL import Image
 
 from pepo_rlhf.metrics.token_records import StepRecords, read_steps
 from pepo_rlhf.report.rounding import rounded, rounded_list
+from pepo_rlhf.report.summary import verifier_of
 
 QUANTITIES = ("similarity", "entropy", "weight", "advantage", "log_prob")  # drawn as heat maps
 _SCORES = (*QUANTITIES, "advantage_before")
@@ -30,7 +31,8 @@ class TokenPages:
 
     Attributes:
         batch_sizes: responses of each recorded step, of which the records may hold a part.
-        groups: the prompts: what the table lists, filters and sorts by, and the text and reward of each response.
+        groups: the prompts: what the table lists, filters and sorts by, and the text and reward of each response, and
+            whether it is right: whether the component that the run is judged by is at least 1.
         details: for each prompt its responses: numbers of every token, tokens as places in `vocabulary`.
         vocabulary: (id, text) of every token that occurs; a text may be part of a character, so an id can have several.
         images: data URIs; None for a file that is gone.
@@ -62,7 +64,7 @@ class _Reader:
     """Read the records of a run, numbering tokens and images as they first occur."""
 
     def __init__(self, run_dir: Path) -> None:
-        self.run_dir = run_dir
+        self.run_dir, self.verifier = run_dir, verifier_of(run_dir)
         self.pages = TokenPages()
         self.token_places: dict[tuple[int, str], int] = {}
         self.image_places: dict[str, int] = {}
@@ -102,7 +104,12 @@ class _Reader:
             "images": [self.image_places.setdefault(name, len(self.image_places)) for name in first["images"]],
             "weight_spread": rounded(high - low),
             "responses": [
-                {"text": row["response"], "reward": rounded(row["reward"]), "length": len(row["token_ids"])}
+                {
+                    "text": row["response"],
+                    "reward": rounded(row["reward"]),
+                    "right": dict(row["reward_parts"]).get(self.verifier, row["reward"]) >= 1,
+                    "length": len(row["token_ids"]),
+                }
                 for row in rows
             ],
         }

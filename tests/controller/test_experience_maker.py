@@ -195,7 +195,7 @@ def record(run_dir, batch, progress=0.0, **settings):
     config.run.dir = str(run_dir)
     maker = PepoExperienceMaker(config)
     maker.make(batch, progress)
-    recorder = TokenRecorder(config, train_tokenizer(["Find x."]))
+    recorder = TokenRecorder(config, train_tokenizer(["Find x."]), 1)
     recorder.record(1, batch, maker.schedule_coefficient(progress))
     recorder.finish()
     return batch

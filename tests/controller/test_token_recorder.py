@@ -33,7 +33,7 @@ def make_recorder(tokenizer, run_dir, every=1, max_rows=4, samples=2):
     config.run.dir = str(run_dir)
     config.logger.tokens_every, config.logger.tokens_max_rows = every, max_rows
     config.rollout.n_samples_per_prompt = samples
-    return TokenRecorder(config, SimpleNamespace(tokenizer=tokenizer))
+    return TokenRecorder(config, SimpleNamespace(tokenizer=tokenizer), num_steps=7)
 
 
 def make(tokenizer, texts, images=()):
@@ -61,8 +61,8 @@ def make(tokenizer, texts, images=()):
     return batch
 
 
-@pytest.mark.parametrize(("every", "steps"), [(0, []), (1, [1, 2, 3, 4, 5, 6, 7]), (3, [1, 3, 6]), (10, [1])])
-def test_the_first_step_and_every_so_many_are_due(tokenizer, tmp_path, every, steps):
+@pytest.mark.parametrize(("every", "steps"), [(0, []), (1, [1, 2, 3, 4, 5, 6, 7]), (3, [1, 3, 6, 7]), (10, [1, 7])])
+def test_the_first_step_the_last_and_every_so_many_are_due(tokenizer, tmp_path, every, steps):
     recorder = make_recorder(tokenizer, tmp_path, every)
     assert [step for step in range(1, 8) if recorder.is_due(step)] == steps
 

@@ -1,5 +1,6 @@
 """The report in a real browser: what a reader does with it, and what hostile text must not do."""
 
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -83,17 +84,53 @@ def background(page, selector):
     return page.eval_on_selector(selector, "node => getComputedStyle(node).backgroundColor")
 
 
-def test_one_row_of_curves_with_their_last_values(show, recorded_report):
+def test_curves_with_their_last_values(show, recorded_report):
     page = show(recorded_report)
-    assert page.locator(".chart h3").all_inner_texts() == ["Reward", "accuracy", "Token weight"]
-    assert page.locator(".chart svg").count() == 3
+    assert page.locator(".chart h3").all_inner_texts() == [
+        *("Reward", "accuracy", "Token weight", "Groups of equal rewards", "Gradient norm")
+    ]
     tops = page.locator(".chart").evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect().top)")
-    assert len(set(tops)) == 1
+    assert len(set(tops)) <= 2
     assert page.inner_text(".legend >> nth=1").endswith("held-out 0.75 [0.72, 0.79]")
     assert "median 1" in page.inner_text(".legend >> nth=2") and " to " in page.inner_text(".legend >> nth=2")
     assert page.locator("g.mark").count() == 2 and page.locator("path.band").count() == 1
     assert "0.75" in page.inner_text("text=Evaluations >> xpath=..")
     assert "alpha\n0.05" in page.inner_text(".facts")
+
+
+def test_the_running_mean_the_numbers_and_how_even_the_weights_are(show, tmp_path, metrics_writer):
+    metrics_writer(tmp_path)
+    steps = [{"global_step": step, "reward": float(step), "weight_p20": 0.5, "weight_p80": 1.0} for step in range(1, 9)]
+    steps[-2:] = [{**step, "weight_p20": 1.0, "weight_p80": 1.05} for step in steps[-2:]]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
+    page = show(report(tmp_path)[0])
+    assert "p80/p20 1.05: nearly GRPO" in page.inner_text("#overview")
+    page.click(".chart >> nth=0 >> summary")
+    rows = page.locator(".chart >> nth=0 >> tbody tr").all_inner_texts()
+    assert rows[0].split() == ["1", "1", "1"]
+    assert rows[-1].split() == ["8", "8", "6"]  # the mean of 4 to 8
+    assert len(rows) == 8
+
+
+def test_prompts_open_on_weights_and_are_filtered_by_right_and_wrong(show, tmp_path, metrics_writer, record):
+    metrics_writer(tmp_path)
+    scores = {"a": (1.0, 1.0), "b": (1.0, 0.0), "c": (0.0, 0.5), "d": (0.0, 0.0)}  # of accuracy, by group
+    rows = [(group, score) for group, both in scores.items() for score in both]
+    # The whole reward says nothing: format counts in it.
+    record(
+        tmp_path,
+        *(
+            {"tokens": ["a"], "group": group, "sample": place % 2, "reward": 1.0, "reward_parts": {"accuracy": score}}
+            for place, (group, score) in enumerate(rows)
+        ),
+    )
+    page = show(report(tmp_path)[0])
+    page.keyboard.press("p")
+    assert page.get_attribute("#group", "data-quantity") == "weight"
+    for choice, count in {"right": 2, "wrong": 3, "both": 1, "": 4}.items():
+        page.select_option("#filter-right", choice)
+        assert found(page).startswith(f"{count} of 4")
+    assert "a box a response" in page.inner_text("#filters")
 
 
 def test_a_signal_that_was_not_computed_is_told(show, tmp_path, metrics_writer, record):
@@ -102,6 +139,8 @@ def test_a_signal_that_was_not_computed_is_told(show, tmp_path, metrics_writer, 
     page = show(report(tmp_path)[0])
     page.keyboard.press("p")
     page.wait_for_selector(".token")  # responses are filled in as they come into view
+    assert page.locator(".token.missing").count() == 0
+    page.keyboard.press("1")
     assert page.locator(".token.missing").count() == 2
     assert "does without similarity, so it was not computed" in page.inner_text("#group")
     page.keyboard.press("2")
@@ -293,15 +332,15 @@ def test_without_records_the_page_says_how_to_make_some(show, tmp_path, metrics_
 def test_a_run_in_its_first_step_without_config_or_evaluations(show, tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"global_step": 1, "reward": 0.5}\n')
     page = show(report(tmp_path)[0])
-    assert page.inner_text(".legend >> nth=0") == "samples 0.5"
-    assert page.locator(".chart .empty").count() == 1  # reward, judged by the reward, and no weights
+    assert page.inner_text(".legend >> nth=0").split("\n") == ["samples 0.5", "samples, mean of 5 0.5"]
+    assert page.locator(".chart .empty").count() == 3  # reward, judged by the reward, and no weights
 
 
 def test_two_runs_over_each_other(show, tmp_path, metrics_writer):
     metrics_writer(tmp_path / "grpo", gain=0.25, settings={"method": "uniform"})
     metrics_writer(tmp_path / "pepo", gain=0.5)
     page = show(comparison(tmp_path / "grpo", tmp_path / "pepo")[0])
-    assert page.locator(".chart >> nth=0 >> path.line").count() == 2
+    assert page.locator(".chart >> nth=0 >> path.line:not(.pale)").count() == 2
     assert page.inner_text(".runs").split() == ["A", "grpo", "·", "12", "steps", "B", "pepo", "·", "12", "steps"]
     # 0.75 - 0.5, less hypot(0.03, 0.04) and plus hypot(0.04, 0.03)
     assert "0.25\t[0.2, 0.3]" in page.inner_text(".difference table")

@@ -26,8 +26,11 @@ def test_groups_and_responses_as_recorded(tmp_path, record):
     pages = read_tokens(tmp_path)
     assert pages.batch_sizes == {1: 8}
     b, a = pages.groups
-    assert b["responses"] == [{"text": "a", "reward": 0.0, "length": 1}, {"text": " ba", "reward": 2.0, "length": 2}]
-    assert a["responses"] == [{"text": "a", "reward": 1.0, "length": 1}]
+    assert b["responses"] == [
+        {"text": "a", "reward": 0.0, "right": False, "length": 1},
+        {"text": " ba", "reward": 2.0, "right": True, "length": 2},
+    ]
+    assert a["responses"] == [{"text": "a", "reward": 1.0, "right": True, "length": 1}]
     assert [[response["sample"] for response in detail] for detail in pages.details] == [[0, 1], [0]]
     assert pages.details[1][0]["entropy"] == [0.1235]
     assert pages.details[0][0]["truncated"] and pages.details[0][0]["rollout_log_prob"] is None

@@ -14,7 +14,7 @@ function ticks(low, high, count, smallest = 0) {
 }
 
 // A part of a chart has a `label`, a `colour` (1 to 3) and `points`:
-//   lines [step, value], bands [step, low, high], marks (points with an interval) [step, value, low, high].
+//   lines [step, value] (`pale` behind another), bands [step, low, high], marks (points with an interval) [step, value, low, high].
 // Points without numbers are left out. `reference` is a value that a dashed line stands at.
 function chart({ title, lines = [], bands = [], marks = [], reference = null }) {
   const parts = [...lines, ...marks, ...bands];
@@ -30,9 +30,9 @@ function chart({ title, lines = [], bands = [], marks = [], reference = null }) 
     const lower = path(points.map(([step, , high]) => [step, high])).reverse();
     image.append(svg("path", { class: `band colour-${colour}`, d: `M${[...path(points), ...lower].join("L")}Z` }));
   }
-  for (const { colour, points } of lines) {
+  for (const { colour, points, pale } of lines) {
     const start = path(points)[0]; // twice, so that a single point is a dot
-    image.append(svg("path", { class: `line colour-${colour}`, d: `M${[start, ...path(points)].join("L")}` }));
+    image.append(svg("path", { class: `line ${pale ? "pale " : ""}colour-${colour}`, d: `M${[start, ...path(points)].join("L")}` }));
   }
   for (const { colour, points } of marks) {
     for (const [step, value, low, high] of points) {
@@ -41,8 +41,20 @@ function chart({ title, lines = [], bands = [], marks = [], reference = null }) 
     }
   }
   const legend = [...lines.map((part) => ["line", part]), ...marks.map((part) => ["mark", part]), ...bands.map((part) => ["band", part])];
-  figure.append(image, element("ul", { class: "legend" }, ...legend.map(([kind, part]) => legendItem(kind, part))));
+  figure.append(image, element("ul", { class: "legend" }, ...legend.map(([kind, part]) => legendItem(kind, part))), numbersOf(parts));
   return figure;
+}
+
+// What is drawn as a table, built when it is opened.
+function numbersOf(parts) {
+  const details = element("details", {}, element("summary", {}, "numbers"));
+  const build = () => {
+    const steps = [...new Set(parts.flatMap((part) => part.points.map(([step]) => step)))].sort((a, b) => a - b);
+    const values = parts.map((part) => new Map(part.points.map(([step, ...rest]) => [step, rest.map((value) => number(value)).join(" ")])));
+    details.append(table(["step", ...parts.map((part) => part.label)], steps.map((step) => [step, ...values.map((of) => of.get(step) ?? "–")])));
+  };
+  details.addEventListener("toggle", build, { once: true });
+  return details;
 }
 
 // Functions from step and value to places, and the axes.
@@ -71,8 +83,8 @@ function scales(parts, reference) {
 }
 
 // The part's name and its last values.
-function legendItem(kind, { label, colour, points }) {
+function legendItem(kind, { label, colour, points, pale }) {
   const [, value, low, high] = points.at(-1);
   const text = { line: number(value), mark: `${number(value)} ${interval(low, high)}`, band: `${number(value)} to ${number(low)}` }[kind];
-  return element("li", {}, element("span", { class: `swatch ${kind} colour-${colour}` }), `${label} `, element("b", {}, text));
+  return element("li", {}, element("span", { class: `swatch ${kind}${pale ? " pale" : ""} colour-${colour}` }), `${label} `, element("b", {}, text));
 }

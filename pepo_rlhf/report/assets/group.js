@@ -2,7 +2,7 @@
 
 class GroupView {
   constructor(node, page) {
-    Object.assign(this, { node, page, quantity: QUANTITIES[0], scaleOver: "prompt", cards: [] });
+    Object.assign(this, { node, page, quantity: null, scaleOver: "prompt", cards: [] });
     this.tooltip = byId("tooltip");
     // Responses are built as they come near the visible part: a group may hold a hundred thousand tokens.
     this.visible = new IntersectionObserver((entries) => this.buildVisible(entries), { root: node, rootMargin: "300px" });
@@ -17,6 +17,7 @@ class GroupView {
     const group = this.page.groups[index];
     this.responses = stored(`group-${index}`);
     this.hasImage = group.has_image;
+    this.quantity ??= QUANTITIES.find(({ name }) => name === "weight");
     this.visible.disconnect();
     this.cards = this.responses.map((response, place) => new Card(response, group.responses[place], this.page.vocabulary));
     this.tools = element("div", { class: "toolbar" });

@@ -2,6 +2,9 @@
 
 const LETTERS = ["A", "B"]; // what two runs are called in legends
 
+const NEARLY_EVEN = 1.1; // p80/p20 of token weights
+const RUNNING = 5; // steps that a running mean is over
+
 const FACTS = {
   Method: "pepo.method",
   Schedule: "pepo.schedule",
@@ -27,7 +30,7 @@ function showOverview(node, overview, hasTokens) {
   } else {
     const [run] = runs;
     const settings = settingsSection("All settings", ["", "value"], Object.entries(run.settings), false);
-    node.append(runSummary(run), ...(hasTokens ? [] : [howToRecord()]), training, section("Evaluations", evaluations(run, 0)), settings);
+    node.append(runSummary(run), howEven(run), ...(hasTokens ? [] : [howToRecord()]), training, section("Evaluations", evaluations(run, 0)), settings);
   }
 }
 
@@ -53,6 +56,15 @@ function fact(label, value) {
   return element("div", {}, element("dt", {}, label), element("dd", { title: value }, value));
 }
 
+// How far the weights of the last quarter of the steps are from uniform, as the ratio of their percentiles.
+function howEven(run) {
+  const steps = run.steps.slice(-Math.ceil(run.steps.length / 4)).filter((step) => step.weight_p20 > 0);
+  if (!steps.length) return "";
+  const ratio = mean(steps.map((step) => step.weight_p80 / step.weight_p20));
+  const verdict = ratio < NEARLY_EVEN ? ": nearly GRPO" : "";
+  return element("p", { class: "note" }, `Token weights in the last quarter: p80/p20 ${number(ratio, 3)}${verdict}.`);
+}
+
 function pairSummary(runs) {
   const items = runs.map((run, index) =>
     element("li", {}, element("span", { class: `swatch line colour-${index + 1}` }), element("b", {}, `${LETTERS[index]} `), run.name, ` · ${run.steps.length} steps`),
@@ -72,14 +84,19 @@ function curves(runs) {
       }))
       .filter((part) => part.points.length);
   const steps = (run) => run.steps;
+  // Every step, pale, and the running mean over it.
+  const smoothed = (text, field) => {
+    const lines = parts(text, steps, field, 1);
+    return [...lines.map((line) => ({ ...line, pale: true })), ...lines.map((line) => ({ ...line, label: `${line.label}, mean of ${RUNNING}`, points: runningMean(line.points) }))];
+  };
   const score = (run) => `eval_${run.verifier}`;
   const judged = {
     title: runs[0].verifier,
-    lines: parts("samples", steps, (run) => [run.verifier], 1),
+    lines: smoothed("samples", (run) => [run.verifier]),
     marks: parts("held-out", (run) => run.evaluations, (run) => [score(run), `${score(run)}_low`, `${score(run)}_high`], 2),
   };
   return [
-    { title: "Reward", lines: parts("samples", steps, () => ["reward"], 1) },
+    { title: "Reward", lines: smoothed("samples", () => ["reward"]) },
     ...(judged.title === "reward" ? [] : [judged]),
     {
       title: "Token weight",
@@ -87,7 +104,13 @@ function curves(runs) {
       bands: parts("p20 to p80", steps, () => ["weight_p20", "weight_p80"], 1),
       reference: 1,
     },
+    { title: "Groups of equal rewards", lines: smoothed("share", () => ["zero_std_groups"]) },
+    { title: "Gradient norm", lines: smoothed("policy", () => ["actor_grad_norm"]) },
   ];
+}
+
+function runningMean(points) {
+  return points.map(([step], end) => [step, mean(points.slice(Math.max(0, end + 1 - RUNNING), end + 1).map((point) => point[1]))]);
 }
 
 // Step and fields of the records that have numbers in all of them.

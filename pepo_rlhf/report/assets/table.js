@@ -3,6 +3,14 @@
 const ROW_HEIGHT = 40;
 const SPARE_ROWS = 8;
 
+// Choices of the filter for right and wrong, by the names of their options.
+const RIGHT = {
+  "": () => true,
+  right: (group) => group.responses.some((response) => response.right),
+  wrong: (group) => group.responses.some((response) => !response.right),
+  both: (group) => RIGHT.right(group) && RIGHT.wrong(group),
+};
+
 const COLUMNS = [
   { head: "Step", key: "step", className: "number" },
   { head: "Task", key: "task", className: "task" },
@@ -54,6 +62,7 @@ class PromptTable {
       (group) => !text || group.searchable.includes(text),
       // The first choice is all tasks, and a task without a name has the same value.
       (group) => task.selectedIndex < 1 || group.task === task.value,
+      RIGHT[byId("filter-right").value],
     ];
     this.kept = this.groups.filter((group) => tests.every((test) => test(group)));
     const responses = this.kept.reduce((sum, group) => sum + group.rewards.length, 0);
