@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # bash examples/quickstart.sh [--section.key value ...]
 # Installs into .venv and trains a tiny VLM with PEPO on the CPU, with real Ray actors, vLLM and DeepSpeed.
+# It needs Python 3.11 (or uv, which brings it), g++, 8 GB of memory and 6 GB of disk. Linux only.
 # SEED=2 bash examples/quickstart.sh trains with another seed. Extra flags go to pepo_rlhf.train.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,7 +10,12 @@ unset PYTHONDONTWRITEBYTECODE
 seed=${SEED:-1}
 run_dir=runs/quickstart_seed${seed}_$(date +%Y%m%d_%H%M%S)
 
-echo "== 1 of 4: installing"
+echo "== 1 of 4: installing; this needs Python 3.11 (or uv), g++, 8 GB of memory and 6 GB of disk"
+memory=$(awk '/^MemTotal/ { print int($2 / 1000000) }' /proc/meminfo)
+if [ "$memory" -lt 7 ]; then
+  echo "This machine has $memory GB of memory." >&2
+  exit 1
+fi
 bash requirements/install.sh
 echo "== 2 of 4: the tiny VLM learns to count, and then loses its confidence (3 to 4 minutes, once)"
 bash examples/warm_start.sh

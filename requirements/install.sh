@@ -4,7 +4,6 @@
 # keeps to the stack that .venv has, and begins with the one for a CPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=${PYTHON:-python3}
 stamp=.venv/.installed-lock # a copy of the lock
 installed=$([ ! -f "$stamp" ] || { grep -q '^vllm==' "$stamp" && echo gpu || echo cpu; })
 stack=${1:-${installed:-cpu}}
@@ -14,16 +13,32 @@ lock=requirements/$stack.lock
 if [ -f "$stamp" ] && cmp -s "$lock" "$stamp"; then
   exit 0
 fi
-"$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || {
-  echo "The lock file is for Python 3.11; $("$python" --version) is first on the path. Set PYTHON=/path/to/python3.11." >&2
+is_python_311() { command -v "$1" >/dev/null && "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; }
+python=
+for candidate in ${PYTHON:-python3 python3.11}; do
+  is_python_311 "$candidate" && python=$candidate && break
+done
+if [ -z "$python" ] && { [ -n "${PYTHON:-}" ] || ! command -v uv >/dev/null; }; then
+  echo "The lock is for Python 3.11, and ${PYTHON:-neither python3 nor python3.11} is that: install it, or uv, or set" \
+    "PYTHON=/path/to/python3.11." >&2
   exit 1
-}
+fi
 command -v g++ >/dev/null || { echo "g++ is missing: DeepSpeed compiles its operators with it." >&2; exit 1; }
+gigabytes=$([ "$stack" = gpu ] && echo 11 || echo 6)
+free=$(df -Pk . | awk 'NR == 2 { print int($4 / 1000000) }')
+if [ "$free" -lt "$gigabytes" ]; then
+  echo "The $stack stack takes $gigabytes GB of disk; $free GB are free at $PWD." >&2
+  exit 1
+fi
 
 echo "[1/3] creating .venv"
 # Packages of the two stacks have the same files, so that one cannot go on top of the other.
 clear=$([ "${installed:-$stack}" = "$stack" ] || echo --clear)
-"$python" -m venv $clear .venv
+if [ -n "$python" ]; then
+  "$python" -m venv $clear .venv
+else # uv brings Python 3.11
+  uv venv --quiet --seed --python 3.11 $clear .venv
+fi
 echo "[2/3] installing $(grep -c == "$lock") packages of $lock (1 to 2 minutes)"
 pip=(.venv/bin/python -m pip --disable-pip-version-check --quiet install --no-deps uv==0.13.9)
 if [ "$stack" = cpu ]; then
