@@ -24,6 +24,7 @@ _SIGNS = str.maketrans(
     }
 )
 _SUPERSCRIPT = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_DOLLARS = re.compile(r"^([-+]?)\$(?=[\d.][^$]*$)")  # a currency: mathematics would have a second sign
 _MAX_NORMALISED = 4096  # Python sorts combining marks in quadratic time: an hour for a million
 
 # Marks around a whole answer, which are not inside it, and commands with their argument.
@@ -73,7 +74,7 @@ def normalise(text: str) -> str:
     text = _SUPERSCRIPT.sub(r"^\g<0>", " ".join(fold_width(text).translate(_SIGNS).split()))
     if len(text) <= _MAX_NORMALISED:
         text = unicodedata.normalize("NFKC", text).replace("\u2212", "-")
-    return " ".join(text.removesuffix(".").rstrip(" ,;").split())
+    return _DOLLARS.sub(r"\1\\$", " ".join(text.removesuffix(".").rstrip(" ,;").split()))
 
 
 def unwrap(text: str) -> str:
