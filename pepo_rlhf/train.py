@@ -24,7 +24,7 @@ from pepo_rlhf.checkpoints.ownership import require_own
 from pepo_rlhf.compat import log_files
 from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
 from pepo_rlhf.config import Config, parse_arguments
-from pepo_rlhf.controller import run_folder, run_lock
+from pepo_rlhf.controller import run_folder, run_lock, stop_request
 from pepo_rlhf.controller.stop_request import StopRequest
 from pepo_rlhf.data.batches import prompts_per_episode
 from pepo_rlhf.metrics import console
@@ -63,7 +63,7 @@ def main() -> None:
 
 def train(config: Config, inputs: Inputs, resume_from: Path | None) -> None:
     """Connect to Ray and run, and tell ends that are nobody's programming error in one line."""
-    started, stop = time.monotonic(), StopRequest(config.run_dir)
+    started, problem, stop = time.monotonic(), None, StopRequest(config.run_dir)
     try:
         # Imported late: a mistake in flags or data is reported without waiting for Ray, vLLM and DeepSpeed to load.
         with console.phase("loading libraries and starting Ray"), console.all_errors_taken():
@@ -73,8 +73,10 @@ def train(config: Config, inputs: Inputs, resume_from: Path | None) -> None:
             try:
                 cluster.connect(config)
             except ValueError as error:
-                print(f"error: {error}", file=sys.__stderr__)
-                raise SystemExit(1) from None
+                problem = error
+        if problem is not None:  # told here, for inside the phase this process's errors go to a file
+            print(f"error: {problem}", file=sys.__stderr__, flush=True)
+            raise SystemExit(1)
         _run(config, inputs, resume_from, stop)
         logger.info(_result(config, time.monotonic() - started))
     except KeyboardInterrupt:
@@ -129,7 +131,7 @@ def _result(config: Config, seconds: float) -> str:
     rewards = [step["reward"] for step in summary.read_steps(config.run_dir)]
     first, last = summary.quarters(rewards)
     return (
-        f"done: {len(rewards)} steps in {seconds // 60:.0f} min {seconds % 60:02.0f} s, start and end included; reward "
+        f"done after step {len(rewards)}; this command took {seconds // 60:.0f} min {seconds % 60:02.0f} s; reward "
         f"{first:.3f} in the first quarter, {last:.3f} in the last\n"
         f"  model   {config.model_dir}\n  report  python -m pepo_rlhf.report {config.run.dir}"
     )
@@ -166,7 +168,7 @@ def check_inputs(config: Config) -> Inputs:
 def require_unfinished(config: Config, num_rows: int) -> None:
     """Raise ValueError if the run folder holds the model of a run that has made all steps of `num_rows` rows."""
     num_steps = prompts_per_episode(num_rows, config) // config.rollout.batch_size * config.train.num_episodes
-    if config.model_dir.exists() and run_folder.num_steps_done(config.run_dir) >= num_steps:
+    if run_folder.has_model(config.run_dir) and run_folder.num_steps_done(config.run_dir) >= num_steps:
         raise ValueError(
             f"--run.dir {config.run_dir} holds a finished run of {num_steps} steps, and its model: choose another, or "
             "go on from its checkpoint with more --train.num_episodes"
@@ -182,6 +184,7 @@ def open_run_folder(config: Config) -> Path | None:
     try:
         config.run_dir.mkdir(parents=True, exist_ok=True)
         run_lock.hold(config.run_dir)
+        stop_request.forget(config.run_dir)  # looking for a checkpoint takes minutes where it is large
         resume_from = checkpoint_to_resume(config)
         if resume_from is None and (aside := run_folder.set_aside(config.run_dir)) is not None:
             logger.info(f"--run.dir holds a run without a checkpoint, which is set aside in {aside}")
@@ -211,7 +214,7 @@ def checkpoint_to_resume(config: Config) -> Path | None:
             raise ValueError(
                 f"--ckpt.resume must finds no whole checkpoint in {config.checkpoints_dir}; auto begins anew"
             )
-        if config.model_dir.exists():
+        if run_folder.has_model(run_dir):
             raise ValueError(f"--run.dir {run_dir} holds a finished run without checkpoints; choose another")
         return None
     require_own(checkpoint, run_dir)

@@ -80,7 +80,7 @@ def test_everything_wrong_is_counted_and_the_rest_is_written(source: Path, tmp_p
     rows = load_rows(str(output / "train.parquet")).rows
     assert [(row.prompt, row.label) for row in rows] == [
         ("<image>\nFind x.", "13"),
-        ("<image>\nFind x.", "3 cm or 4 cm"),
+        ("<image>\nFind x.", "3 cm at most"),
         ("<image>\nFind x.", "13"),
     ]
     assert rows[0].images == ((source / "a.png").read_bytes(),)

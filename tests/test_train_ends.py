@@ -27,8 +27,11 @@ def end(tmp_path, monkeypatch, caplog, capfd):
 
     def end(body, with_checkpoint):
         if with_checkpoint:
-            folders.begin(tmp_path / "checkpoints" / "global_step2")
-            folders.commit(tmp_path / "checkpoints" / "global_step2", {}, config)
+            checkpoint = tmp_path / "checkpoints" / "global_step2"
+            folders.begin(checkpoint)
+            states = folders.partial(checkpoint) / "states.pt"
+            states.write_bytes(b"weights")
+            folders.commit(checkpoint, {"states.pt": folders.seal(states)}, config)
         monkeypatch.setattr(run, "run", lambda *args: body(args[-1]))
         code = 0
         try:
@@ -91,6 +94,6 @@ def test_an_end_says_what_the_same_command_will_do(end, tmp_path, with_checkpoin
 
 def test_a_run_to_the_end_names_its_result_model_and_report(end, tmp_path):
     code, lines = end(lambda stop: None, with_checkpoint=False)
-    assert code == 0 and "done: 2 steps in 0 min " in lines
+    assert code == 0 and "done after step 2; this command took 0 min " in lines
     assert "reward 0.500 in the first quarter, 1.000 in the last" in lines
     assert f"model   {tmp_path / 'model'}" in lines and f"python -m pepo_rlhf.report {tmp_path}" in lines

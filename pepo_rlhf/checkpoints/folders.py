@@ -126,6 +126,13 @@ def prune(newest: Path, max_num: int, max_gigabytes: float) -> None:
             remove(checkpoint)
 
 
+def remove_older_than(newest: Path) -> None:
+    """Remove the checkpoints of earlier steps than `newest`, except the best ones."""
+    for checkpoint in _listed(newest.parent):
+        if not checkpoint.name.startswith("best_") and step_of(checkpoint) < step_of(newest):
+            remove(checkpoint)
+
+
 def newest_complete(folder: Path, with_content: bool = True) -> Path | None:
     """Return the whole checkpoint of the highest step; warn of each that is not whole and is skipped.
 

@@ -15,13 +15,12 @@ _file: Path | None = None  # of this process
 def begin() -> None:
     """Send what this worker prints to worker_HOST_PID.log, until `name` says what it is.
 
-    Where the folder cannot be made, as on a node that does not share the storage, Ray's own log files keep it.
+    The driver has made the folder. Where it is not, on a node that does not share the storage, Ray's log files keep it.
     """
     folder = os.environ.get(FOLDER)
     if not folder:
         return
     try:
-        os.makedirs(folder, exist_ok=True)
         _redirect(Path(folder, f"worker_{socket.gethostname()}_{os.getpid()}.log"))
     except OSError as error:
         print(f"logs stay in Ray's session folder: {error}", file=sys.stderr, flush=True)

@@ -56,7 +56,7 @@ class Checkpoints:
         if newest is not None:
             self._num_bytes = folders.size_of(newest)
             if shutil.disk_usage(self.config.run_dir).free < self._num_bytes:
-                folders.prune(newest, max_num=1, max_gigabytes=float("inf"))
+                folders.remove_older_than(newest)
         free = shutil.disk_usage(self.config.run_dir).free
         if free >= self._num_bytes:
             return True

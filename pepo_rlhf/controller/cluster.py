@@ -38,6 +38,8 @@ def connect(config: Config) -> None:
     num_ranks = config.actor.num_gpus_per_node
     logs = "" if config.run.verbose else str(config.logs_dir)
     variables = worker_environment(num_ranks, config.run.trust_remote_code, logs)
+    # Ray refuses a variable that the job has set too; `worker_environment` has kept the job's value.
+    os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
     environment = {"worker_process_setup_hook": "pepo_rlhf.compat.install_in_worker", "env_vars": variables}
     ray.init(**options, runtime_env=environment, log_to_driver=config.run.verbose)
     if problem := shortfall(config, alive_nodes()):
@@ -48,9 +50,9 @@ def connect(config: Config) -> None:
 def require_reachable(name: str, address: str) -> None:
     """Raise ValueError if no server answers at the address, which `name` gave; Ray itself would try for minutes."""
     place = address.removeprefix("ray://")
-    if not place.rpartition(":")[2].isdigit() or os.environ.get("RAY_USE_TLS") == "1":
+    if not place.rpartition(":")[2].isdigit() or os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
         return  # "auto", or a server that answers certificates alone
-    with grpc.insecure_channel(place) as channel:
+    with grpc.insecure_channel(place, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=_ANSWER_SECONDS)
         except grpc.FutureTimeoutError as error:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from pepo_rlhf.config import Config
@@ -94,8 +95,8 @@ class PromptSchedule:
         for place in range(position, position + num_prompts):
             cycle, index = divmod(place, len(self.prompts))
             if self._refill_order[0] != cycle:
-                generator = torch.Generator().manual_seed((self._seed << 32) + cycle + 1)
-                self._refill_order = cycle, torch.randperm(len(self.prompts), generator=generator).tolist()
+                shuffled = np.random.default_rng([self._seed, cycle]).permutation(len(self.prompts))
+                self._refill_order = cycle, shuffled.tolist()
             rows.append(self._refill_order[1][index])
         return [self.prompts[row] for row in rows]
 

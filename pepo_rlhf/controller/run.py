@@ -15,6 +15,7 @@ from pepo_rlhf.controller.engines import Engines
 from pepo_rlhf.controller.placement import Workers, load_models, start_workers
 from pepo_rlhf.controller.prompts import Prompt, PromptSchedule, render_prompts
 from pepo_rlhf.controller.rollouts import Rollouts
+from pepo_rlhf.controller.run_folder import UNFINISHED
 from pepo_rlhf.controller.stop_request import StopRequest
 from pepo_rlhf.controller.trainer import Trainer
 from pepo_rlhf.controller.vision_check import check_vision
@@ -59,7 +60,9 @@ def run(
         train(config, workers, engines, training_rows, evaluation_rows, checkpoints, watchdog, stop)
         watchdog.enter("saving of the model")
         with phase("saving the model"):
+            (config.run_dir / UNFINISHED).touch()
             ray.get(workers.policy.async_save_model())
+            (config.run_dir / UNFINISHED).unlink()
 
 
 def train(

@@ -6,12 +6,19 @@ from pathlib import Path
 
 from pepo_rlhf.checkpoints import folders
 
-# What a run writes. Other files, such as a user's data or verifier, stay where they are.
+UNFINISHED = "model.unfinished"  # stands beside a model while it is written
+# What a run writes, and first what tells that there is a run, which is the last to be set aside. Other files, such as a
+# user's data or verifier, stay where they are.
 _WRITTEN = (
     *("metrics.jsonl", "metrics_rolled_back.jsonl", "evaluations.jsonl", "evaluations_rolled_back.jsonl"),
     *("config.yaml", "vision_check.json", "report.html", "learning_curve.png"),
-    *("tokens", "tensorboard", "checkpoints", "logs"),
+    *("tokens", "tensorboard", "checkpoints", "logs", "model", UNFINISHED),
 )
+
+
+def has_model(run_dir: Path) -> bool:
+    """Return whether the folder holds the whole model of a run that has ended."""
+    return (run_dir / "model").exists() and not (run_dir / UNFINISHED).exists()
 
 
 def num_steps_done(run_dir: Path) -> int:
@@ -31,7 +38,7 @@ def set_aside(run_dir: Path) -> Path | None:
     numbers = [int(path.name[8:]) for path in run_dir.glob("earlier_*") if path.name[8:].isdigit()]
     aside = run_dir / f"earlier_{max(numbers, default=0) + 1}"
     aside.mkdir()
-    for path in filter(Path.exists, (run_dir / name for name in _WRITTEN)):
+    for path in filter(Path.exists, (run_dir / name for name in reversed(_WRITTEN))):
         path.rename(aside / path.name)
     return aside
 

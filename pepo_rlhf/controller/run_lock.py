@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 logger = logging.getLogger(__name__)
 # What file systems without locks answer; NFS has locks between machines too.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_PATIENCE = 3  # seconds
 _held: list[FileLock] = []  # a lock that nobody refers to is released
 
 
@@ -24,7 +25,8 @@ def hold(run_dir: Path) -> None:
         ValueError: if another process holds the lock.
     """
     # Without fallback_to_soft=False the file itself would be the lock, and outlive a process that is killed.
-    lock = FileLock(run_dir / "run.lock", blocking=False, fallback_to_soft=False)
+    # `is_held` of another process takes it for a moment.
+    lock = FileLock(run_dir / "run.lock", timeout=_PATIENCE, fallback_to_soft=False)
     try:
         lock.acquire()
         _held.append(lock)

@@ -30,11 +30,21 @@ def running_attempt(run_dir: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
+def forget(run_dir: Path) -> None:
+    """Remove what an earlier attempt has left, so that nobody asks for that one's end while another starts."""
+    for name in (_ATTEMPT, _STOP):
+        (run_dir / name).unlink(missing_ok=True)
+
+
 def ask(run_dir: Path, reason: str, attempt: str) -> None:
     """Write the file that asks an attempt to stop, whole or not at all."""
-    part = run_dir / f"{_STOP}.{uuid.uuid4().hex}"
-    part.write_text(json.dumps({"reason": reason, "attempt": attempt}) + "\n", encoding="utf-8")
-    part.replace(run_dir / _STOP)
+    _write_whole(run_dir / _STOP, json.dumps({"reason": reason, "attempt": attempt}) + "\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 class StopRequest:
@@ -47,8 +57,9 @@ class StopRequest:
     def __init__(self, run_dir: Path) -> None:
         self._path, self._attempt = run_dir / _STOP, f"{own_cluster()} {uuid.uuid4().hex}"
         self.reason: str | None = None
+        self._got_sigterm = False
         self._path.unlink(missing_ok=True)  # an earlier attempt's
-        (run_dir / _ATTEMPT).write_text(self._attempt, encoding="utf-8")
+        _write_whole(run_dir / _ATTEMPT, self._attempt)
 
     def is_set(self) -> bool:
         """Return whether the run is to end after its step."""
@@ -64,7 +75,8 @@ class StopRequest:
         signal.signal(signal.SIGTERM, self._on_sigterm)  # Ray has set a handler of its own
 
     def _on_sigterm(self, signum: int, frame: object) -> None:
-        if self.reason is not None:
+        if self._got_sigterm:
             raise KeyboardInterrupt
-        self.reason = "SIGTERM"
+        self._got_sigterm = True
+        self.reason = self.reason or "SIGTERM"
         logger.info("SIGTERM: the run ends after this step, with a checkpoint")

@@ -47,7 +47,7 @@ class Watchdog:
                 )
                 os.kill(os.getpid(), signal.SIGUSR1)  # Python runs handlers in the main thread
                 if not self._closed.wait(_CLEAN_UP_SECONDS):
-                    print(f"error: {self._message}; it did not end by itself either", file=sys.stderr, flush=True)
+                    print(f"error: {self._message}; it did not end by itself either", file=sys.__stderr__, flush=True)
                     os._exit(1)
                 return
 

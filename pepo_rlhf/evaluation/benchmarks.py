@@ -66,7 +66,9 @@ def load_benchmark(spec: str, args: argparse.Namespace, measure: PromptMeasure) 
         reasons = [problem for problems in report.dropped.values() for problem in problems]
         raise ValueError(f"--benchmark {spec}: no row can be scored: {' | '.join(reasons[:3])}")
     if args.verifier:
-        task = replace(task, verifiers=(*task.verifiers, args.verifier), display_metric=args.verifier)
+        task = replace(
+            task, verifiers=tuple(dict.fromkeys((*task.verifiers, args.verifier))), display_metric=args.verifier
+        )
     return Benchmark(name, task, source or None, rows, left_out)
 
 

@@ -9,14 +9,22 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
 
 logger = logging.getLogger(__name__)
 _SILENCE = 15  # seconds after which a phase says that it is still going on
-screen = Console()  # where lines and the progress bar go
+screen = Console(emoji=False)  # where lines and the progress bar go
+
+
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise the error, as print does; rich would end the program without a word."""
+        raise
 
 
 class _Lines(logging.Handler):
@@ -59,20 +67,27 @@ def open_console(verbose: bool) -> Iterator[LibraryOutput | None]:
     What is written past Python, such as the last words of a library in C++, stays on the console in any case.
     """
     global screen
-    screen = Console(file=sys.stdout)
+    screen = _Screen(file=sys.stdout, emoji=False)
     package, lines = logging.getLogger("pepo_rlhf"), _Lines()
     package.addHandler(lines)
     package.setLevel(logging.INFO)
     package.propagate = False  # a library may have given the root logger a handler
-    streams, library_output = (sys.stdout, sys.stderr), None if verbose else LibraryOutput()
-    if library_output is not None:
-        sys.stdout = sys.stderr = library_output.file
+    library_output = None if verbose else LibraryOutput()
     try:
-        yield library_output
+        with ExitStack() as streams:
+            if library_output is not None:
+                streams.enter_context(redirect_stdout(library_output.file))
+                streams.enter_context(redirect_stderr(library_output.file))
+            yield library_output
     finally:
-        sys.stdout, sys.stderr = streams
         package.removeHandler(lines)
         package.propagate = True
+
+
+def _spinner(text: str) -> Live:
+    """Return a line that moves; unlike `screen.status` it leaves what libraries print to their file."""
+    spinner = Spinner("dots", text)
+    return Live(spinner, console=screen, transient=True, redirect_stdout=False, redirect_stderr=False)
 
 
 @contextmanager
@@ -90,7 +105,7 @@ def phase(name: str) -> Iterator[None]:
         logger.info(f"{name} ...")
     threading.Thread(target=remind, name="console", daemon=True).start()
     try:
-        with screen.status(f"{name} ...") if screen.is_terminal else nullcontext():
+        with _spinner(f"{name} ...") if screen.is_terminal else nullcontext():
             yield
     finally:
         ended.set()

@@ -92,15 +92,23 @@ def _same_parts(answer: Value, label: Value) -> bool:
         return False
     if kinds <= {"list", "{}"}:
         return _in_any_order(*pairs) if not _is_ordered(*pairs) else all(map(_same, *pairs))
+    if kinds == {"list", "()"} and (answer.between or label.between or _is_shuffled(answer) or _is_shuffled(label)):
+        return False
     if len(kinds) == 1 or kinds == {"list", "()"}:
         return all(map(_same, *pairs))
     return False
 
 
+def _is_shuffled(value: Value) -> bool:
+    """Return whether a list names quantities in another order than that of a point: y = 1, x = 2."""
+    names = [part.name for part in value.parts if value.kind == "list"]
+    return any(names) and names != sorted(names)
+
+
 def _is_ordered(first: tuple[Value, ...], second: tuple[Value, ...]) -> bool:
     """Return whether one list names different quantities and the other none, which it must have in the same order."""
     names = [{part.name for part in parts} for parts in (first, second)]
-    return {""} in names and any(len(some) == len(first) > 1 for some in names)
+    return {""} in names and any("" not in some and len(some) == len(first) > 1 for some in names)
 
 
 def _in_any_order(answers: tuple[Value, ...], labels: tuple[Value, ...]) -> bool:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 # Words are prose. Two numbers side by side, one below the other, or joined by a sign that latex2sympy reads as an
 # equation, are two answers.
 _NOT_ONE_EXPRESSION = re.compile(
-    r"(?<![\\a-z])[a-z]{2}|\d \.?\d|[\d)}] ?_|\\approx|\\equiv|\\boxed|\\pm|\\\\|\^ ?\{?\\circ ?\}? ?[\d.({]|[<>=,;$]"
+    r"(?<![\\a-z])[a-z]{2}|\d \.?\d|[\d)}] ?_|\\approx|\\equiv|\\boxed|\\pm|\\\\|\^ ?\{?\\circ ?\}? ?[\d.({]|"
+    r"[<>=,;$'≊≋]"
 )
 # Sympy evaluates factorials of integers at once, whatever their size; deep nesting takes its parser minutes.
 _TOO_LARGE = re.compile(r"[})!] ?!|\d{3} ?!|binom|choose|gamma ?\(")
@@ -25,7 +26,7 @@ _INTEGER = re.compile(r"\d+")
 _VARIABLE = re.compile(r"(?<![\\a-z])[a-z]")
 _IMAGINARY = re.compile(r"(?<![\\a-z])i(?![a-z])")
 _MAX_TERMS = 4000  # a second or two to multiply out
-_MAX_NESTING = 8
+_MAX_NESTING = 7
 
 _DECIMAL = r"(\d+\.?\d*|\.\d+)"
 _NUMBER = re.compile(rf"([-+]?) ?{_DECIMAL}(?: ?\\cdot ?10 ?\^ ?\{{ ?([-+]?\d{{1,3}}) ?\}})?")
@@ -82,8 +83,10 @@ def same_expression(first: str, second: str) -> bool:
     one, other = parse(first), parse(second)
     if one is None or other is None:
         return False
-    rounded = "." in first + second
-    return one == other or _at_points(one, other, lambda a, b: _near(a, b, rounded), one - other)
+    rounded, difference = "." in first + second, one - other
+    if difference.is_Rational and not rounded:
+        return bool(difference == 0)
+    return one == other or _at_points(one, other, lambda a, b: _near(a, b, rounded), difference)
 
 
 def same_relation(first: tuple[str, str], second: tuple[str, str], any_sign: bool) -> bool:
@@ -128,7 +131,8 @@ def parse(latex: str) -> Any:
         if not isinstance(expression, sympy.Expr):
             return None
         exact = {number: sympy.Rational(str(number)) for number in expression.atoms(sympy.Float)}
-        return expression.xreplace(exact | {s: sympy.I for s in expression.free_symbols if s.name == "i"})
+        result = expression.xreplace(exact | {s: sympy.I for s in expression.free_symbols if s.name == "i"})
+        return None if result.has(sympy.zoo, sympy.nan) else result  # 1/0 equals no other 5/0
     except Exception:  # its parser and sympy raise what they meet, of any type, for a text that is no expression
         return None
 

@@ -24,6 +24,15 @@ _SIGNS = str.maketrans(
     }
 )
 _SUPERSCRIPT = re.compile("[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+
+
+def _run_of(tag: str) -> re.Pattern[str]:
+    """Return a pattern for characters that NFKC makes plain ones of: 2n of 2ⁿ, 125 of 12₅."""
+    characters = (chr(code) for code in range(0xA0, 0x3000) if chr(code) not in "ªº℠™")
+    return re.compile("[" + "".join(c for c in characters if unicodedata.decomposition(c).startswith(tag)) + "]+")
+
+
+_RAISED, _LOWERED = _run_of("<super>"), _run_of("<sub>")
 _DOLLARS = re.compile(r"^([-+]?)\$(?=[\d.][^$]*$)")  # a currency: mathematics would have a second sign
 _MAX_NORMALISED = 4096  # Python sorts combining marks in quadratic time: an hour for a million
 
@@ -71,10 +80,18 @@ def normalise(text: str) -> str:
 
     Case stays: it tells units apart.
     """
-    text = _SUPERSCRIPT.sub(r"^\g<0>", " ".join(fold_width(text).translate(_SIGNS).split()))
+    text = " ".join(fold_width(text).translate(_SIGNS).split())
+    if len(text) <= _MAX_NORMALISED:
+        text = _RAISED.sub(lambda run: run[0] if _SUPERSCRIPT.fullmatch(run[0]) else f"^{{{_plain(run[0])}}}", text)
+        text = _LOWERED.sub(lambda run: f"_{{{_plain(run[0])}}}", text)
+    text = _SUPERSCRIPT.sub(r"^\g<0>", text)
     if len(text) <= _MAX_NORMALISED:
         text = unicodedata.normalize("NFKC", text).replace("\u2212", "-")
     return _DOLLARS.sub(r"\1\\$", " ".join(text.removesuffix(".").rstrip(" ,;").split()))
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).replace("\u2212", "-")
 
 
 def unwrap(text: str) -> str:

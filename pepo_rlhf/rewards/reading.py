@@ -24,6 +24,7 @@ class Value(NamedTuple):
     unit: as `split_unit` returns it
     uncertain: whether the unit may be a variable
     name: of the quantity, as in x = 5; "" for none
+    between: whether it is an interval that was written as an inequality
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Value(NamedTuple):
     unit: str = ""
     uncertain: bool = False
     name: str = ""
+    between: bool = False
 
 
 _MATRIX = re.compile(r"\\begin ?\{([bpvV]?matrix|array)\}(?: ?\{[clr| ]*\})?(.*)\\end ?\{\1\}")
@@ -49,13 +51,14 @@ _MIRRORED = {">": "<", ">=": "<="}
 _OPENING, _CLOSING = "([{", ")]}"
 # A quantity's name: letters and commands, digits only in an index; no operation, root or negation.
 _NAME = re.compile(
-    rf"(?!.*(?:\\sqrt|(?<![a-z])(?:not|without)(?![a-z])))(?=.*[a-z∠△°αβγδθφω])"
-    rf"(?:[a-zαβγδθφω∠△\\_{{}}()|:,' {TEXT_MARK}]|(?<=[a-z_(])\d|(?<=_\{{)\d|(?<=\d)\d|(?<=[a-z∠] )\d)+",
+    rf"(?!.*(?:\\sqrt|\\?(?<![a-z])(?:ln|log|lg)(?![a-z])|(?<![a-z])(?:not|cannot|without)(?![a-z])))(?=.*[a-z∠△°αβγδθφω])"
+    rf"(?:[a-zαβγδθφω∠△\\_{{}}():,' {TEXT_MARK}]|(?<=[a-z_(])\d|(?<=_\{{)\d|(?<=\d)\d|(?<=[a-z∠] )\d)+",
     re.IGNORECASE,
 )
 _BESIDE_THE_NAME = re.compile(
-    rf"[{TEXT_MARK} {{}}|]|(?<![A-Za-z\\])m(?=[ {TEXT_MARK}]*(?:\\angle|∠))|\\(?:angle|triangle)|[∠△]"
+    rf"[{TEXT_MARK} {{}}]|(?<![A-Za-z\\])m(?=[ {TEXT_MARK}]*(?:\\angle|∠))|\\(?:angle|triangle)|[∠△]"
 )
+_LENGTH_OF = re.compile(r"\|([A-Z]{2})\|")  # of a segment; |x| is a value
 _VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
 _MAX_DEPTH = 8
 
@@ -68,6 +71,7 @@ def read(text: str) -> Value:
 
 def _read(text: str, depth: int) -> Value:
     text = without_layout(unwrap(text)).strip().removeprefix("+").lstrip()
+    text = _LENGTH_OF.sub(r"\1", text)
     if depth < _MAX_DEPTH:
         for form in (_matrix, _elements, _relation, _plus_minus, _bracketed, _ratio):
             if value := form(text, lambda part: _read(part, depth + 1)):
@@ -119,7 +123,8 @@ def _relation(text: str, read_part: Reader) -> Value | None:
 
 def _rounded(exact: Value, decimal: Value) -> Value | None:
     """Return a value that is written with its rounding: the label may be either."""
-    known = rounds_to(exact.bare, decimal.bare)
+    same_unit = not exact.unit or not decimal.unit or exact.unit == decimal.unit
+    known = same_unit and not decimal.bare.endswith(".") and rounds_to(exact.bare, decimal.bare)
     return exact._replace(kind="either", parts=(exact, decimal)) if known else None
 
 
@@ -135,6 +140,8 @@ def _equation(parts: list[str], read_part: Reader) -> Value | None:
         parts = parts[::-1]
     names = [parts.pop(0) for _ in parts[:-1] if _NAME.fullmatch(parts[0])]
     values = tuple(map(read_part, parts))
+    if len({value.unit for value in values if value.unit}) > 1:  # 5 kg = 5 g
+        return None
     if names:
         value = values[-1] if len(values) == 1 else Value("chain", values)
         return value._replace(name=_BESIDE_THE_NAME.sub("", names[0]).casefold())
@@ -155,7 +162,7 @@ def _interval(parts: list[str], sides: tuple[Value, ...], signs: list[str]) -> V
     else:
         return Value(signs[0], sides) if len(sides) == 2 else None
     kind = ("(" if signs[0] == "<" else "[") + (")" if signs[1] == "<" else "]")
-    return Value(kind, (low, high), name=_BESIDE_THE_NAME.sub("", name).casefold())
+    return Value(kind, (low, high), between=True, name=_BESIDE_THE_NAME.sub("", name).casefold())
 
 
 def _plus_minus(text: str, read_part: Reader) -> Value | None:

@@ -74,7 +74,7 @@ _PLURAL = re.compile(r"(?:people|men|women|children|feet|mice|fish|sheep|deer|[a
 # Numbers in words, and words that are no nouns.
 _NO_NOUNS = re.compile(
     r"(?:hundred|(?:thous|m|b|tr)\w*(?:and|illion)|dozen|hal[fv]e?|third|quarter|\w+th|percent|pair|couple|score|doe|equal|"
-    r"one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|lakh|crore|grosse|time|more|les|not|wrong|\w{0,2})"
+    r"one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|lakh|crore|grosse?|time|more|les|not|wrong|false|lie|gros|googol|double|triple|factorial|negative|inverse|reciprocal|squared|cubed|\w{0,2})"
 )
 
 
@@ -162,11 +162,11 @@ def _pint_key(name: str) -> str:
         return ""
     try:
         unit = registry.parse_units(name)
+        if not registry.Quantity(1, unit)._is_multiplicative:
+            return str(unit)  # kelvins and degrees Celsius differ by where they begin
+        factor, base = registry.get_base_units(unit)
     except Exception:  # pint raises what its tokenizer and parser do, for any text that is no unit
         return ""
-    if not registry.Quantity(1, unit)._is_multiplicative:
-        return str(unit)  # kelvins and degrees Celsius differ by where they begin
-    factor, base = registry.get_base_units(unit)
     return " ".join([f"{factor:.10g}", *sorted(f"{name}^{power:g}" for name, power in base._units.items())])
 
 

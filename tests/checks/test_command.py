@@ -119,11 +119,11 @@ def test_a_finding_takes_its_flags_from_its_words():
     assert warning("no flag in it", "--x.y").flags == ("--x.y",)
 
 
-def test_train_stops_at_an_error_and_prints_a_warning(make_inputs, monkeypatch, capsys):
+def test_train_stops_at_an_error_and_prints_a_warning(make_inputs, monkeypatch, caplog):
     args = make_inputs().config
     monkeypatch.setattr(check, "CHEAP", [("some", lambda inputs: [warning("careful")])])
     train.check_inputs(args)
-    assert capsys.readouterr().err == "warning: some: careful\n"
+    assert [(record.levelname, record.message) for record in caplog.records] == [("WARNING", "some: careful")]
     monkeypatch.setattr(check, "CHEAP", [("some", lambda inputs: [warning("careful"), error("wrong")])])
     with pytest.raises(ValueError, match="^wrong$"):
         train.check_inputs(args)

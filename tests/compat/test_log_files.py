@@ -26,6 +26,7 @@ def run(folder, number):
 
 def test_a_worker_and_what_it_starts_write_to_the_file_of_its_role_behind_earlier_ones(tmp_path):
     logs = tmp_path / "logs"
+    logs.mkdir()
     done = [run(logs, number) for number in "12"]
     assert [(one.stdout, one.stderr, one.returncode) for one in done] == [("", "", 0)] * 2
     (path,) = logs.iterdir()

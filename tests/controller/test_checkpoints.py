@@ -67,7 +67,9 @@ def test_one_that_does_not_fit_is_left_out_with_a_warning_each_time_it_is_due(tm
 def write(tmp_path, step, config):
     checkpoint = tmp_path / "checkpoints" / f"global_step{step}"
     folders.begin(checkpoint)
-    folders.commit(checkpoint, {}, config)
+    states = folders.partial(checkpoint) / "states.pt"
+    states.write_bytes(b"weights")
+    folders.commit(checkpoint, {"states.pt": folders.seal(states)}, config)
     return checkpoint
 
 

@@ -75,6 +75,8 @@ def test_what_the_kernel_says_of_a_full_disk(tmp_path):
 def test_the_death_of_a_worker_names_the_checkpoint_that_the_run_goes_on_from(tmp_path):
     checkpoint = tmp_path / "checkpoints" / "global_step4"
     folders.begin(checkpoint)
-    folders.commit(checkpoint, {}, Config())
+    states = folders.partial(checkpoint) / "states.pt"
+    states.write_bytes(b"weights")
+    folders.commit(checkpoint, {"states.pt": folders.seal(states)}, Config())
     line = explain(in_a_task(ActorDiedError()), str(tmp_path))
     assert line.startswith("a process of the run has died") and line.endswith(f"goes on from {checkpoint}")

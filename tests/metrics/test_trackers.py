@@ -1,3 +1,4 @@
+import importlib
 import json
 import time
 
@@ -41,6 +42,7 @@ def test_tensorboard_alone_is_started_unless_more_is_asked_for(config):
 
 def test_wandb_gets_every_record(config, tmp_path):
     """The real library, offline: its run folder holds what would be uploaded."""
+    importlib.import_module("wandb").teardown()  # it keeps the environment of its first use in the process
     config.logger.wandb.enable = True
     assert len(log_two_steps(config)) == 2
     (binary,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from pepo_rlhf.config import parse_arguments
 from ray_jobs import submit
 from ray_jobs.runtime_env import runtime_env
 
@@ -42,7 +43,8 @@ def wait_for(client, job, *statuses):
 
 
 def test_a_job_that_succeeds_is_followed_to_its_end(run_submit, monkeypatch):
-    monkeypatch.setattr(submit, "parse_arguments", lambda *arguments, **options: None)  # prints, and ends the command
+    parsed = parse_arguments([*CONFIG, *RUN], validated=False)  # with --print_config it prints, and ends the command
+    monkeypatch.setattr(submit, "parse_arguments", lambda *arguments, **options: parsed)
     status, job, output = run_submit("--follow", *RUN, "--print_config")
     assert status == 0, output
     assert "method: pepo" in output  # the log of the job
@@ -92,7 +94,6 @@ def test_the_plain_ray_command_does_the_same(cluster, working_dir):
         (["--data.image_root", "../images"], "--data.image_root ../images lies outside --working-dir"),
         (["--reward.functions", "[build/mine.py:mine]"], "--reward.functions build/mine.py is left out"),
         (["--pepo.method", "mine.py:Mine"], "--pepo.method mine.py is not there"),
-        (["--data.task", "runs/first:Task"], "--data.task runs/first is left out"),
         (["--env", "HF_TOKEN=abc"], "--env HF_TOKEN looks like a secret"),
         (["--address", "http://127.0.0.1:1"], "Failed to connect"),
         (["--address", "127.0.0.1:6379"], "--address 127.0.0.1:6379 is no job server's: write http://HEAD:8265"),
@@ -103,7 +104,7 @@ def test_a_mistake_is_one_line_and_submits_nothing(monkeypatch, working_dir, cap
     monkeypatch.chdir(working_dir)
     for file in ("runs/first/config.yaml", "secrets/.env.yaml", "ignored.yaml", "build/mine.py"):
         (working_dir / file).parent.mkdir(parents=True, exist_ok=True)
-        (working_dir / file).write_text("")
+        (working_dir / file).write_text("pepo: {alpha: 0.1}\n")
     (working_dir / ".gitignore").write_text("ignored.yaml\n")
     assert submit.main(["--address", "http://127.0.0.1:1", *CONFIG, *RUN, *flags]) == 2
     error = capsys.readouterr().err

@@ -34,14 +34,19 @@ _VALUE_AND_LETTER = re.compile(r"(.+?)\s*(?:[(\[]([A-Za-z])[)\]]|\s([A-Z]))", re
 _NEGATION = re.compile(
     r"\b(?:not|no|never|neither|nor|cannot|wrong|incorrect|false|except|unlike)\b|n['’]t\b", re.IGNORECASE
 )
-_DENIED = re.compile(rf"[\s)\]}}.,:*$]*(?:is |are |was )?(?:{_NEGATION.pattern})", re.IGNORECASE)
 # Only a capital, or "the answer is a square" would choose A.
-_SENTENCE = re.compile(r"(?i:answer|option|choice)(?: is| ?:)? *(?:[(\[*${]|\\boxed|\\text)*([A-Z])\b(?!['’])")
+_SENTENCE = re.compile(
+    r"(?<!wrong )(?<!incorrect )(?<!false )(?i:answer|option|choice)(?: is| ?:)? *"
+    r"(?:[(\[*${]|\\boxed|\\text)*([A-Z])\b(?!['’])"
+)
 # Neither the article nor the pronoun at the start of a sentence; in lower case only after "or".
 _ANOTHER_LETTER = re.compile(r"\b(?![AI] [a-z])([A-Z])\b(?!['’])|\bor \(?([b-z])\b")
+# Letters of either case that are listed: "(b) and (c)", "B, c, d".
+_LISTED = re.compile(r"\([a-z]\)|(?:^|[,./;]|\b(?:and|or))\s*\(?[a-z]\)?(?=\s*(?:[,./;)]|$))", re.IGNORECASE)
 _IN_BRACKETS = re.compile(r"\(([A-Za-z])\)")
 _SINGLE_LETTER = re.compile(r"\b([A-Za-z])\b")
 _MAX_CHARACTERS = 500
+_MAX_ANSWER = 2000  # characters of an answer that is looked at
 
 
 def choice_reward(response: str, label: str) -> float:
@@ -85,6 +90,9 @@ def chosen_letter(answer: str, label: str) -> str | None:
     """Return the letter of the option that the answer chooses; None if it chooses none or several."""
     fields = require_label(label, "choice")
     options: list[str] = fields.get("options") or []
+    answer = " ".join(answer.split())
+    if len(answer) > _MAX_ANSWER:
+        return None
     answer = unwrap(answer).removesuffix(".").strip()
     letter = _stated_letter(answer, options) or _letter_of_value(answer, options)
     if letter is None and fields.get("closest"):
@@ -104,6 +112,8 @@ def _stated_letter(answer: str, options: list[str]) -> str | None:
             # Of a letter that no sign follows, as in "A square", the value must be known.
             or not options
             and match[3] is None
+            and not _NEGATION.search(beside)
+            and not _LISTED.search(beside)
             and not _letters_in(beside, letters) - {letter}
         ):
             return letter
