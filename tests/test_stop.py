@@ -60,6 +60,33 @@ def test_a_pod_of_another_cluster_stops_nothing_and_a_user_does(tmp_path, holder
     assert stop.ask(tmp_path, "user") and request.is_set()
 
 
+def test_while_a_run_starts_nothing_is_asked_that_it_would_forget(tmp_path, holder, capsys):
+    StopRequest(tmp_path)
+    stop_request.forget(tmp_path)  # as the next attempt does, until it has found its checkpoint
+    assert not stop.ask(tmp_path, "user") and not (tmp_path / "STOP").exists()
+    assert "the run is starting; ask again" in capsys.readouterr().out
+
+
+def test_the_first_sigterm_after_a_file_still_leaves_time_for_the_checkpoint(tmp_path, holder):
+    request = StopRequest(tmp_path)
+    stop.ask(tmp_path, "preempted")
+    assert request.is_set()
+    request._on_sigterm(signal.SIGTERM, None)
+    assert request.reason == "preempted"
+    with pytest.raises(KeyboardInterrupt):
+        request._on_sigterm(signal.SIGTERM, None)
+
+
+def test_a_folder_that_cannot_be_read_keeps_no_other_from_being_asked(tmp_path, holder, monkeypatch, capsys):
+    request = StopRequest(tmp_path)
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "attempt").write_bytes(b"\xff")
+    monkeypatch.setattr(sys, "argv", ["stop", str(damaged), str(tmp_path)])
+    stop.main()
+    assert request.is_set() and f"{damaged}: 'utf-8' codec" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "stop please", json.dumps({"reason": "user"})])
 def test_a_file_that_is_not_this_programs_stops_nothing(tmp_path, text):
     request = StopRequest(tmp_path)

@@ -88,6 +88,18 @@ def test_a_finished_run_is_refused_and_goes_on_for_more_episodes(tmp_path):
     require_unfinished(parse_arguments([*flags, "2"]), num_rows=31)
 
 
+def test_a_run_killed_while_it_saved_its_model_goes_on(tmp_path):
+    config = parse_arguments([*REQUIRED, "--run.dir", str(tmp_path)])
+    (tmp_path / "metrics.jsonl").write_text("{}\n" * 2)
+    (tmp_path / "model").mkdir()
+    with pytest.raises(ValueError, match="holds a finished run"):
+        train.require_unfinished(config, 2 * config.rollout.batch_size)
+    (tmp_path / "model.unfinished").touch()
+    train.require_unfinished(config, 2 * config.rollout.batch_size)
+    write_checkpoint(tmp_path)
+    assert train.checkpoint_to_resume(config) is not None
+
+
 def test_secrets_of_the_environment_are_not_written(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "very-secret" * 5)
     monkeypatch.setenv("HF_TOKEN", "very-secret")

@@ -73,6 +73,17 @@ def write(tmp_path, step, config):
     return checkpoint
 
 
+def test_the_best_one_stays_where_older_ones_make_room(tmp_path):
+    config = make(tmp_path).config
+    first, second = write(tmp_path, 1, config), write(tmp_path, 2, config)
+    best = second.with_name("best_global_step2")
+    second.rename(best)
+    folders.remove_older_than(best)
+    assert best.exists() and not first.exists()
+    folders.remove_older_than(write(tmp_path, 3, config))
+    assert best.exists()
+
+
 def test_older_ones_make_room_and_the_newest_stays(tmp_path, clock, free, monkeypatch):
     tight = make(tmp_path)
     old, newest = write(tmp_path, 1, tight.config), write(tmp_path, 2, tight.config)
