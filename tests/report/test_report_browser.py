@@ -333,7 +333,7 @@ def test_a_run_in_its_first_step_without_config_or_evaluations(show, tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"global_step": 1, "reward": 0.5}\n')
     page = show(report(tmp_path)[0])
     assert page.inner_text(".legend >> nth=0").split("\n") == ["samples 0.5", "samples, mean of 5 0.5"]
-    assert page.locator(".chart .empty").count() == 3  # reward, judged by the reward, and no weights
+    assert page.locator(".chart .empty").count() == 3  # no weights, groups or gradient norm
 
 
 def test_two_runs_over_each_other(show, tmp_path, metrics_writer):
