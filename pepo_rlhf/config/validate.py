@@ -222,7 +222,8 @@ def weights_reach_the_engines(config: Config) -> str | None:
 
 def adapters_combine(config: Config) -> str | None:
     if not config.has_adapters:
-        return None
+        without = "--ckpt.save_merged merges adapters, and there are none: set --ds.lora.rank, or leave it out"
+        return without if config.ckpt.save_merged else None
     for flag, is_set, instead in (
         ("ds.load_in_4bit", config.ds.load_in_4bit, "leave it out"),
         ("ds.use_universal_ckpt", config.ds.use_universal_ckpt, "resume on as many GPUs as wrote the checkpoint"),

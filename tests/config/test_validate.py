@@ -29,6 +29,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
         {"ds.lora.rank": 8, "actor.freeze_visual_encoder": False},
         "vision tower in --ds.lora.target_modules",
     ),
+    ("adapters_combine", {"ckpt.save_merged": True}, "--ckpt.save_merged merges adapters, and there are none"),
     ("adapters_combine", {"ds.lora.rank": 8, "ds.lora.target_modules": []}, "--ds.lora.target_modules is empty"),
     ("weights_reach_the_engines", {"ds.tensor_parallel_size": 2}, "--ds.zero_stage 3"),
     (

@@ -77,6 +77,23 @@ def test_only_adapters_are_trained_and_b_begins_at_0(qwen):
     assert qwen.model.language_model.layers[0].self_attn.q_proj.scaling == {"default": 6 / 3}
 
 
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_gradient_checkpointing_changes_no_gradient(qwen, reentrant):
+    add_adapters(qwen, rank=2, alpha=4, dropout=0.0)
+    trained = [weight for weight in qwen.parameters() if weight.requires_grad]
+    for weight in trained:
+        torch.nn.init.normal_(weight, std=0.1)
+    gradients = []
+    for enable in (lambda: None, lambda: qwen.gradient_checkpointing_enable({"use_reentrant": reentrant})):
+        enable()
+        qwen.train().zero_grad()
+        qwen(torch.arange(12)[None]).logits.square().sum().backward()
+        gradients.append([weight.grad.clone() for weight in trained])
+    for plain, checkpointed in zip(*gradients, strict=True):
+        assert plain.any()
+        torch.testing.assert_close(checkpointed, plain)
+
+
 def test_without_adapters_the_model_is_the_base_model(case):
     model, inputs, _ = case
     before = model(**inputs).logits
