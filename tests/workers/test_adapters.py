@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
 
+from pepo_rlhf.weight_sync.weights import PolicyWeights
 from pepo_rlhf.workers.adapters import add_adapters, target_layers, without_adapters
 
 DECODER = "model.language_model"
@@ -106,3 +109,21 @@ def test_without_adapters_the_model_is_the_base_model(case):
         assert model(**inputs).logits.equal(before)
     assert model(**inputs).logits.equal(changed) and not changed.equal(before)
     assert all(weight.requires_grad for weight in trained)
+
+
+def test_a_merged_model_is_saved_under_the_names_of_the_base_model(vision_case, tmp_path):
+    """As the policy worker saves it."""
+    model, _ = vision_case
+    model.save_pretrained(tmp_path / "base")
+    add_adapters(model, rank=2, alpha=4, dropout=0.0)
+    for weight in model.parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=0.1)
+    model.save_pretrained(tmp_path / "merged", state_dict=dict(PolicyWeights(model, zero_stage=2)))
+    base, merged = (load_file(tmp_path / name / "model.safetensors") for name in ("base", "merged"))
+    assert base.keys() == merged.keys()
+    changed = {name for name in base if not base[name].equal(merged[name])}
+    assert len(changed) == 3 * 7 and not any("vis" in name for name in changed)
+    tokens = torch.arange(12)[None]
+    loaded = AutoModelForImageTextToText.from_pretrained(tmp_path / "merged").eval()
+    torch.testing.assert_close(loaded(tokens).logits, model(tokens).logits, atol=1e-5, rtol=1e-5)
