@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from pepo_rlhf.weight_sync.packed import PackedSource
 from pepo_rlhf.weight_sync.weights import PolicyWeights, merge
 from pepo_rlhf.workers.adapters import add_adapters
 
@@ -53,6 +54,14 @@ def test_names_are_those_of_the_base_model_and_untrained_adapters_change_nothing
     linear = {name for name in before if "proj.weight" in name}
     assert len(linear) == 2 * 7 and weights.trained == linear
     assert {name for name, _ in PolicyWeights(model, zero_stage=2, only_trained=True)} == linear
+
+
+def test_a_packed_transfer_declares_the_base_models_weights_as_it_sends_them(model):
+    before = {name: (weight.dtype, tuple(weight.shape)) for name, weight in model.bfloat16().named_parameters()}
+    add_adapters(model, rank=2, alpha=4, dropout=0.0)
+    source = PackedSource(PolicyWeights(model, zero_stage=2))
+    assert {meta.name: (meta.dtype, meta.shape) for meta in source.metadata()} == before
+    assert {name: (weight.dtype, tuple(weight.shape)) for name, weight in source} == before
 
 
 def test_a_base_model_with_the_merged_weights_computes_what_the_policy_does(model):
