@@ -44,6 +44,11 @@ class Shape:
         tables = 1 if self.tied else 2
         return tables * self.vocabulary * self.hidden + self.layers * self.layer_parameters + self.hidden
 
+    def adapter_parameters(self, rank: int) -> int:
+        """Of LoRA on all linear layers of the decoder: rank times what goes into and comes out of each."""
+        d, kv = self.hidden, self.hidden // self.heads * self.key_value_heads
+        return self.layers * rank * (4 * d + 2 * (d + kv) + 3 * (d + self.intermediate))
+
     def body_flops(self, length: int) -> float:
         """Forward FLOPs of the decoder layers for one sequence: 2 a weight and token, and the two attention products.
 
@@ -86,6 +91,7 @@ class Step:
     micro_batch: int = 1
     zero_stage: int = 2
     engine_gpus: int = 1  # tensor parallel size of an engine
+    lora_rank: int = 0  # 0 trains the weights themselves
 
 
 def memory_gib(shape: Shape, step: Step) -> dict[str, float]:
@@ -93,11 +99,13 @@ def memory_gib(shape: Shape, step: Step) -> dict[str, float]:
     whole = shape.parameters + shape.vision_parameters
     shards = step.num_gpus if step.zero_stage == 3 else 1
     length = step.prompt + step.response
+    adapters = shape.adapter_parameters(step.lora_rank)
+    trained = adapters or shape.parameters
     parts = {
-        "policy weights": BYTES * whole / shards,
-        "gradients": BYTES * shape.parameters / step.num_gpus,
-        "optimiser": OPTIMISER_BYTES * shape.parameters / step.num_gpus,
-        "reference": BYTES * whole / shards,
+        "policy weights": BYTES * (whole + adapters) / shards,
+        "gradients": BYTES * trained / step.num_gpus,
+        "optimiser": OPTIMISER_BYTES * trained / step.num_gpus,
+        "reference": 0 if adapters else BYTES * whole / shards,  # the policy without its adapters
         # Gradient checkpointing keeps a layer's input, and one layer's inside while it is computed again.
         "activations": BYTES * step.micro_batch * length * (shape.layers * shape.hidden + 6 * shape.intermediate),
         "logits, tiles": 2 * BYTES * math.prod(TILE["cuda"]),
@@ -156,6 +164,13 @@ def main() -> None:
     memory = {plan: memory_gib(SHAPES[plan[0]], step) for plan, step in steps.items()}
     zero = {plan: f"{plan[0]} | {plan[1]} | {step.zero_stage} | TP {step.engine_gpus}" for plan, step in steps.items()}
     print_table(["ZeRO", "engine", *memory["3B", 8]], [(zero[plan], parts.values()) for plan, parts in memory.items()])
+    with_adapters = {
+        f"{name} | {num_gpus} | {rank}": memory_gib(SHAPES[name], Step(num_gpus, lora_rank=rank))
+        for name in ("3B", "7B")
+        for num_gpus in (1, 8)
+        for rank in (16, 64)
+    }
+    print_table(["rank", *memory["3B", 8]], [(plan, parts.values()) for plan, parts in with_adapters.items()])
     fitting = [plan for plan in steps if sum(memory[plan].values()) - memory[plan]["logits, stock"] < GPU_GIB]
     amounts = {plan: work(SHAPES[plan[0]], steps[plan]) for plan in fitting}
     units = {"generation": "GB", "experience": "TFLOP", "update": "TFLOP", "communication": "GB", "sync": "GB"}

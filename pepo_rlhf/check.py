@@ -37,6 +37,7 @@ CHEAP: tuple[tuple[str, Check], ...] = (
     _RUN_FOLDER,
     ("weighting", weighting.check_weighting),
     ("model", model.check_model),
+    ("adapters", model.check_adapters),
     ("data", prompts.check_rows),
     ("rewards", rewards.check_functions),
     ("rewards", rewards.check_call),

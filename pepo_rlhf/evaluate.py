@@ -113,8 +113,11 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """Generate what is missing, grade it, and write results.json. Return what that file holds.
 
     Raises:
-        ValueError: for an unknown benchmark, a source that cannot be read, or an output of other settings.
+        ValueError: for adapters without their model, an unknown benchmark, a source that cannot be read, or an output
+            of other settings.
     """
+    if Path(args.model, "adapter_config.json").exists():
+        raise ValueError(f"--model {args.model} holds adapters: name the model of --ckpt.save_merged, or merge them")
     _keep_to_positions(args)
     measure = load_measure(args.model, args.max_len - args.max_new_tokens, args.min_pixels, args.max_pixels)
     benchmarks = [load_benchmark(spec, args, measure) for spec in args.benchmark]

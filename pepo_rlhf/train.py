@@ -130,10 +130,11 @@ def _result(config: Config, seconds: float) -> str:
     """Return the end of a run in a few lines: its result, its model, its time and the next command."""
     rewards = [step["reward"] for step in summary.read_steps(config.run_dir)]
     first, last = summary.quarters(rewards)
+    model = config.adapter_dir if config.has_adapters and not config.ckpt.save_merged else config.model_dir
     return (
         f"done after step {len(rewards)}; this command took {seconds // 60:.0f} min {seconds % 60:02.0f} s; reward "
         f"{first:.3f} in the first quarter, {last:.3f} in the last\n"
-        f"  model   {config.model_dir}\n  report  python -m pepo_rlhf.report {config.run.dir}"
+        f"  model   {model}\n  report  python -m pepo_rlhf.report {config.run.dir}"
     )
 
 
@@ -219,6 +220,7 @@ def checkpoint_to_resume(config: Config) -> Path | None:
         return None
     require_own(checkpoint, run_dir)
     folders.require_same_settings(checkpoint, config)
+    folders.require_same_base(checkpoint, config)
     logger.info(f"the run goes on from {checkpoint}")
     return checkpoint
 

@@ -369,7 +369,7 @@ SETTINGS = [
     Case("a group of one", flags("--rollout.n_samples_per_prompt", "1", "--train.batch_size", "8"),
          "compares the responses to a prompt: set --rollout.n_samples_per_prompt above 1"),
     Case("sleep without sharing", flags("--vllm.enable_sleep"), "--vllm.enable_sleep frees memory on shared GPUs only"),
-    Case("adapters", flags("--ds.lora.rank", "8"), "--ds.lora.rank 8: rollout engines cannot take adapters; leave it"),
+    Case("averaged adapters", flags("--ds.lora.rank", "8", "--train.enable_ema"), "--train.enable_ema does not go"),
     Case("a run folder of no name", flags("--run.dir="), "--run.dir is empty: name a folder"),
     Case("a null byte in the run folder", flags("--run.dir", "a\0b"), r"--run.dir 'a.x00b' holds a null byte"),
     Case("no rewards", settings("reward: {functions: []}"), "--reward.functions is empty: name a built-in verifier"),

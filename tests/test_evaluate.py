@@ -128,6 +128,13 @@ def test_a_benchmark_that_was_asked_before_keeps_its_scores(arguments, problems:
     assert list(both) == ["grounding", "grounding:val"] and both["grounding"] == first["grounding"]
 
 
+def test_adapters_are_no_model(arguments, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").touch()
+    arguments.model = str(tmp_path)
+    with pytest.raises(ValueError, match="holds adapters: name the model of --ckpt.save_merged"):
+        evaluate.evaluate(arguments)
+
+
 def test_weights_that_were_trained_on_since_need_another_output(arguments, tmp_path: Path) -> None:
     shutil.copytree(arguments.model, tmp_path / "model")
     arguments.model = str(tmp_path / "model")

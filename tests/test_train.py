@@ -79,9 +79,10 @@ def test_a_run_without_a_checkpoint_is_set_aside_whole_when_the_folder_is_used_a
     ]
 
 
-def test_a_finished_run_is_refused_and_goes_on_for_more_episodes(tmp_path):
+@pytest.mark.parametrize("saved", ["model", "adapter"])
+def test_a_finished_run_is_refused_and_goes_on_for_more_episodes(tmp_path, saved):
     (tmp_path / "metrics.jsonl").write_text('{"global_step": 1}\n' * 3)
-    (tmp_path / "model").mkdir()
+    (tmp_path / saved).mkdir()
     flags = [*REQUIRED, "--run.dir", str(tmp_path), "--rollout.batch_size", "8", "--train.num_episodes"]
     with pytest.raises(ValueError, match="holds a finished run of 3 steps"):
         require_unfinished(parse_arguments([*flags, "1"]), num_rows=31)  # 3 batches of 8, and 7 rows

@@ -17,6 +17,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pepo_rlhf.checkpoints import base_model
 from pepo_rlhf.config import Config
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ SETTINGS = (
     "ds.zero_stage",
     "ds.param_dtype",
     "ds.lora.rank",
+    "ds.lora.alpha",
+    "ds.lora.target_modules",
     "train.enable_ema",
 )
 _RESHAPED = ("actor.num_nodes", "actor.num_gpus_per_node", "ds.tensor_parallel_size", "ds.zero_stage")
@@ -86,6 +89,8 @@ def commit(checkpoint: Path, files: dict[str, FileRecord], config: Config) -> No
     folder = partial(checkpoint)
     settings = {flag: attrgetter(flag)(config) for flag in SETTINGS}
     manifest = {"settings": settings, "files": {name: record._asdict() for name, record in sorted(files.items())}}
+    if config.ds.lora.rank > 0:
+        manifest["base_model"] = base_model.identify(config.actor.model_name_or_path or "")
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     for path in {folder / MANIFEST, folder, *((folder / name).parent for name in files)}:
         _sync(path)
@@ -185,6 +190,16 @@ def require_same_settings(checkpoint: Path, config: Config) -> None:
                 f"--{flag} is {attrgetter(flag)(config)}, and {checkpoint} was written with {value}: go on with that, "
                 "or start another run with a new --run.dir"
             )
+
+
+def require_same_base(checkpoint: Path, config: Config) -> None:
+    """Raise ValueError if the checkpoint's adapters were trained on another model than the settings name."""
+    saved, model = _read_manifest(checkpoint).get("base_model"), config.actor.model_name_or_path or ""
+    if saved is not None and (name := base_model.difference(saved, model)) is not None:
+        raise ValueError(
+            f"--actor.model_name_or_path {model} is not the model that the adapters in {checkpoint} were trained on "
+            f"({name} differs): name that one, or start another run with a new --run.dir"
+        )
 
 
 def _read_manifest(checkpoint: Path) -> dict[str, Any]:

@@ -17,11 +17,13 @@ from openrlhf.utils.distributed_util import torch_dist_barrier_and_cuda_sync
 from torch import distributed
 
 from pepo_rlhf.checkpoints import folders
+from pepo_rlhf.checkpoints.adapters import save_adapters
 from pepo_rlhf.checkpoints.ownership import require_own
 from pepo_rlhf.config import Config
 
 TRAINER_STATES = "trainer.pt"
 _DEEPSPEED = "deepspeed"
+_ADAPTER = "adapter"
 _UNIVERSAL = "universal"  # where a converted copy of `deepspeed` is looked for with --ds.use_universal_ckpt
 
 
@@ -62,16 +64,19 @@ def save(engine, moving_average, checkpoint: Path, trainer_states: dict, config:
 
 
 def _save(engine, moving_average, checkpoint: Path, trainer_states: dict, config: Config) -> None:
-    rank, folder = distributed.get_rank(), folders.partial(checkpoint)
+    rank, folder, has_adapters = distributed.get_rank(), folders.partial(checkpoint), config.ds.lora.rank > 0
     if rank == 0:
         folders.begin(checkpoint)
     torch_dist_barrier_and_cuda_sync()
     engine.checkpoint_engine = writer = SealingEngine(folder)
-    engine.save_checkpoint(str(folder), tag=_DEEPSPEED, save_latest=False)
+    engine.save_checkpoint(str(folder), tag=_DEEPSPEED, save_latest=False, exclude_frozen_parameters=has_adapters)
     writer.save(random_states(), folder / _random_file(rank))
     if moving_average is not None and rank == _owner(engine):
         writer.save(_own_weights(moving_average), folder / _moving_average_file(rank))
+    if has_adapters:
+        save_adapters(engine.module, config.ds.zero_stage, folder / _ADAPTER)
     if rank == 0:
+        writer.files |= {f"{_ADAPTER}/{path.name}": folders.seal(path) for path in folder.glob(f"{_ADAPTER}/*")}
         writer.save(trainer_states, folder / TRAINER_STATES)
     gathered: list = [None] * distributed.get_world_size()
     distributed.all_gather_object(gathered, writer.files)
@@ -89,7 +94,8 @@ def load(engine, moving_average, checkpoint: Path, config: Config) -> None:
     require_own(checkpoint, config.run.dir)
     universal = config.ds.use_universal_ckpt
     tag = _UNIVERSAL if universal else _DEEPSPEED
-    path, _ = engine.load_checkpoint(str(checkpoint), tag=tag)
+    # With adapters the frozen weights are not in the file: they are those of the base model.
+    path, _ = engine.load_checkpoint(str(checkpoint), tag=tag, load_module_strict=config.ds.lora.rank == 0)
     if path is None:
         raise ValueError(f"DeepSpeed finds nothing to load in {checkpoint / tag}")
     random_file = checkpoint / _random_file(distributed.get_rank())

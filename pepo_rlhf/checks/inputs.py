@@ -54,19 +54,33 @@ class Inputs:
         return self._model_files[1]
 
     @loaded_once
-    def num_parameters(self) -> int:
-        """Return the number of parameters of the class that the configuration names; no weights are loaded."""
+    def _model(self) -> Any:
+        """Return a model of the class that the configuration names, without weights."""
         import torch
         from transformers import AutoModelForImageTextToText
 
         config = self.model_config
         try:
             with torch.device("meta"):
-                model = AutoModelForImageTextToText.from_config(config, trust_remote_code=True)
+                return AutoModelForImageTextToText.from_config(config, trust_remote_code=True)
         except ValueError as problem:
             name, reason = self.config.actor.model_name_or_path, str(problem).splitlines()[0]
             raise ValueError(f"--actor.model_name_or_path {name}: {reason}") from problem
-        return model.num_parameters()
+
+    @property
+    def num_parameters(self) -> int:
+        return self._model.num_parameters()
+
+    @loaded_once
+    def num_adapter_parameters(self) -> int:
+        """Return the number of parameters of the adapters; 0 where the weights themselves are trained."""
+        from pepo_rlhf.workers.adapters import target_layers
+
+        lora = self.config.ds.lora
+        if lora.rank == 0:
+            return 0
+        layers = [self._model.get_submodule(name) for name in target_layers(self._model, lora.target_modules)]
+        return sum(lora.rank * (layer.in_features + layer.out_features) for layer in layers)
 
     @loaded_once
     def training_rows(self) -> LoadedRows:

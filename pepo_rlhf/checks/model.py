@@ -19,6 +19,13 @@ def check_model(inputs: Inputs) -> Iterator[Finding]:
     yield ok(f"{inputs.config.actor.model_name_or_path}: {config.model_type}")
 
 
+def check_adapters(inputs: Inputs) -> Iterator[Finding]:
+    """Yield what is trained instead of the weights, if --ds.lora.target_modules names layers that the model has."""
+    if inputs.config.has_adapters:
+        number, lora = inputs.num_adapter_parameters, inputs.config.ds.lora
+        yield ok(f"LoRA of rank {lora.rank} on {lora.target_modules}: {number / 1e6:,.2f} million parameters")
+
+
 def check_tokenizer(inputs: Inputs) -> Iterator[Finding]:
     """Yield whether every token has an embedding, and a response can end."""
     tokenizer, vocabulary = inputs.processor.tokenizer, inputs.model_config.get_text_config().vocab_size

@@ -24,7 +24,7 @@ def check_nodes(config: Config, nodes: list[dict[str, float]]) -> Iterator[Findi
     largest = max(int(node.get("GPU", 0)) for node in nodes)
     for flag, size in (
         ("--actor.num_gpus_per_node", config.actor.num_gpus_per_node),
-        ("--ref.num_gpus_per_node", config.ref.num_gpus_per_node if config.algo.kl.init_coef > 0 else 0),
+        ("--ref.num_gpus_per_node", config.ref.num_gpus_per_node if config.num_reference_ranks else 0),
         ("--vllm.tensor_parallel_size", config.vllm.tensor_parallel_size),
     ):
         if size > largest:

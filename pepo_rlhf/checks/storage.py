@@ -35,7 +35,7 @@ def check_run_folder(inputs: Inputs) -> Iterator[Finding]:
 
 def check_disk(inputs: Inputs) -> Iterator[Finding]:
     """Yield an error if the trained model does not fit, and a warning if its checkpoints do not."""
-    model = model_bytes(inputs)
+    model = saved_bytes(inputs)
     existing = nearest_existing(Path(inputs.config.run.dir))
     free = shutil.disk_usage(existing).free
     checkpoints = checkpoint_bytes(inputs)
@@ -72,8 +72,14 @@ def nearest_existing(path: Path) -> Path:
 
 
 def model_bytes(inputs: Inputs) -> int:
-    """Return the bytes of the weights, as they are trained and saved."""
+    """Return the bytes of the weights, as trainer and engine hold them."""
     return inputs.num_parameters * _BYTES[inputs.config.ds.param_dtype]
+
+
+def saved_bytes(inputs: Inputs) -> int:
+    """Return the bytes of what the end of a run writes: the model, adapters, or both."""
+    adapters = inputs.num_adapter_parameters * _BYTES[inputs.config.ds.param_dtype]
+    return adapters + (model_bytes(inputs) if not adapters or inputs.config.ckpt.save_merged else 0)
 
 
 def checkpoint_bytes(inputs: Inputs) -> int:
@@ -86,8 +92,8 @@ def checkpoint_bytes(inputs: Inputs) -> int:
 
 def one_checkpoint_bytes(inputs: Inputs) -> int:
     """Return the bytes of a checkpoint; less if part of the model is frozen."""
-    settings = inputs.config.ckpt
-    states = 0 if settings.disable_ds else model_bytes(inputs) + _STATE_BYTES * inputs.num_parameters
+    settings, num_trained = inputs.config.ckpt, inputs.num_adapter_parameters or inputs.num_parameters
+    states = 0 if settings.disable_ds else (_BYTES[inputs.config.ds.param_dtype] + _STATE_BYTES) * num_trained
     return states + (model_bytes(inputs) if settings.save_hf else 0)
 
 

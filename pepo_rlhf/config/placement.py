@@ -40,8 +40,8 @@ def ranks_share_micro_batches(config: Config) -> str | None:
     if config.train.dynamic_batch_enable:  # forms some multiple of the policy's ranks
         num_batches = config.num_policy_ranks
     ranks_of = {"actor": config.num_policy_ranks}
-    if config.has_reference:
-        ranks_of["ref"] = config.ref.num_nodes * config.ref.num_gpus_per_node
+    if config.num_reference_ranks:
+        ranks_of["ref"] = config.num_reference_ranks
     for name, ranks in ranks_of.items():
         if num_batches % ranks:
             return (
@@ -52,7 +52,7 @@ def ranks_share_micro_batches(config: Config) -> str | None:
 
 
 def colocated_models_match(config: Config) -> str | None:
-    if not config.has_reference or not (config.train.colocate_all or config.train.colocate_actor_ref):
+    if not config.num_reference_ranks or not (config.train.colocate_all or config.train.colocate_actor_ref):
         return None
     if (config.actor.num_nodes, config.actor.num_gpus_per_node) == (config.ref.num_nodes, config.ref.num_gpus_per_node):
         return None

@@ -31,13 +31,12 @@ def required_gpus(config: Config) -> int:
 def reservations(config: Config) -> dict[str, int]:
     """Return the GPUs by who reserves them; those who share a GPU take a part of it each."""
     policy = config.num_policy_ranks
-    reference = config.ref.num_nodes * config.ref.num_gpus_per_node if config.has_reference else 0
     rollout = config.vllm.num_engines * config.vllm.tensor_parallel_size
     if config.shares_all_gpus:
         return {"policy, reference and rollout on the same": policy}
-    if config.train.colocate_all or config.train.colocate_actor_ref:
+    if config.num_reference_ranks and (config.train.colocate_all or config.train.colocate_actor_ref):
         return {"policy and reference on the same": policy, "rollout": rollout}
-    return {"policy": policy, "reference": reference, "rollout": rollout}
+    return {"policy": policy, "reference": config.num_reference_ranks, "rollout": rollout}
 
 
 def arithmetic(config: Config) -> str:

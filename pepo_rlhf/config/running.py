@@ -42,7 +42,7 @@ class Run:
 
 @dataclass(kw_only=True)
 class Reference:
-    """Reference policy; there is none when algo.kl.init_coef is 0"""
+    """Reference policy; there is none when algo.kl.init_coef is 0, and with adapters the policy is it without them"""
 
     num_nodes: int = number(1, AT_LEAST_1)
     """Nodes for the reference policy."""
@@ -50,6 +50,8 @@ class Reference:
     """GPUs a node for the reference policy."""
     offload: bool = False
     """Keep its weights in host memory."""
+    separate: bool = False
+    """Load a reference of its own even where the policy without its adapters is one."""
 
 
 @dataclass(kw_only=True)
@@ -113,14 +115,15 @@ class Vllm:
 
 @dataclass(kw_only=True)
 class Lora:
-    """Low-rank adapters"""
+    """Low-rank adapters (LoRA): the policy's weights are frozen, and engines get weights merged with the adapters"""
 
     rank: int = number(0, AT_LEAST_0)
-    """Rank; 0 trains the full weights, and is all that rollout engines can take."""
+    """Rank; 0 trains the weights themselves."""
     alpha: int = number(16, AT_LEAST_1)
     """Scale of the adapters, divided by the rank."""
     target_modules: list[str] | str = "all-linear"
-    """Modules that get an adapter: a list of names, or all-linear."""
+    """What gets an adapter: all-linear, every linear layer of the language model; or names of layers or of modules
+    around them, such as q_proj v_proj. Vision tower and projector: by names that the language model does not have."""
     dropout: float = number(0.0, BELOW_1)
     """Dropout before the adapters."""
 
@@ -171,7 +174,9 @@ class Checkpoint:
     resume: Literal["auto", "never", "must"] = "auto"
     """Go on from the newest whole checkpoint: auto if there is one, must or stop, never (needs a new run.dir)."""
     save_hf: bool = False
-    """Save in Hugging Face format too."""
+    """Save in Hugging Face format too, with adapters merged."""
+    save_merged: bool = False
+    """At the end merge the adapters into a model in Hugging Face format, <run.dir>/model, beside <run.dir>/adapter."""
     disable_ds: bool = False
     """Save without DeepSpeed's states: smaller, and nothing to resume from."""
     max_num: int = number(3, AT_LEAST_1)

@@ -44,6 +44,11 @@ class Config:
         return self.run_dir / "model"
 
     @property
+    def adapter_dir(self) -> Path:
+        """Return the folder that the trained adapters are saved to."""
+        return self.run_dir / "adapter"
+
+    @property
     def logs_dir(self) -> Path:
         """Return the folder of what the processes of the run print."""
         return self.run_dir / "logs"
@@ -72,6 +77,17 @@ class Config:
     def has_reference(self) -> bool:
         """Return whether a reference policy is needed, for a KL in the loss or in the reward."""
         return self.algo.kl.init_coef > 0
+
+    @property
+    def has_adapters(self) -> bool:
+        """Return whether LoRA adapters are trained instead of the weights."""
+        return self.ds.lora.rank > 0
+
+    @property
+    def num_reference_ranks(self) -> int:
+        """Return the ranks of the reference's own workers; 0 where the policy without its adapters is the reference."""
+        is_placed = self.has_reference and (self.ref.separate or not self.has_adapters)
+        return self.ref.num_nodes * self.ref.num_gpus_per_node if is_placed else 0
 
     @property
     def shares_all_gpus(self) -> bool:

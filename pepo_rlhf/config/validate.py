@@ -211,14 +211,33 @@ def token_records_hold_a_group(config: Config) -> str | None:
 
 
 def weights_reach_the_engines(config: Config) -> str | None:
-    """Refuse adapters and shards: a sync sends parameters as the policy has them, and engines cannot take these."""
-    if config.ds.lora.rank > 0:
-        return f"--ds.lora.rank {config.ds.lora.rank}: rollout engines cannot take adapters; leave it at 0"
+    """Refuse shards: a sync sends parameters as the policy has them, and engines cannot take these."""
     if config.ds.tensor_parallel_size > 1:
         return (
             f"--ds.tensor_parallel_size {config.ds.tensor_parallel_size}: rollout engines cannot take shards of "
             "weights; leave it at 1, and share large models out with --ds.zero_stage 3"
         )
+    return None
+
+
+def adapters_combine(config: Config) -> str | None:
+    if not config.has_adapters:
+        without = "--ckpt.save_merged merges adapters, and there are none: set --ds.lora.rank, or leave it out"
+        return without if config.ckpt.save_merged else None
+    for flag, is_set, instead in (
+        ("ds.load_in_4bit", config.ds.load_in_4bit, "leave it out"),
+        ("ds.use_universal_ckpt", config.ds.use_universal_ckpt, "resume on as many GPUs as wrote the checkpoint"),
+        ("train.enable_ema", config.train.enable_ema, "leave it out"),
+        (
+            "actor.freeze_visual_encoder false",
+            not config.actor.freeze_visual_encoder,
+            "adapters freeze all weights; name layers of the vision tower in --ds.lora.target_modules",
+        ),
+    ):
+        if is_set:
+            return f"--{flag} does not go with adapters (--ds.lora.rank {config.ds.lora.rank}): {instead}"
+    if not config.ds.lora.target_modules:
+        return "--ds.lora.target_modules is empty: name layers, or all-linear"
     return None
 
 
@@ -282,6 +301,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     placement.packed_transfer_is_possible,
     token_records_hold_a_group,
     weights_reach_the_engines,
+    adapters_combine,
     trackio_is_installed,
     wandb_has_a_key,
 )

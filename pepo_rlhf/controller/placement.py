@@ -30,7 +30,7 @@ _SHARED_GPU = 0.2  # share of a GPU that each of up to five colocated actors res
 
 
 class Workers(NamedTuple):
-    """The Ray actors of a run; no reference where --algo.kl.init_coef is 0."""
+    """The Ray actors of a run; no reference without a KL, or where the policy without its adapters is the reference."""
 
     engine_handles: list[Any]
     policy: RayActorGroup
@@ -47,7 +47,7 @@ def start_workers(config: Config, watchdog: Watchdog) -> Iterator[Workers]:
     engines = start_engines(config, colocated if config.shares_all_gpus else None)
     try:
         policy = _model_group(config.actor, PolicyActor, colocated)
-        reference = _model_group(config.ref, ReferenceActor, colocated) if config.has_reference else None
+        reference = _model_group(config.ref, ReferenceActor, colocated) if config.num_reference_ranks else None
         yield Workers(engines, policy, reference)
     finally:
         watchdog.enter("end of the run")

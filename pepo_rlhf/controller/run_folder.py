@@ -13,13 +13,13 @@ UNFINISHED = "model.unfinished"  # stands beside a model while it is written
 _WRITTEN = (
     *("metrics.jsonl", "metrics_rolled_back.jsonl", "evaluations.jsonl", "evaluations_rolled_back.jsonl"),
     *("config.yaml", "vision_check.json", "report.html", "learning_curve.png"),
-    *("tokens", "tensorboard", "checkpoints", "logs", "model", UNFINISHED),
+    *("tokens", "tensorboard", "checkpoints", "logs", "model", "adapter", UNFINISHED),
 )
 
 
 def has_model(run_dir: Path) -> bool:
-    """Return whether the folder holds the whole model of a run that has ended."""
-    return (run_dir / "model").exists() and not (run_dir / UNFINISHED).exists()
+    """Return whether the folder holds the whole model, or the adapters, of a run that has ended."""
+    return any((run_dir / name).exists() for name in ("model", "adapter")) and not (run_dir / UNFINISHED).exists()
 
 
 def num_steps_done(run_dir: Path) -> int:

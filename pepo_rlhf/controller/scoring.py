@@ -40,13 +40,18 @@ def add_scores(
     config: Config,
     with_similarity: bool,
 ) -> None:
-    """Add the scores of policy and reference to the batch. On GPUs of their own they work at the same time."""
+    """Add the scores of policy and reference to the batch. On GPUs of their own they work at the same time.
+
+    Args:
+        reference: None where the policy without its adapters is the reference, or no KL is asked for.
+    """
     micro_batches = [batch.micro_batch(rows) for rows in splits]
     takes_turns = config.train.colocate_all or config.train.colocate_actor_ref
     asked = [with_similarity] * len(splits)
     pending = _start(policy, takes_turns, "score", micro_batch=micro_batches, with_similarity=asked)
-    if reference is not None:
-        pending_reference = _start(reference, takes_turns, "log_probs", micro_batch=micro_batches)
+    if config.has_reference:
+        worker = policy if reference is None else reference
+        pending_reference = _start(worker, takes_turns, "reference_log_probs", micro_batch=micro_batches)
         batch.reference_log_probs = _whole(batch, splits, _gather(pending_reference))
     log_probs, entropy, similarity = zip(*_gather(pending), strict=True)
     batch.action_log_probs = _whole(batch, splits, log_probs)

@@ -36,7 +36,7 @@ class Trainer:
     """Train the policy over the prompts of a schedule.
 
     Args:
-        reference: None where no KL is asked for.
+        reference: None where the policy without its adapters is the reference, or no KL is asked for.
         stop: asks the run to end after the step that it is in.
 
     Attributes:

@@ -44,14 +44,12 @@ class WeightSync:
     """
 
     def __init__(self, config: Config, model: torch.nn.Module, engines: list[Any]) -> None:
-        self.model = model
-        self.trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         self.engines = EngineCalls(engines, ENGINE_DEATHS)
         self.transport = make_transport(config, self.engines)
         # vLLM reloads a file as a whole, and layers that it fuses all or not at all; other transports leave out what
-        # is frozen and so the same in the engines.
+        # does not change and so is the same in the engines, which have loaded the policy's folder.
         needs_all = isinstance(self.transport, FileTransport | PackedTransport)
-        self.weights = PolicyWeights(model, config.ds.zero_stage, None if needs_all else sorted(self.trainable))
+        self.weights = PolicyWeights(model, config.ds.zero_stage, only_trained=not needs_all)
         self.transport.connect()
 
     def reconnect(self) -> None:
@@ -80,7 +78,7 @@ class WeightSync:
         if self.engines.death is not None:
             raise SyncInterrupted from self.engines.death
         for engine, names in enumerate(received):
-            if missing := sorted(self.trainable - set(names)):
+            if missing := sorted(self.weights.trained - set(names)):
                 raise RuntimeError(f"rollout engine {engine} did not receive {len(missing)} weights: {missing[:5]}")
 
     def _any_rank(self, condition: bool) -> bool:

@@ -2,35 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import deepspeed
 import torch
+from peft.tuners.lora import LoraLayer
+
+from pepo_rlhf.workers.adapters import ADAPTER
+
+_BASE_LAYER = ".base_layer"  # in the name of a weight that has an adapter
 
 
 class PolicyWeights:
-    """Iterate over (name, tensor) of the policy's parameters, in the names and layout of a checkpoint.
+    """Iterate over (name, tensor) of the policy's weights, in the names and layout of a checkpoint.
 
-    Under ZeRO-3 each parameter is gathered on every rank while it is the current one, so every rank must iterate, and
-    no rank ever holds the whole model. The tensor is only valid until the next one.
+    A weight with a LoRA adapter is merged with it. Under ZeRO-3 each weight is gathered on every rank while it is the
+    current one, so every rank must iterate, and no rank ever holds the whole model. The tensor is only valid until the
+    next one.
 
     Args:
         model: the module inside the DeepSpeed engine.
         zero_stage: stage 3 partitions the parameters.
-        names: the parameters to send, all of them by default.
+        only_trained: leave out weights that training does not change.
+
+    Attributes:
+        parameters: by name; of a weight with an adapter, the frozen one.
+        trained: names of the weights that training changes.
     """
 
-    def __init__(self, model: torch.nn.Module, zero_stage: int, names: Sequence[str] | None = None) -> None:
-        chosen = None if names is None else set(names)
+    def __init__(self, model: torch.nn.Module, zero_stage: int, only_trained: bool = False) -> None:
         self.partitioned = zero_stage == 3
-        self.parameters = {
-            name: parameter for name, parameter in model.named_parameters() if chosen is None or name in chosen
+        layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, LoraLayer)}
+        of_adapters = {id(weight) for layer in layers.values() for weight in _low_rank(layer)}
+        self._adapters = {f"{name}.weight": layer for name, layer in layers.items()}
+        parameters = {
+            name.replace(_BASE_LAYER, ""): parameter
+            for name, parameter in model.named_parameters()
+            if id(parameter) not in of_adapters
         }
+        self.trained = {name for name in parameters if parameters[name].requires_grad or name in self._adapters}
+        self.parameters = {name: parameters[name] for name in parameters if name in self.trained or not only_trained}
 
     def __len__(self) -> int:
         return len(self.parameters)
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
         for name, parameter in self.parameters.items():
-            with deepspeed.zero.GatheredParameters([parameter], enabled=self.partitioned):
-                yield name, parameter.data
+            layer = self._adapters.get(name)
+            low_rank = [] if layer is None else _low_rank(layer)
+            with deepspeed.zero.GatheredParameters([parameter, *low_rank], enabled=self.partitioned):
+                if layer is None:
+                    yield name, parameter.data
+                else:
+                    a, b = low_rank
+                    yield name, merge(parameter.data, a.data, b.data, layer.scaling[ADAPTER])
+
+
+def merge(weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float) -> torch.Tensor:
+    """Return weight + scale * b @ a, summed in float32 and rounded once, to the data type of `weight`.
+
+    Args:
+        weight: [out, in].
+        a: [rank, in].
+        b: [out, rank].
+        scale: alpha / rank.
+    """
+    return torch.addmm(weight.float(), b.float(), a.float(), alpha=scale).to(weight.dtype)
+
+
+def _low_rank(layer: Any) -> list[torch.nn.Parameter]:
+    return [layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight]

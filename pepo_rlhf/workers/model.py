@@ -10,6 +10,7 @@ from openrlhf.utils.logging_utils import init_logger
 
 from pepo_rlhf.compat.flash_attn_standin import is_library_installed
 from pepo_rlhf.core.similarity import VisualSimilarity
+from pepo_rlhf.workers.adapters import ALL_LINEAR, add_adapters
 from pepo_rlhf.workers.causal_attention import without_padding_mask
 from pepo_rlhf.workers.hidden_states import stream_hidden_states
 from pepo_rlhf.workers.image_encoder import shared_images
@@ -22,17 +23,28 @@ logger = init_logger(__name__)
 class VisionLanguageActor(Actor):
     """OpenRLHF's Actor with `--ds.attn_implementation auto` and logits of response positions only.
 
-    Upstream's makes float32 logits of every position, prompt and image included.
+    Upstream's makes float32 logits of every position, prompt and image included, and its all-linear adapts the vision
+    tower too.
     """
 
     def __init__(
-        self, pretrain_or_model, attn_implementation: str = "auto", temperature: float = 1.0, **kwargs
+        self,
+        pretrain_or_model,
+        attn_implementation: str = "auto",
+        temperature: float = 1.0,
+        lora_rank: int = 0,
+        lora_alpha: int = 16,
+        lora_dropout: float = 0.0,
+        target_modules: list[str] | str = ALL_LINEAR,
+        **kwargs,
     ) -> None:
         if attn_implementation == "auto":
             attn_implementation = choose_attention()
         logger.info(f"attention: {attn_implementation}")
         super().__init__(pretrain_or_model, attn_implementation=attn_implementation, **kwargs)
         self.sampling_temperature = temperature  # upstream's `temperature` stays 1: it would divide the scores
+        if lora_rank > 0:
+            add_adapters(self.model, lora_rank, lora_alpha, lora_dropout, target_modules)
 
     def forward(
         self,

@@ -9,15 +9,19 @@ from typing import Any
 import ray
 import torch
 from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
+from openrlhf.utils.distributed_util import torch_dist_barrier_and_cuda_sync
 from openrlhf.utils.utils import get_tokenizer
 
 from pepo_rlhf.checkpoints import folders, states
+from pepo_rlhf.checkpoints.adapters import save_adapters
 from pepo_rlhf.compat import log_files
 from pepo_rlhf.config import Config
 from pepo_rlhf.core.masks import sequence_mask, vision_mask
 from pepo_rlhf.core.similarity import VisualSimilarity
 from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.weight_sync.sync import WeightSync
+from pepo_rlhf.weight_sync.weights import PolicyWeights
+from pepo_rlhf.workers.adapters import without_adapters
 from pepo_rlhf.workers.image_tensors import merge_image_tensors
 from pepo_rlhf.workers.micro_batch import MicroBatch, PolicyScores
 from pepo_rlhf.workers.policy_trainer import PolicyTrainer
@@ -77,6 +81,18 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
         found = None if scores.visual_similarity is None else scores.visual_similarity.float().cpu()
         return PolicyScores(scores.action_log_probs.float().cpu(), scores.entropy.float().cpu(), found)
 
+    @torch.no_grad()
+    def reference_log_probs(self, micro_batch: MicroBatch) -> torch.Tensor:
+        """Return what ReferenceWorker's method does, from the policy with its adapters off, which is the reference."""
+        device = torch.cuda.current_device()
+        sequences, action_mask, attention_mask = (tensor.to(device) for tensor in micro_batch[:3])
+        images = merge_image_tensors(micro_batch.image_tensors, device)
+        self.actor.eval()
+        with without_adapters(self.actor.model.module):
+            log_probs = self.actor(sequences, action_mask, attention_mask, **images).cpu()
+        self.actor.train()
+        return log_probs
+
     def probe(self, micro_batch: MicroBatch) -> torch.Tensor:
         """Return log-probs at temperature 1, at which an engine scores a text that it has not sampled."""
         self.actor.sampling_temperature, sampling_temperature = 1.0, self.actor.sampling_temperature
@@ -114,9 +130,33 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
             states.save(self.actor.model, self.ema_model, folder, trainer_states, config)
             if self.strategy.is_rank_0():
                 folders.prune(folder, config.ckpt.max_num, config.ckpt.max_mem)
-        if config.ckpt.save_hf:
+        if config.ckpt.save_hf and config.has_adapters:
+            self._save_merged(Path(f"{folder}_hf"))
+        elif config.ckpt.save_hf:
             model = self.ema_model if config.train.enable_ema else self.actor
             self.strategy.save_model(model, self.tokenizer, f"{folder}_hf")
+
+    def save_model(self) -> None:
+        """Write the trained model to the run folder, or its adapters, and with --ckpt.save_merged the merged model."""
+        config = self.config
+        if not config.has_adapters:
+            super().save_model()
+            return
+        save_adapters(self.actor.model.module, config.ds.zero_stage, config.adapter_dir)
+        if config.ckpt.save_merged:
+            self._save_merged(config.model_dir)
+
+    def _save_merged(self, folder: Path) -> None:
+        """Write a Hugging Face model with the adapters merged in, which rank 0 gathers in host memory."""
+        model, is_writer = self.actor.model.module, self.strategy.is_rank_0()
+        weights = {}
+        for name, tensor in PolicyWeights(model, self.config.ds.zero_stage):
+            if is_writer:
+                weights[name] = tensor.to("cpu", copy=True)
+        if is_writer:
+            model.save_pretrained(folder, state_dict=weights)
+            self.tokenizer.save_pretrained(folder)
+        torch_dist_barrier_and_cuda_sync()
 
     def _load_checkpoint(self, checkpoint: Path) -> None:
         if self.config.ds.enable_sleep:

@@ -22,7 +22,7 @@ class ReferenceWorker(ReferenceModelActor.__ray_metadata__.modified_class):
         super().init_model_from_pretrained(*args)
 
     @torch.no_grad()
-    def log_probs(self, micro_batch: MicroBatch) -> torch.Tensor:
+    def reference_log_probs(self, micro_batch: MicroBatch) -> torch.Tensor:
         """Return the log-probs of the response tokens, [B, S - 1] float32 on the CPU, 0 outside the response."""
         device = torch.cuda.current_device()
         sequences, action_mask, attention_mask = (tensor.to(device) for tensor in micro_batch[:3])

@@ -10,6 +10,7 @@ from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from benchmarks import scaling
 from benchmarks.scaling import SHAPES, Shape, Step, memory_gib, seconds, work
+from pepo_rlhf.workers.adapters import target_layers
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scaling.md"
 
@@ -50,6 +51,16 @@ def test_parameters_are_those_of_the_architecture(name):
     total = sum(weight.numel() for weight in model.parameters())  # a tied table counts once
     assert vision == SHAPES[name].vision_parameters
     assert total - vision == SHAPES[name].parameters
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_adapters_are_those_of_all_linear(name):
+    model = build(SHAPES[name], "meta")
+    layers = [model.get_submodule(layer) for layer in target_layers(model, "all-linear")]
+    expected = sum(16 * (layer.in_features + layer.out_features) for layer in layers)
+    assert SHAPES[name].adapter_parameters(16) == expected
+    one_gpu = memory_gib(SHAPES[name], Step(1, lora_rank=16))
+    assert one_gpu["optimiser"] * 2**30 == 12 * expected and one_gpu["reference"] == 0
 
 
 def test_flops_are_those_that_torch_counts():

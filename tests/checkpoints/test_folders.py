@@ -206,6 +206,28 @@ def test_other_settings_than_the_checkpoint_needs_are_told_by_flag(tmp_path):
         folders.require_same_settings(checkpoint, args)
 
 
+def test_adapters_on_another_model_are_told_by_flag_and_file(tmp_path):
+    base, config = tmp_path / "base", Config()
+    base.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (base / name).write_text(name)
+    config.actor.model_name_or_path, config.ds.lora.rank = str(base), 8
+    checkpoint = tmp_path / "global_step2"
+    folders.begin(checkpoint)
+    folders.commit(checkpoint, {}, config)
+    folders.require_same_base(checkpoint, config)
+    shutil.copytree(base, other := tmp_path / "other")
+    config.actor.model_name_or_path = str(other)
+    folders.require_same_base(checkpoint, config)
+    (base / "model.safetensors").write_text("trained on")
+    config.actor.model_name_or_path = str(base) + "/"  # another spelling, so that the file is read again
+    with pytest.raises(
+        ValueError, match=r"^--actor.model_name_or_path .*base/ is not the model that the adapters in .*2"
+    ):
+        folders.require_same_base(checkpoint, config)
+    folders.require_same_base(write(tmp_path, "global_step3"), config)
+
+
 def test_a_setting_that_this_version_does_not_know_is_told(tmp_path):
     checkpoint = write(tmp_path, "global_step2")
     manifest = json.loads((checkpoint / "manifest.json").read_text())

@@ -8,10 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import transformers
+from safetensors.torch import load_file
 
 from pepo_rlhf.checkpoints import folders
 from pepo_rlhf.checkpoints import states as worker_checkpoint
 from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.weight_sync.weights import PolicyWeights
+from pepo_rlhf.workers.adapters import add_adapters
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +29,14 @@ def process_group(tmp_path_factory):
         torch.distributed.destroy_process_group()
 
 
-def engine():
+def engine(build=lambda: torch.nn.Linear(4, 3), zero_stage=2):
     import deepspeed
 
     torch.manual_seed(0)
-    model = torch.nn.Linear(4, 3)
+    model = build()
     config = {
         "train_micro_batch_size_per_gpu": 2,
-        "zero_optimization": {"stage": 2},
+        "zero_optimization": {"stage": zero_stage},
         "zero_allow_untested_optimizer": True,
         "optimizer": {"type": "AdamW", "params": {"lr": 0.1, "torch_adam": True}},
         "scheduler": {"type": "WarmupLR", "params": {"warmup_num_steps": 10}},
@@ -104,6 +108,57 @@ def test_training_goes_on_bit_by_bit(tmp_path, args):
     assert torch.equal(average.model.module.weight, averaged)
     train(resumed, 2)
     assert_same(states(resumed), at_end)
+
+
+def with_adapters():
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    model = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(vocab_size=64, **sizes, **heads))
+    add_adapters(model, rank=2, alpha=4, dropout=0.1)
+    return model
+
+
+def train_adapters(made, num_steps):
+    made.train()
+    for _ in range(num_steps):
+        made.backward(made(torch.randint(0, 64, (2, 8))).logits.square().mean())
+        made.step()
+
+
+@pytest.mark.parametrize("zero_stage", [2, 3])
+@pytest.mark.usefixtures("process_group")
+def test_adapters_go_on_bit_by_bit_from_a_checkpoint_without_the_base_model(tmp_path, args, zero_stage):
+
+    def merged_and_states(made):
+        """Under ZeRO-3 the model's own dictionary has whole weights or none."""
+        return [{name: weight.clone() for name, weight in PolicyWeights(made.module, zero_stage)}, *states(made)[1:]]
+
+    args.ds.lora.rank, args.ds.zero_stage, args.actor.model_name_or_path = 2, zero_stage, str(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    trained, folder = engine(with_adapters, zero_stage), tmp_path / "global_step3"
+    train_adapters(trained, 3)
+    worker_checkpoint.save(trained, None, folder, {}, args)
+    at_save = merged_and_states(trained)
+    train_adapters(trained, 2)
+    at_end = merged_and_states(trained)
+
+    assert folders.newest_complete(tmp_path) == folder
+    num_bytes = {path.name: path.stat().st_size for path in folder.glob("deepspeed/*")}
+    assert sum(num_bytes.values()) < 200_000, num_bytes  # of 9,000 numbers with two moments; the model has 30,000
+    resumed = engine(with_adapters, zero_stage)
+    train_adapters(resumed, 1)
+    worker_checkpoint.load(resumed, None, folder, args)
+    assert_same(merged_and_states(resumed), at_save)
+    train_adapters(resumed, 2)
+    assert_same(merged_and_states(resumed), at_end)
+
+    saved = load_file(folder / "adapter" / "adapter_model.safetensors")
+    layer = "model.layers.1.mlp.up_proj"
+    a, b = (saved[f"base_model.model.{layer}.lora_{matrix}.weight"] for matrix in "AB")
+    torch.manual_seed(0)
+    frozen = dict(with_adapters().named_parameters())[f"{layer}.base_layer.weight"]
+    torch.testing.assert_close(at_save[0][f"{layer}.weight"], frozen + 4 / 2 * b @ a)
+    assert b.any()
 
 
 def test_random_numbers_repeat_from_their_states():

@@ -110,7 +110,7 @@ def check_overlay(rendered, tmp_path):
         if fields:
             text = _changed(text, fields)
         (tmp_path / "rendered.yaml").write_text(text)
-        inputs = SimpleNamespace(config=config, num_parameters=4 * 10**9)
+        inputs = SimpleNamespace(config=config, num_parameters=4 * 10**9, num_adapter_parameters=0)
         findings = manifest.check_manifest(inputs, tmp_path / "rendered.yaml")
         lines = [f"{finding.level}: {finding.message}" for finding in findings if finding.level != "ok"]
         assert all("\n" not in line for line in lines)

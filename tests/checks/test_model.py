@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from pepo_rlhf.checks.model import check_class, check_model, check_tokenizer
+from pepo_rlhf.checks.model import check_adapters, check_class, check_model, check_tokenizer
 
 
 @pytest.mark.parametrize("check", [check_model, check_tokenizer, check_class])
@@ -18,6 +18,20 @@ def test_a_whole_model_passes(check, make_inputs, run_check):
 
 def test_parameters_are_counted_without_weights(make_inputs):
     assert 0.9e6 < make_inputs().num_parameters < 1.1e6
+
+
+def test_adapters_are_counted_without_weights(make_inputs, run_check):
+    """Rank times inputs and outputs, by hand."""
+    assert run_check(check_adapters, make_inputs())["ok"] == []
+    inputs = make_inputs(ds__lora__rank=4, ds__lora__target_modules="[q_proj, o_proj]")
+    (finding,) = run_check(check_adapters, inputs)["ok"]
+    assert inputs.num_adapter_parameters == 4 * 4 * 2 * (128 + 128), "four layers of rank 4"
+    assert finding.message == "LoRA of rank 4 on ['q_proj', 'o_proj']: 0.01 million parameters"
+
+
+def test_adapters_on_a_layer_that_the_model_lacks_are_an_error(make_inputs):
+    with pytest.raises(ValueError, match="^--ds.lora.target_modules query: .* has no linear layer of that name"):
+        list(check_adapters(make_inputs(ds__lora__rank=4, ds__lora__target_modules="query")))
 
 
 def test_a_context_longer_than_the_model_is_an_error(make_inputs, run_check):

@@ -17,10 +17,12 @@ def inputs():
     args = SimpleNamespace(
         run=SimpleNamespace(dir="/nowhere/yet"),
         ds=SimpleNamespace(param_dtype="bf16"),
-        ckpt=SimpleNamespace(save_steps=10, save_minutes=-1, disable_ds=False, save_hf=False, max_num=3),
+        ckpt=SimpleNamespace(
+            save_steps=10, save_minutes=-1, disable_ds=False, save_hf=False, save_merged=False, max_num=3
+        ),
         vllm=SimpleNamespace(num_engines=2),
     )
-    return SimpleNamespace(num_parameters=GIB, config=args)
+    return SimpleNamespace(num_parameters=GIB, num_adapter_parameters=0, config=args)
 
 
 @pytest.fixture
@@ -44,6 +46,15 @@ def test_sizes_by_hand(inputs):
     assert storage.checkpoint_bytes(inputs) == 0
     # the object store's copy, and a file for each of two engines
     assert storage.shared_memory_bytes(inputs, on_gpus=False) == 6 * GIB
+
+
+def test_sizes_with_adapters_by_hand(inputs):
+    inputs.num_adapter_parameters = 2**20  # in bfloat16, 2 MiB
+    assert storage.saved_bytes(inputs) == 2 * 2**20
+    assert storage.one_checkpoint_bytes(inputs) == (2 + 12) * 2**20, "adapters and their optimiser"
+    assert storage.shared_memory_bytes(inputs, on_gpus=False) == 6 * GIB, "engines get merged weights"
+    inputs.config.ckpt.save_merged = True
+    assert storage.saved_bytes(inputs) == 2 * 2**20 + 2 * GIB
 
 
 @pytest.mark.parametrize(("size", "level"), [(1, "error"), (57, "warning"), (58, "ok")])

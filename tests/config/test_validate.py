@@ -21,7 +21,16 @@ def change(config: Config, changes: dict[str, Any]) -> None:
 # rule, changes to a valid configuration that break just this rule, a flag that the message must name
 BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("reward_range_is_a_range", {"reward.clip_range": (1.0, -1.0)}, "--reward.clip_range"),
-    ("weights_reach_the_engines", {"ds.lora.rank": 8}, "--ds.lora.rank"),
+    ("adapters_combine", {"ds.lora.rank": 8, "train.enable_ema": True}, "--train.enable_ema does not go with adapters"),
+    ("adapters_combine", {"ds.lora.rank": 8, "ds.load_in_4bit": True}, "--ds.load_in_4bit does not go with adapters"),
+    ("adapters_combine", {"ds.lora.rank": 8, "ds.use_universal_ckpt": True}, "--ds.use_universal_ckpt does not go"),
+    (
+        "adapters_combine",
+        {"ds.lora.rank": 8, "actor.freeze_visual_encoder": False},
+        "vision tower in --ds.lora.target_modules",
+    ),
+    ("adapters_combine", {"ckpt.save_merged": True}, "--ckpt.save_merged merges adapters, and there are none"),
+    ("adapters_combine", {"ds.lora.rank": 8, "ds.lora.target_modules": []}, "--ds.lora.target_modules is empty"),
     ("weights_reach_the_engines", {"ds.tensor_parallel_size": 2}, "--ds.zero_stage 3"),
     (
         "packed_transfer_is_possible",

@@ -362,10 +362,10 @@ def test_a_weight_that_does_not_arrive_is_named(workers):
     policy, _ = workers
 
     def hide_one_weight(worker):
-        worker.weight_sync.trainable.add("forgotten")
+        worker.weight_sync.weights.trained.add("forgotten")
 
     def restore(worker):
-        worker.weight_sync.trainable.remove("forgotten")
+        worker.weight_sync.weights.trained.remove("forgotten")
 
     ray.get(policy.__ray_call__.remote(hide_one_weight))
     with pytest.raises(ray.exceptions.RayTaskError, match="did not receive 1 weights.*forgotten"):

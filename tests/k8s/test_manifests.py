@@ -117,7 +117,7 @@ def test_every_kind_of_cluster_is_shipped():
 def test_manifest_and_training_file_agree(overlay):
     file = overlay.parent / TRAINING_FILES.get(overlay.name, overlay.name) / "train.yaml"
     config = parse_arguments(["--config", str(file)])
-    inputs = SimpleNamespace(config=config, num_parameters=4 * 10**9)
+    inputs = SimpleNamespace(config=config, num_parameters=4 * 10**9, num_adapter_parameters=0)
     if config.actor.model_name_or_path.startswith("/opt/rehearsal"):
         inputs.num_parameters = 10**6
     findings = list(manifest.check_manifest(inputs, overlay))

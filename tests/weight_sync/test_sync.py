@@ -101,8 +101,8 @@ def test_the_machine_and_the_placement_choose_the_transport(monkeypatch):
     assert type(make_transport(config, engines)).__name__ == "NcclTransport", "engines have GPUs of their own then"
 
 
-def test_weights_are_the_parameters_by_name_or_the_chosen_ones(model):
+def test_weights_are_the_parameters_by_name_or_the_trained_ones(model):
     assert [name for name, _ in PolicyWeights(model, 2)] == ["0.weight", "0.bias", "1.weight", "1.bias"]
-    chosen = PolicyWeights(model, 2, names=["1.bias"])
-    assert len(chosen) == 1
-    assert [tensor.data_ptr() for _, tensor in chosen] == [model[1].bias.data_ptr()], "no copy"
+    trained = PolicyWeights(model, 2, only_trained=True)
+    assert len(trained) == 2 and trained.trained == {"1.weight", "1.bias"}
+    assert [tensor.data_ptr() for _, tensor in trained] == [model[1].weight.data_ptr(), model[1].bias.data_ptr()]

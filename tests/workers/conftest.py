@@ -11,6 +11,8 @@ from transformers import (
     Qwen2ForCausalLM,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
+    Qwen3VLMoeConfig,
+    Qwen3VLMoeForConditionalGeneration,
 )
 
 TEXT = {
@@ -53,6 +55,18 @@ def qwen3_vl():
     return Qwen3VLForConditionalGeneration(config), images
 
 
+def qwen3_vl_moe():
+    """Experts of each layer are weights of three dimensions."""
+    rope = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "decoder_sparse_step": 1}
+    config = Qwen3VLMoeConfig(
+        text_config=TEXT | experts | {"head_dim": 8, "rope_parameters": rope},
+        vision_config=QWEN_VISION | {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
+        **QWEN_TOKENS,
+    )
+    return Qwen3VLMoeForConditionalGeneration(config), {}
+
+
 def internvl():
     config = InternVLConfig(
         text_config=TEXT | {"model_type": "qwen2"},
@@ -77,6 +91,13 @@ def vision_case(request):
     torch.manual_seed(0)
     model, images = request.param()
     return model.eval(), images
+
+
+@pytest.fixture
+def build():
+    """Builds the model of a kind, by name."""
+    kinds = {kind.__name__: kind for kind in (qwen2_5_vl, qwen3_vl_moe, internvl)}
+    return lambda name: kinds[name]()[0]
 
 
 @pytest.fixture(params=[qwen2, qwen2_5_vl, qwen3_vl, internvl], ids=lambda build: build.__name__)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pepo_rlhf.checks.finding import Finding, error, warning
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.checks.manifests.deployment import GPU, Deployment, Pods
-from pepo_rlhf.checks.storage import checkpoint_bytes, model_bytes
+from pepo_rlhf.checks.storage import checkpoint_bytes, saved_bytes
 from pepo_rlhf.config import Config
 
 _BYTES_ON_THE_HUB = 2  # of a parameter: models are published in 16 bits
@@ -55,7 +55,7 @@ def check_claims(inputs: Inputs, deployment: Deployment) -> Iterator[Finding]:
     """Yield what is wrong with the claims of --run.dir and HF_HOME: absent, too small, or not for several nodes."""
     head, needed = deployment.pods[0], {}
     if run := place_of(inputs.config.run.dir, head).claim:
-        needed[run] = model_bytes(inputs) + checkpoint_bytes(inputs)
+        needed[run] = saved_bytes(inputs) + checkpoint_bytes(inputs)
     if cache := place_of(head.hf_home, head).claim:
         on_the_hub = not os.path.isabs(inputs.config.actor.model_name_or_path or "")
         needed[cache] = needed.get(cache, 0) + (_BYTES_ON_THE_HUB * inputs.num_parameters if on_the_hub else 0)

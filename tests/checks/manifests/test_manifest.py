@@ -113,7 +113,7 @@ def test_a_standing_cluster_may_offer_another_configuration(check_overlay):
 
 def test_every_finding_names_its_resource():
     config = parse_arguments(["--config", str(OVERLAY / "train.yaml")])
-    inputs = SimpleNamespace(config=config, num_parameters=4 * 10**9)
+    inputs = SimpleNamespace(config=config, num_parameters=4 * 10**9, num_adapter_parameters=0)
     findings = list(manifest.check_manifest(inputs, OVERLAY))
     assert findings and all(finding.message.startswith("RayJob/pepo-rlhf: ") for finding in findings)
 
