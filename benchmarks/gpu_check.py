@@ -127,17 +127,19 @@ def large(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
     tiny = {name: LARGE[name] for name in keep} | {
         "rollout.batch_size": num_prompts,
         "train.batch_size": 8 * num_prompts,
+        "train.micro_batch_size": 4,
+        "rollout.micro_batch_size": 4,
     }
     flags = (LARGE if NUM_GPUS else tiny) | {"data.prompt_dataset": folder / "data" / "train.jsonl"}
-    write_rows(folder / "data", num_prompts * 4)
+    write_rows(folder / "data", num_prompts * 6)
     flags["actor.model_name_or_path"] = folder / "model" if NUM_GPUS else _tiny_model(arguments.output)
     if NUM_GPUS and not (folder / "model" / "config.json").exists():
         _python("benchmarks.random_model", str(folder / "model"))
     stock, stock_peak = _train(arguments.output, "c stock", flags | {"pepo.method": "uniform"}, "stock")
-    ours, our_peak = _train(arguments.output, "c ours", flags | {"train.num_episodes": 2}, "alternating")
+    ours, our_peak = _train(arguments.output, "c ours", flags | {"train.num_episodes": 3}, "alternating")
     results |= {"peak of stock, MiB": stock_peak, "peak of ours, MiB": our_peak}
     _add_phases(results, "stock", stock[1:])
-    # Odd steps have uniform weights, even ones PEPO's; the first two compile.
+    # Odd steps have uniform weights, even ones PEPO's; the first two compile, and eight pairs are left.
     _add_phases(results, "ours, uniform", ours[2::2])
     _add_phases(results, "ours, PEPO", ours[3::2])
     pairs = [pepo["time_step"] / uniform["time_step"] for uniform, pepo in zip(ours[2::2], ours[3::2], strict=False)]

@@ -1,7 +1,7 @@
 """python -m benchmarks.peer_suite CHECKOUT: verdicts of `accuracy` on the pairs of Math-Verify's tests.
 
 CHECKOUT is a folder of https://github.com/huggingface/Math-Verify. Its tests are read, not run. Pairs with prose around
-an answer are left out: an answer in tags has none.
+an answer are left out: an answer in tags has none. A refusal is printed with the first of REASONS that fits.
 """
 
 from __future__ import annotations
@@ -18,6 +18,19 @@ from pepo_rlhf.rewards.accuracy import same_answer
 _COMMANDS = re.compile(r"\\[a-zA-Z]+|\{[a-z]*matrix\}")
 _PROSE = re.compile(r"[a-zA-Z]{4,}|\b(?:is|it|the|not|so)\b", re.IGNORECASE)
 _EXPECTED = ("expected", "result")
+# Found in "response | label".
+REASONS = {
+    r"1 \+ \\frac.*1 - ": "the two differ; that suite takes it for right",
+    r"\d,\d+\W*\|.*\d\.\d|\d\.\d+\W*\|.*\d,\d": "a decimal comma, which is a list here",
+    r"\\boxed.*\\boxed|\+\+\+": "several boxes, or prose, in a label",
+    r"\\\\text|\\n": "escapes written twice in a label",
+    r"\\sum": "a sum over an index",
+    r"=.*\\approx": "an approximation that is none",
+    r"=.*=.*\||\|.*=.*=": "an equation one of whose sides is not known to be the answer",
+    r"\d\.\d{1,4}\b.*\|.*frac": "a rounded number for an exact one",
+    r"\|z\|": "an inequality of absolute values",
+    r"\), ?\(": "a member of a set that is written twice",
+}
 
 
 class Pair(NamedTuple):
@@ -40,6 +53,11 @@ def read_pairs(checkout: Path) -> Iterator[Pair]:
                             yield Pair(*values[:2], bool(values[verdict]))
 
 
+def reason(pair: Pair) -> str:
+    text = f"{pair.response} | {pair.label}"
+    return next((reason for pattern, reason in REASONS.items() if re.search(pattern, text)), "no reason is known")
+
+
 def has_prose(text: str) -> bool:
     return _PROSE.search(_COMMANDS.sub(" ", text)) is not None
 
@@ -55,7 +73,7 @@ def main() -> None:
     agreed = sum(verdict == pair.right for pair, verdict in verdicts.items())
     for pair, verdict in verdicts.items():
         if verdict != pair.right:
-            print(f"{'rewarded' if verdict else 'refused'}: {pair.response!r} for {pair.label!r}")
+            print(f"{'rewarded' if verdict else 'refused'}: {pair.response!r} for {pair.label!r}: {reason(pair)}")
     print(f"{len(pairs)} pairs, {len(bare)} without prose; the verdicts agree on {agreed} ({agreed / len(bare):.0%})")
 
 

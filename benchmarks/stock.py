@@ -79,7 +79,7 @@ class StockReference(launcher.ReferenceModelActor.__ray_metadata__.modified_clas
 class StockRollout(WeightReceiver, RolloutRayActor.__ray_metadata__.modified_class):
     """Upstream's rollout with this project's verifiers; without CUDA, with its side of the weight sync."""
 
-    async def __init__(self, reward, min_pixels, max_pixels, **engine_kwargs) -> None:  # type: ignore[misc]
+    async def __init__(self, reward, number, min_pixels, max_pixels, **engine_kwargs) -> None:  # type: ignore[misc]
         processor = get_tokenizer(engine_kwargs["model"], None)
         self.forbidden = {token: -100.0 for token in vision_token_ids(processor)}
         engine_kwargs |= cpu.engine_arguments()

@@ -46,6 +46,7 @@ CHEAP: tuple[tuple[str, Check], ...] = (
     ("disk", storage.check_disk),
     ("/dev/shm", storage.check_shared_memory),
     ("versions", lambda inputs: versions.check_versions()),
+    ("compiler", lambda inputs: versions.check_compilations()),
 )
 THOROUGH: tuple[tuple[str, Check], ...] = (
     ("placement", lambda inputs: placement.check_arithmetic(inputs.config)),

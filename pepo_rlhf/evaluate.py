@@ -15,6 +15,7 @@ from typing import Any
 
 from pepo_rlhf import compat
 from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
+from pepo_rlhf.config.ranges import ABOVE_0_TO_1, AT_LEAST_0, AT_LEAST_1, FROM_0_TO_2, SEED, argument
 from pepo_rlhf.data.prompt_measure import PromptMeasure, load_measure
 from pepo_rlhf.evaluation.benchmarks import (
     Benchmark,
@@ -25,6 +26,7 @@ from pepo_rlhf.evaluation.benchmarks import (
 )
 from pepo_rlhf.evaluation.store import GenerationStore
 from pepo_rlhf.tasks import all_tasks
+from pepo_rlhf.tasks.run_rows import text_or_file
 
 # Flags that generations depend on; another value of one is another evaluation.
 GENERATION_FLAGS = (
@@ -72,30 +74,36 @@ def _parse_arguments() -> argparse.Namespace:
         help=f"NAME[:SPLIT][=SOURCE], NAME one of {', '.join(all_tasks())}, or path/to/folder:Task",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to write to, or to go on in")
-    parser.add_argument("--num_samples", type=int, default=8, help="samples of each prompt: the k of avg@k")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of sampling")
-    parser.add_argument("--top_p", type=float, default=1.0, help="of sampling")
-    parser.add_argument("--top_k", type=int, default=0, help="of sampling; 0 keeps all tokens")
+    parser.add_argument(
+        "--num_samples", type=argument(int, AT_LEAST_1), default=8, help="samples of each prompt: the k of avg@k"
+    )
+    parser.add_argument("--temperature", type=argument(float, FROM_0_TO_2), default=1.0, help="of sampling")
+    parser.add_argument("--top_p", type=argument(float, ABOVE_0_TO_1), default=1.0, help="of sampling")
+    parser.add_argument("--top_k", type=argument(int, AT_LEAST_0), default=0, help="of sampling; 0 keeps all tokens")
     parser.add_argument("--instruction", help="as --data.instruction of the training run: text or a file")
     parser.add_argument("--system_prompt", help="as --data.system_prompt of the training run: text or a file")
     parser.add_argument("--verifier", help="score by this built-in verifier instead of the task's own")
-    parser.add_argument("--max_new_tokens", type=int, default=2048, help="longest response")
+    parser.add_argument("--max_new_tokens", type=argument(int, AT_LEAST_1), default=2048, help="longest response")
     parser.add_argument(
         "--max_len",
-        type=int,
+        type=argument(int, AT_LEAST_1),
         default=8192,
         help="longest prompt and response, in tokens; a model may have room for less",
     )
-    parser.add_argument("--max_prompts", type=int, help="prompts of each benchmark at most")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max_prompts", type=argument(int, AT_LEAST_1), help="prompts of each benchmark at most")
+    parser.add_argument("--seed", type=argument(int, SEED), default=0)
     parser.add_argument("--frame", choices=["pixels", "thousandths"], default="pixels", help="of boxes")
     parser.add_argument("--image_root", help="folder that image files must lie in; the source's own by default")
-    parser.add_argument("--min_pixels", type=int, help="as --data.min_pixels of the training run")
-    parser.add_argument("--max_pixels", type=int, help="as --data.max_pixels of the training run")
-    parser.add_argument("--batch_size", type=int, default=64, help="prompts generated between two files")
+    parser.add_argument("--min_pixels", type=argument(int, AT_LEAST_1), help="as --data.min_pixels of the training run")
+    parser.add_argument("--max_pixels", type=argument(int, AT_LEAST_1), help="as --data.max_pixels of the training run")
+    parser.add_argument(
+        "--batch_size", type=argument(int, AT_LEAST_1), default=64, help="prompts generated between two files"
+    )
     parser.add_argument("--dtype", default="auto", help="of the weights, in vLLM's words")
-    parser.add_argument("--tensor_parallel_size", type=int, default=1, help="GPUs of the engine")
-    parser.add_argument("--gpu_memory_utilization", type=float, default=0.9, help="share of a GPU's memory")
+    parser.add_argument("--tensor_parallel_size", type=argument(int, AT_LEAST_1), default=1, help="GPUs of the engine")
+    parser.add_argument(
+        "--gpu_memory_utilization", type=argument(float, ABOVE_0_TO_1), default=0.9, help="share of a GPU's memory"
+    )
     parser.add_argument("--enforce_eager", action="store_true", help="no CUDA graphs, no compilation")
     parser.add_argument("--trust_remote_code", action="store_true", help="run code that comes with the model")
     return parser.parse_args()
@@ -111,6 +119,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     measure = load_measure(args.model, args.max_len - args.max_new_tokens, args.min_pixels, args.max_pixels)
     benchmarks = [load_benchmark(spec, args, measure) for spec in args.benchmark]
     settings = {name: getattr(args, name) for name in GENERATION_FLAGS} | {"weights": _written(args.model)}
+    settings |= {name: text_or_file(getattr(args, name)) for name in ("instruction", "system_prompt")}
     engine: Any = None
     file = args.output / "results.json"
     # Benchmarks that were asked before keep their scores.

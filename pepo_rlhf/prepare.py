@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pepo_rlhf import compat
+from pepo_rlhf.config.ranges import AT_LEAST_1, SEED, argument
 from pepo_rlhf.data.prompt_measure import load_measure
 from pepo_rlhf.tasks import all_tasks, find_task, read_problems
 from pepo_rlhf.tasks.frame import frame_of
@@ -43,10 +44,12 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--split", nargs="+", default=["train"], help="splits to prepare")
     parser.add_argument("--output", type=Path, required=True, help="folder to write to")
     parser.add_argument("--model", help="model whose processor counts tokens and resizes images: folder or hub id")
-    parser.add_argument("--max_len", type=int, default=2048, help="as --data.max_len of the run")
-    parser.add_argument("--max_new_tokens", type=int, default=1024, help="as --rollout.max_new_tokens of the run")
-    parser.add_argument("--min_pixels", type=int, help="as --data.min_pixels of the run")
-    parser.add_argument("--max_pixels", type=int, help="as --data.max_pixels of the run")
+    parser.add_argument("--max_len", type=argument(int, AT_LEAST_1), default=2048, help="as --data.max_len of the run")
+    parser.add_argument(
+        "--max_new_tokens", type=argument(int, AT_LEAST_1), default=1024, help="as --rollout.max_new_tokens of the run"
+    )
+    parser.add_argument("--min_pixels", type=argument(int, AT_LEAST_1), help="as --data.min_pixels of the run")
+    parser.add_argument("--max_pixels", type=argument(int, AT_LEAST_1), help="as --data.max_pixels of the run")
     parser.add_argument("--frame", choices=["pixels", "thousandths"], default="pixels", help="of boxes in rows")
     parser.add_argument(
         "--boxes", choices=["pixels", "unit", "thousandths"], default="pixels", help="of the source: units of its boxes"
@@ -55,8 +58,8 @@ def _parse_arguments() -> argparse.Namespace:
         "--box_frame", choices=["stored", "upright"], default="stored", help="of the source: the photo its boxes lie in"
     )
     parser.add_argument("--image_root", help="folder that image files must lie in; the source's own by default")
-    parser.add_argument("--shots", type=int, help="rows of each label to draw; all by default")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--shots", type=argument(int, AT_LEAST_1), help="rows of each label to draw; all by default")
+    parser.add_argument("--seed", type=argument(int, SEED), default=0, help="of the draw")
     return parser.parse_args()
 
 

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pepo_rlhf.config.learning import Reward
-from pepo_rlhf.config.ranges import values_in_range
+from pepo_rlhf.config.ranges import ABOVE_0, AT_LEAST_1, argument, values_in_range
 from pepo_rlhf.rewards import Grade, RewardService
 
 
@@ -40,9 +40,15 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--file", type=Path, required=True, help="JSONL of responses and labels")
     parser.add_argument("--output", type=Path, help="JSONL to write: the rows, each with its components and error")
     parser.add_argument("--functions", nargs="+", default=defaults.functions, help="as --reward.functions of a run")
-    parser.add_argument("--num_processes", type=int, default=defaults.num_processes, help="that run the verifiers")
-    parser.add_argument("--timeout_seconds", type=float, default=defaults.timeout_seconds, help="of one response")
-    parser.add_argument("--memory_mb", type=int, default=defaults.memory_mb, help="MiB of each process")
+    parser.add_argument(
+        "--num_processes", type=argument(int, AT_LEAST_1), default=defaults.num_processes, help="that run the verifiers"
+    )
+    parser.add_argument(
+        "--timeout_seconds", type=argument(float, ABOVE_0), default=defaults.timeout_seconds, help="of one response"
+    )
+    parser.add_argument(
+        "--memory_mb", type=argument(int, AT_LEAST_1), default=defaults.memory_mb, help="MiB of each process"
+    )
     parser.add_argument("--allow_network", action="store_true", help="let the verifiers use the network")
     return parser.parse_args()
 

@@ -26,7 +26,7 @@ from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
 from pepo_rlhf.config import Config, parse_arguments
 from pepo_rlhf.controller import run_folder, run_lock, stop_request
 from pepo_rlhf.controller.stop_request import StopRequest
-from pepo_rlhf.data.batches import prompts_per_episode
+from pepo_rlhf.data.batches import steps_of
 from pepo_rlhf.metrics import console
 from pepo_rlhf.report import summary
 
@@ -80,7 +80,7 @@ def train(config: Config, inputs: Inputs, resume_from: Path | None) -> None:
         _run(config, inputs, resume_from, stop)
         logger.info(_result(config, time.monotonic() - started))
     except KeyboardInterrupt:
-        num_steps, following = run_folder.num_steps_done(config.run_dir), run_folder.next_start(config.run_dir)
+        num_steps, following = run_folder.num_steps_done(config.run_dir), run_folder.next_start(config)
         print(f"interrupted after step {num_steps}; {following}", file=sys.__stderr__, flush=True)
         raise SystemExit(_SIGINT_EXIT) from None
     except Exception as error:
@@ -101,7 +101,7 @@ def _run(config: Config, inputs: Inputs, resume_from: Path | None, stop: StopReq
         rows = (inputs.training_rows, inputs.evaluation_rows)
         run(config, *rows, resume_from, one_checkpoint_bytes(inputs), stop)
     except Stopped as stopped:
-        logger.info(f"stopped {stopped} ({stop.reason}); {run_folder.next_start(config.run_dir)}")
+        logger.info(f"stopped {stopped} ({stop.reason}); {run_folder.next_start(config)}")
         raise SystemExit(0 if stop.reason == "user" else _SIGTERM_EXIT) from None
     except SystemError as error:  # Ray waited in C when a signal handler raised
         if isinstance(error.__cause__, KeyboardInterrupt):
@@ -116,10 +116,10 @@ def _explain(error: Exception, config: Config) -> None:
     """Print what has ended a run: one line and a process's last ones where they tell it, or else the traceback."""
     from pepo_rlhf.controller.failures import actor_of, explain
 
-    explanation = explain(error, config.run.dir)
+    explanation = explain(error, config)
     if explanation is None:
         traceback.print_exception(error, file=sys.__stderr__)
-        explanation = f"the run ends; {run_folder.next_start(config.run_dir)}"
+        explanation = f"the run ends; {run_folder.next_start(config)}"
     log = log_files.last_lines(config.logs_dir, actor_of(error))
     if log is not None:
         print(f"the last lines of {log[0]}:", *log[1], sep="\n  ", file=sys.__stderr__)
@@ -168,7 +168,7 @@ def check_inputs(config: Config) -> Inputs:
 
 def require_unfinished(config: Config, num_rows: int) -> None:
     """Raise ValueError if the run folder holds the model of a run that has made all steps of `num_rows` rows."""
-    num_steps = prompts_per_episode(num_rows, config) // config.rollout.batch_size * config.train.num_episodes
+    num_steps = steps_of(num_rows, config)
     if run_folder.has_model(config.run_dir) and run_folder.num_steps_done(config.run_dir) >= num_steps:
         raise ValueError(
             f"--run.dir {config.run_dir} holds a finished run of {num_steps} steps, and its model: choose another, or "

@@ -222,6 +222,16 @@ def test_a_mistake_in_a_benchmark_costs_no_engine(arguments, benchmark: str, mes
         evaluate.evaluate(arguments)
 
 
+def test_another_text_in_the_file_of_the_instruction_is_another_evaluation(arguments, tmp_path) -> None:
+    file = tmp_path / "instruction.txt"
+    file.write_text("Use <answer>.")
+    arguments.instruction = str(file)
+    assert evaluate.evaluate(arguments)["settings"]["instruction"] == "Use <answer>."
+    file.write_text("Answer in <answer>.")
+    with pytest.raises(ValueError, match="generations of other settings"):
+        evaluate.evaluate(arguments)
+
+
 def test_another_verifier_and_instruction_can_be_chosen(arguments: argparse.Namespace, monkeypatch) -> None:
     rows: list = []
     generate = Oracle.generate

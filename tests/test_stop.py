@@ -46,6 +46,7 @@ def test_an_earlier_attempts_file_is_removed_and_one_that_comes_late_is_ignored(
     first = StopRequest(tmp_path)
     late = stop_request.running_attempt(tmp_path)
     stop.ask(tmp_path, "user")
+    stop_request.forget(tmp_path)
     second = StopRequest(tmp_path)
     assert not (tmp_path / "STOP").exists() and not second.is_set()
     stop_request.ask(tmp_path, "preempted", late)

@@ -7,6 +7,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 from packaging.requirements import Requirement
 
@@ -69,4 +70,16 @@ def check_compiler() -> Iterator[Finding]:
     else:
         yield error(
             f"{compiler} is not there, which torch and DeepSpeed compile with: install g++, or set CXX to another"
+        )
+
+
+def check_compilations() -> Iterator[Finding]:
+    """Yield a warning for each lock in torch's folder of compiled extensions: it waits for its end, however long."""
+    from torch.utils.cpp_extension import get_default_build_root
+
+    folder = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
+    for lock in sorted(folder.glob("**/lock")):
+        yield warning(
+            f"{lock}: a process compiles there, or was killed while it did, and a run waits for it: remove this file "
+            "if nothing else is running"
         )

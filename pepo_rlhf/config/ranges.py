@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 _RANGE = "range"
+_KINDS = {int: "a whole number", float: "a number"}
 
 
 class Range(NamedTuple):
@@ -44,6 +46,21 @@ def number(default: Any, allowed: Range) -> Any:
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def argument(kind: type[int] | type[float], allowed: Range) -> Callable[[str], int | float]:
+    """Return what argparse takes as the `type` of a flag whose numbers must lie in `allowed`."""
+
+    def read(text: str) -> int | float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be {_KINDS[kind]}, not {text}") from None
+        if problem := _problem_of(value, allowed, value):
+            raise argparse.ArgumentTypeError(problem)
+        return value
+
+    return read
 
 
 def values_in_range(config: Any) -> str | None:

@@ -254,6 +254,8 @@ def wandb_has_a_key(config: Config) -> str | None:
     from wandb.sdk.lib import wbauth
 
     settings, problem = wandb.Settings(), "finds no key"
+    if "WANDB_DISABLED" in os.environ:
+        problem += " (wandb does not read WANDB_DISABLED)"
     try:
         settings.update_from_env_vars(dict(os.environ))
         if settings.mode in ("disabled", "offline", "dryrun") or wbauth.authenticate_session(

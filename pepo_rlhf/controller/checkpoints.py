@@ -48,9 +48,9 @@ class Checkpoints:
         if settings.save_minutes == -1 or settings.disable_ds:  # nothing that a run could go on from would be written
             return False
         pause = max(60 * settings.save_minutes, _RARELY * self._seconds)
-        return time.monotonic() - self._saved_at >= pause and self._make_room()
+        return time.monotonic() - self._saved_at >= pause and self.make_room()
 
-    def _make_room(self) -> bool:
+    def make_room(self) -> bool:
         """Return whether a checkpoint fits on the disk, if need be after all but the newest have been removed."""
         newest = folders.newest_complete(self.config.checkpoints_dir, with_content=False)
         if newest is not None:

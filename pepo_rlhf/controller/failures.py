@@ -6,11 +6,11 @@ import errno
 import os
 import shutil
 import tempfile
-from pathlib import Path
 
 from ray.exceptions import LocalRayletDiedError, ObjectLostError, OutOfDiskError, RayTaskError
 
 from pepo_rlhf.checkpoints.folders import CheckpointError
+from pepo_rlhf.config import Config
 from pepo_rlhf.controller.engines import EngineLost
 from pepo_rlhf.controller.run_folder import next_start
 from pepo_rlhf.controller.vision_check import VisionError
@@ -23,8 +23,8 @@ _DEATHS = (*ENGINE_DEATHS, LocalRayletDiedError, ObjectLostError)
 _FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 
 
-def explain(error: BaseException, run_dir: str) -> str | None:
-    """Return in one line what has happened to the run of this folder, and what the same command will do.
+def explain(error: BaseException, config: Config) -> str | None:
+    """Return in one line what has happened to a run, and what the same command will do.
 
     None where only the traceback tells.
     """
@@ -40,10 +40,10 @@ def explain(error: BaseException, run_dir: str) -> str | None:
     elif isinstance(error, CheckpointError | EngineLost | Stalled):
         pass
     elif isinstance(error, OutOfDiskError) or any(words in text for words in _FULL):
-        text = f"a disk is full, and the run ends ({text}). Free here: {_free_space(run_dir)}. Make room first"
+        text = f"a disk is full, and the run ends ({text}). Free here: {_free_space(config.run.dir)}. Make room first"
     else:
         return None
-    return f"{text}; {next_start(Path(run_dir))}"
+    return f"{text}; {next_start(config)}"
 
 
 def actor_of(error: BaseException | None) -> str:

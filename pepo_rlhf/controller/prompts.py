@@ -13,7 +13,7 @@ import torch
 
 from pepo_rlhf.config import Config
 from pepo_rlhf.data import Row
-from pepo_rlhf.data.batches import prompts_per_episode
+from pepo_rlhf.data.batches import prompts_per_episode, steps_of
 from pepo_rlhf.data.prompt import render_prompt
 
 logger = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ class PromptSchedule:
         self.prompts = prompts
         self.num_per_episode = prompts_per_episode(len(prompts), config)
         self.num_total = self.num_per_episode * config.train.num_episodes
+        self.num_steps = steps_of(len(prompts), config)
         self._seed = config.train.seed
         self._generator = torch.Generator().manual_seed(self._seed)
         self._orders: list[list[int]] = []  # of each episode so far

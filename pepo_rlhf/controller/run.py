@@ -21,7 +21,7 @@ from pepo_rlhf.controller.trainer import Trainer
 from pepo_rlhf.controller.vision_check import check_vision
 from pepo_rlhf.controller.watchdog import Watchdog
 from pepo_rlhf.data import LoadedRows
-from pepo_rlhf.data.batches import prompts_per_episode
+from pepo_rlhf.data.batches import steps_of
 from pepo_rlhf.metrics.advice import diagnose
 from pepo_rlhf.metrics.console import phase
 from pepo_rlhf.metrics.progress import ProgressBar
@@ -83,8 +83,7 @@ def train(
         watchdog.enter("vision check")
         with phase("vision check"):
             check_vision(config, workers.policy, engines, schedule.prompts, processor)
-    num_steps = schedule.num_total // config.rollout.batch_size
-    with open_run_log(config, num_steps, checkpoints.saved.get("global_step", 0)) as run_log:
+    with open_run_log(config, schedule.num_steps, checkpoints.saved.get("global_step", 0)) as run_log:
         run_log.constants["rows_skipped"] = training_rows.num_skipped
         rollouts = Rollouts(config, engines, processor)
         parts = (rollouts, schedule, evaluation_prompts, checkpoints, run_log, watchdog, stop)
@@ -93,8 +92,7 @@ def train(
 
 def num_updates(config: Config, num_rows: int) -> int:
     """Return the optimiser steps of a run on so many rows, which the learning-rate schedule is made for."""
-    num_steps = prompts_per_episode(num_rows, config) // config.rollout.batch_size * config.train.num_episodes
-    return num_steps * (config.num_responses // config.train.batch_size) * config.train.max_epochs
+    return steps_of(num_rows, config) * (config.num_responses // config.train.batch_size) * config.train.max_epochs
 
 
 def run_vision_check(config: Config, prompts: list[Prompt], processor: Any) -> None:

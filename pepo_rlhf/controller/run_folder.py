@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pepo_rlhf.checkpoints import folders
+from pepo_rlhf.config import Config
 
 UNFINISHED = "model.unfinished"  # stands beside a model while it is written
 # What a run writes, and first what tells that there is a run, which is the last to be set aside. Other files, such as a
@@ -43,11 +44,16 @@ def set_aside(run_dir: Path) -> Path | None:
     return aside
 
 
-def next_start(run_dir: Path) -> str:
-    """Return what the same command will do, from whether the folder holds a whole checkpoint."""
-    checkpoint = folders.newest_complete(run_dir / "checkpoints", with_content=False)
-    if checkpoint is not None:
+def next_start(config: Config) -> str:
+    """Return what the same command will do, from whether the run folder holds a whole checkpoint."""
+    checkpoint = folders.newest_complete(config.checkpoints_dir, with_content=False)
+    num_steps, resume = num_steps_done(config.run_dir), config.ckpt.resume
+    if resume == "never" and num_steps:
+        following = "there is no checkpoint" if checkpoint is None else f"--ckpt.resume auto goes on from {checkpoint}"
+        return f"{following}; with --ckpt.resume never the same command needs another --run.dir"
+    if checkpoint is not None and resume != "never":
         return f"the same command goes on from {checkpoint}"
-    if num_steps_done(run_dir):
-        return "there is no checkpoint: the same command begins anew, and sets these steps aside"
-    return "there is no checkpoint: the same command begins anew"
+    if resume == "must":
+        return "there is no checkpoint, which --ckpt.resume must asks for: begin anew with auto"
+    aside = ", and sets these steps aside" if num_steps else ""
+    return f"there is no checkpoint: the same command begins anew{aside}"

@@ -58,7 +58,6 @@ class StopRequest:
         self._path, self._attempt = run_dir / _STOP, f"{own_cluster()} {uuid.uuid4().hex}"
         self.reason: str | None = None
         self._got_sigterm = False
-        self._path.unlink(missing_ok=True)  # an earlier attempt's
         _write_whole(run_dir / _ATTEMPT, self._attempt)
 
     def is_set(self) -> bool:

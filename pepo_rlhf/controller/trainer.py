@@ -63,8 +63,7 @@ class Trainer:
         self.engines = rollouts.engines
         self.engines.num_restarts = checkpoints.saved.get("engine_restarts", 0)
         self.experience_maker = PepoExperienceMaker(config)
-        num_steps = schedule.num_total // config.rollout.batch_size
-        self.token_recorder = TokenRecorder(config, rollouts.processor, num_steps)
+        self.token_recorder = TokenRecorder(config, rollouts.processor, schedule.num_steps)
         self.step: int = checkpoints.saved.get("global_step", 0)
         self.position: int = checkpoints.saved.get("total_consumed_prompts", 0)
         self.refill_position: int = checkpoints.saved.get("refill_position", 0)
@@ -186,7 +185,7 @@ class Trainer:
         """Write the checkpoints and make the evaluation that are due after a step.
 
         Raises:
-            Stopped: after a checkpoint, if the run was asked to stop.
+            Stopped: if the run was asked to stop; after a checkpoint, unless the disk has no room for one.
         """
         states = {
             "global_step": self.step,
@@ -198,7 +197,7 @@ class Trainer:
         }
         stopping = self.stop.is_set()
         self._enter("checkpoint")
-        if stopping or self.checkpoints.is_due(self.step):
+        if self.checkpoints.make_room() if stopping else self.checkpoints.is_due(self.step):
             self.checkpoints.save(self.step, states)
         if stopping:
             raise Stopped(f"after step {self.step}")

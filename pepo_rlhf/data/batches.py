@@ -1,4 +1,4 @@
-"""How many prompts of a data set an episode takes."""
+"""How many prompts of a data set an episode takes, and how many steps a run."""
 
 from __future__ import annotations
 
@@ -14,3 +14,9 @@ def prompts_per_episode(num_rows: int, config: Any) -> int:
             f"{config.rollout.batch_size}"
         )
     return num_prompts
+
+
+def steps_of(num_rows: int, config: Any) -> int:
+    """Return the training steps of a run on so many rows. Raise ValueError if they do not fill a batch."""
+    num_steps: int = prompts_per_episode(num_rows, config) // config.rollout.batch_size * config.train.num_episodes
+    return num_steps

@@ -75,8 +75,10 @@ def _same(answer: Value, label: Value) -> bool:
     if answer.kind == label.kind == "value":
         return _same_values(answer, label)
     for value, other in ((answer, label), (label, answer)):
-        if value.kind in ("chain", "either"):
-            return (all if value.kind == "chain" else any)(_same(part, other) for part in value.parts)
+        if value.kind == "either":
+            return any(_same(part, other) for part in value.parts)
+        if value.kind == "chain" or (value.kind == "=" and other.kind == "value" and not other.name):
+            return all(_same(part, other) for part in value.parts)
     if answer.unit and label.unit and answer.unit != label.unit:
         return False
     if answer.kind in ("=", "<", "<=", "!=") or label.kind in ("=", "<", "<=", "!="):

@@ -33,7 +33,7 @@ def _run_of(tag: str) -> re.Pattern[str]:
 
 
 _RAISED, _LOWERED = _run_of("<super>"), _run_of("<sub>")
-_DOLLARS = re.compile(r"^([-+]?)\$(?=[\d.][^$]*$)")  # a currency: mathematics would have a second sign
+_DOLLARS = re.compile(r"^([-+]?)(?:US)?\$(?=[\d.][^$]*$)")  # a currency: mathematics would have a second sign
 _MAX_NORMALISED = 4096  # Python sorts combining marks in quadratic time: an hour for a million
 
 # Marks around a whole answer, which are not inside it, and commands with their argument.

@@ -19,6 +19,8 @@ _DEFINITIONS = """
     yuan = [yuan] = _ = CNY = RMB = 元
     yen = [yen] = _ = JPY = 円
     rupee = [rupee] = _ = INR
+    won = [won] = _ = KRW = 원
+    ruble = [ruble] = _ = RUB
     cent = [cent]
     @alias degree = 度
     @alias meter = 米
@@ -37,7 +39,9 @@ _DEFINITIONS = """
     毫升 = milliliter
 """
 _MEASURE_WORDS = "个個只隻条條张張本位名人辆輛件块塊根支枚颗顆棵座间間层層页頁次种種组組套瓶杯箱袋盒朵头頭匹家岁歲개명"
-_SPELLED = {
+_CURRENCIES = {r"\$": "dollar", "€": "euro", "£": "pound", "₹": "rupee", "¥": "yen", "₩": "won", "₽": "ruble"}
+_CODES = ("USD", "EUR", "GBP", "INR", "JPY", "KRW", "RUB", "CNY", "RMB")
+_SPELLED = _CURRENCIES | {
     "per cent": "percent",
     "percentage": "percent",
     "pct": "percent",
@@ -52,11 +56,10 @@ _SPELLED = {
     "°": "deg",
 }
 _CHINESE_POWER = re.compile(r"(平方|立方)(.+)")
-_CURRENCY = re.compile(r"([-+]?)(?:US)?(\\\$|[€£₹])\s*(?=[\d.])")
-_CURRENCIES = {r"\$": "dollar", "€": "euro", "£": "pound", "₹": "rupee"}
+_CURRENCY = re.compile(rf"([-+]?)({'|'.join((*map(re.escape, _CURRENCIES), *_CODES))})\s*(?=[\d.])")
 # Letters and signs that no value ends in, with exponents; never the end of a LaTeX command.
 _TAIL = re.compile(
-    rf"(?<![\\A-Za-z])(?:[A-Za-z_µμΩÅ°%€£₹\u4e00-\u9fff\uac00-\ud7af./*{TEXT_MARK} ]|\\(?:cdot|%|\$)|"
+    rf"(?<![\\A-Za-z])(?:[A-Za-z_µμΩÅ°%€£₹¥₩₽\u4e00-\u9fff\uac00-\ud7af./*{TEXT_MARK} ]|\\(?:cdot|%|\$)|"
     r"(?<=\w) ?\^ ?\{?-?[123]\}?)+$"
 )
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2}")
@@ -89,7 +92,7 @@ class Quantity(NamedTuple):
 def split_unit(text: str) -> Quantity:
     """Return the value and the unit of an answer whose case is not folded: 5 mW is not 5 MW."""
     if match := _CURRENCY.match(text):
-        return Quantity(match[1] + text[match.end() :], _key(_CURRENCIES[match[2]]))
+        return Quantity(match[1] + text[match.end() :], _key(match[2]))
     if not (tail := _TAIL.search(text)):
         return Quantity(text)
     for start in [tail.start() + match.start() for match in _WORD_START.finditer(tail[0])]:

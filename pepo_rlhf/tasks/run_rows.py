@@ -67,7 +67,7 @@ def with_texts(problems: Iterable[Problem], instruction: str | None, system_prom
     Raises:
         ValueError: if one of them has the placeholder of an image in it, or names a file that is not there.
     """
-    instruction, system = _text_or_file(instruction), _text_or_file(system_prompt) or ""
+    instruction, system = text_or_file(instruction), text_or_file(system_prompt) or ""
     if IMAGE_PLACEHOLDER in f"{instruction}{system}":
         raise ValueError(f"instruction and system prompt cannot show images: take {IMAGE_PLACEHOLDER} out of them")
     for problem in problems:
@@ -76,7 +76,7 @@ def with_texts(problems: Iterable[Problem], instruction: str | None, system_prom
         yield problem
 
 
-def _text_or_file(value: str | None) -> str | None:
+def text_or_file(value: str | None) -> str | None:
     if not value or not os.path.isfile(value):  # not Path, which raises errors for a name that is too long
         if (value or "").endswith((".txt", ".md")):
             raise ValueError(f"instruction or system prompt {value!r}: there is no such file; correct its name")

@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 
 from PIL import Image
 
+from pepo_rlhf.config.ranges import AT_LEAST_1, SEED, argument
 from pepo_rlhf.data import Row, build_messages
 
 Split = Literal["train", "test"]
@@ -88,9 +89,9 @@ def run_command(doc: str | None, generate: Callable[..., Iterable[GeneratedRow]]
     """Run the command line of a generator, which writes train.jsonl and test.jsonl."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder to write train.jsonl and test.jsonl to")
-    parser.add_argument("--num_train", type=int, default=768, help="rows to train on")
-    parser.add_argument("--num_test", type=int, default=200, help="held-out rows")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--num_train", type=argument(int, AT_LEAST_1), default=768, help="rows to train on")
+    parser.add_argument("--num_test", type=argument(int, AT_LEAST_1), default=200, help="held-out rows")
+    parser.add_argument("--seed", type=argument(int, SEED), default=1)
     arguments = parser.parse_args()
     write_rows(arguments.output / "train.jsonl", generate(arguments.num_train, arguments.seed, "train"), task)
     write_rows(arguments.output / "test.jsonl", generate(arguments.num_test, arguments.seed, "test"), task)

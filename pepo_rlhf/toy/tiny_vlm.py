@@ -15,6 +15,7 @@ import torch
 import transformers
 
 from pepo_rlhf import compat
+from pepo_rlhf.config.ranges import SEED, argument
 from pepo_rlhf.toy import counting
 from pepo_rlhf.toy.tokenizer import train_tokenizer
 
@@ -110,7 +111,7 @@ def main() -> None:
     compat.install()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the model to")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the weights")
+    parser.add_argument("--seed", type=argument(int, SEED), default=0, help="seed of the weights")
     arguments = parser.parse_args()
     print(f"wrote {build_tiny_qwen2_5_vl(arguments.output, arguments.seed)}")
 

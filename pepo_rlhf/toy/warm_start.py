@@ -19,6 +19,7 @@ import transformers
 from torch.nn.functional import cross_entropy, pad
 
 from pepo_rlhf import compat
+from pepo_rlhf.config.ranges import AT_LEAST_0, SEED, argument
 from pepo_rlhf.toy import counting, grounding
 from pepo_rlhf.toy.tiny_vlm import build_tiny_qwen2_5_vl, save
 
@@ -112,9 +113,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder to write the model to")
     parser.add_argument("--task", choices=COURSES, default="counting", help="what to learn")
     # Seeds differ widely in how many steps they need; the default one learns to count within phase one.
-    parser.add_argument("--seed", type=int, default=2, help="seed of the weights, the rows and the training")
-    parser.add_argument("--steps", type=int, help="steps on correct demonstrations; by default the task's")
-    parser.add_argument("--noisy_steps", type=int, help="steps with random answers; by default the task's")
+    parser.add_argument(
+        "--seed", type=argument(int, SEED), default=2, help="seed of the weights, the rows and the training"
+    )
+    parser.add_argument(
+        "--steps", type=argument(int, AT_LEAST_0), help="steps on correct demonstrations; by default the task's"
+    )
+    parser.add_argument(
+        "--noisy_steps", type=argument(int, AT_LEAST_0), help="steps with random answers; by default the task's"
+    )
     arguments = parser.parse_args()
 
     course = COURSES[arguments.task]

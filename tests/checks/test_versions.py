@@ -39,3 +39,13 @@ def test_a_missing_compiler_is_named(monkeypatch, run_check):
     assert run_check(versions.check_compiler)["ok"]
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert "no-such-compiler is not there" in run_check(versions.check_compiler)["error"][0].message
+
+
+def test_a_lock_that_a_killed_compilation_has_left_is_named(monkeypatch, tmp_path, run_check):
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    assert not run_check(versions.check_compilations)["warning"]
+    lock = tmp_path / "py311_cpu" / "cpu_adam" / "lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    (finding,) = run_check(versions.check_compilations)["warning"]
+    assert str(lock) in finding.message and "remove this file" in finding.message

@@ -274,6 +274,13 @@ def test_wandb_takes_its_key_from_the_environment_or_needs_none(config, monkeypa
     validate(config)
 
 
+def test_a_variable_that_wandb_no_longer_reads_is_named(config, monkeypatch):
+    config.logger.wandb.enable = True
+    monkeypatch.setenv("WANDB_DISABLED", "true")
+    with pytest.raises(ConfigError, match=r"does not read WANDB_DISABLED\); .* or WANDB_MODE=offline or disabled"):
+        validate(config)
+
+
 def test_wandb_finds_the_key_that_its_login_has_written(config, monkeypatch, tmp_path):
     config.logger.wandb.enable = True
     (tmp_path / "netrc").write_text(f"machine api.example.org login user password {'s' * 40}")

@@ -18,25 +18,31 @@ def in_a_task(cause):
     return RayTaskError("fit", "a long traceback", cause).as_instanceof_cause()
 
 
+def config_of(run_dir, resume="auto"):
+    config = Config()
+    config.run.dir, config.ckpt.resume = str(run_dir), resume
+    return config
+
+
 NEXT = "there is no checkpoint: the same command begins anew"
 
 
 def test_the_error_of_a_process_behind_a_process_is_one_line():
     nested = in_a_task(in_a_task(CheckpointError("the disk is full:\n  make room")))
-    assert explain(nested, "run") == f"the disk is full:; make room; {NEXT}"
-    assert explain(Stalled("update has not ended"), "run") == f"update has not ended; {NEXT}"
+    assert explain(nested, Config()) == f"the disk is full:; make room; {NEXT}"
+    assert explain(Stalled("update has not ended"), Config()) == f"update has not ended; {NEXT}"
 
 
 def test_what_a_signal_handler_raises_while_ray_waits():
     try:
         raise SystemError("<cyfunction CoreWorker.wait> returned a result with an exception set") from Stalled("update")
     except SystemError as error:
-        assert explain(error, "run") == f"update; {NEXT}"
-    assert explain(SystemError("of its own"), "run") is None
+        assert explain(error, Config()) == f"update; {NEXT}"
+    assert explain(SystemError("of its own"), Config()) is None
 
 
 def test_programming_errors_keep_their_traceback():
-    assert explain(in_a_task(ZeroDivisionError("division by zero")), "run") is None
+    assert explain(in_a_task(ZeroDivisionError("division by zero")), Config()) is None
 
 
 class OtherError(Exception):
@@ -58,7 +64,7 @@ def test_a_full_disk_is_one_line_with_the_space_where_a_run_writes(tmp_path, mon
     monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=free.get(place, 3_210_000_000)))
     monkeypatch.setattr(os.path, "isdir", lambda place: True)
     monkeypatch.setattr("tempfile.tempdir", "/scratch")
-    line = explain(in_a_task(cause), str(tmp_path))
+    line = explain(in_a_task(cause), config_of(tmp_path))
     assert line.startswith("a disk is full, and the run ends (") and reason in line
     assert f"Free here: 0.0 GB in {tmp_path}, 3.2 GB in /scratch, 2.0 GB in /dev/shm. Make room" in line
     assert "\n" not in line
@@ -67,7 +73,7 @@ def test_a_full_disk_is_one_line_with_the_space_where_a_run_writes(tmp_path, mon
 def test_what_the_kernel_says_of_a_full_disk(tmp_path):
     with pytest.raises(OSError) as caught, open("/dev/full", "a") as file:
         file.write("a line of metrics.jsonl\n")
-    line = explain(in_a_task(caught.value), str(tmp_path))
+    line = explain(in_a_task(caught.value), config_of(tmp_path))
     assert line.startswith("a disk is full, and the run ends ([Errno 28] No space left on device). Free here: ")
     assert f" GB in {tmp_path}, " in line
 
@@ -78,5 +84,5 @@ def test_the_death_of_a_worker_names_the_checkpoint_that_the_run_goes_on_from(tm
     states = folders.partial(checkpoint) / "states.pt"
     states.write_bytes(b"weights")
     folders.commit(checkpoint, {"states.pt": folders.seal(states)}, Config())
-    line = explain(in_a_task(ActorDiedError()), str(tmp_path))
+    line = explain(in_a_task(ActorDiedError()), config_of(tmp_path))
     assert line.startswith("a process of the run has died") and line.endswith(f"goes on from {checkpoint}")
