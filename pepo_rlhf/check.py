@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pepo_rlhf import compat
 from pepo_rlhf.checks import (
+    memory,
     model,
     placement,
     prompts,
@@ -28,6 +29,7 @@ from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.checks.manifests import manifest
 from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
 from pepo_rlhf.config import Config, parse_arguments
+from pepo_rlhf.config.ranges import ABOVE_0, argument
 
 Check = Callable[[Inputs], Iterable[Finding]]
 
@@ -79,6 +81,9 @@ def _parse_options() -> tuple[argparse.Namespace, list[str]]:
         allow_abbrev=False,
     )
     parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster to ask for its nodes; auto finds a local one")
+    parser.add_argument(
+        "--gpu_memory", metavar="GIB", type=argument(float, ABOVE_0), help="estimate the run's memory for such cards"
+    )
     parser.add_argument("--manifest", metavar="DIR", type=Path, help="kustomize folder, or YAML file, that runs it")
     parser.add_argument("--vision_check", action="store_true", help="start the workers and make their vision check")
     return parser.parse_known_args()
@@ -99,6 +104,8 @@ def find_all(config: Config, options: argparse.Namespace) -> Iterator[tuple[str,
     elif not (options.manifest or os.environ.get("RAY_ADDRESS")):
         checks.append(("machine", lambda inputs: placement.check_machine(inputs.config)))
         checks.append(("compiler", lambda inputs: versions.check_compiler()))
+    if options.gpu_memory:
+        checks.append(("memory", lambda inputs: memory.check_memory(inputs, options.gpu_memory)))
     if options.manifest:
         checks.remove(_RUN_FOLDER)  # it is on a volume of the pods
         checks.append(("manifest", lambda inputs: manifest.check_manifest(inputs, options.manifest)))

@@ -54,8 +54,8 @@ class Inputs:
         return self._model_files[1]
 
     @loaded_once
-    def _model(self) -> Any:
-        """Return a model of the class that the configuration names, without weights."""
+    def meta_model(self) -> Any:
+        """Return a model of the class that the configuration names, on the meta device: shapes without weights."""
         import torch
         from transformers import AutoModelForImageTextToText
 
@@ -69,7 +69,7 @@ class Inputs:
 
     @property
     def num_parameters(self) -> int:
-        return self._model.num_parameters()
+        return self.meta_model.num_parameters()
 
     @loaded_once
     def num_adapter_parameters(self) -> int:
@@ -79,7 +79,7 @@ class Inputs:
         lora = self.config.ds.lora
         if lora.rank == 0:
             return 0
-        layers = [self._model.get_submodule(name) for name in target_layers(self._model, lora.target_modules)]
+        layers = [self.meta_model.get_submodule(name) for name in target_layers(self.meta_model, lora.target_modules)]
         return sum(lora.rank * (layer.in_features + layer.out_features) for layer in layers)
 
     @loaded_once
