@@ -15,7 +15,7 @@ from pepo_rlhf.controller import cluster
 from pepo_rlhf.controller.prompts import render_prompts
 from pepo_rlhf.controller.vision_check import VisionError, check_vision
 from pepo_rlhf.controller.watchdog import Watchdog
-from pepo_rlhf.core.similarity import visual_similarity
+from pepo_rlhf.core.signals.visual_similarity import visual_similarity
 from pepo_rlhf.data import Row, load_rows
 from pepo_rlhf.data.images import decode_image
 from pepo_rlhf.data.vision_tokens import vision_token_ids
@@ -92,7 +92,7 @@ def micro_batch(group, response):
 def score(policy, group, response):
     """The policy's scores of one response, and the columns of its tokens."""
     start = len(group.prompt_token_ids)
-    scores = ray.get(policy.score.remote(micro_batch(group, response), with_similarity=True))
+    scores = ray.get(policy.score.remote(micro_batch(group, response), signals=("visual_similarity",)))
     return scores, slice(start - 1, start - 1 + len(response.token_ids))
 
 
@@ -128,8 +128,10 @@ def test_scores_equal_the_formulas_over_hidden_states_and_logits(config, workers
     log_probs, similarity, entropy, num_visual = ray.get(policy.__ray_call__.remote(reference))
     assert num_visual > 4
     torch.testing.assert_close(scores.action_log_probs[0, columns].double(), log_probs[columns], atol=2e-6, rtol=1e-5)
-    torch.testing.assert_close(scores.visual_similarity[0, columns], similarity[columns], atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(scores.entropy[0, columns].double(), entropy[columns], atol=2e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        scores.signals["visual_similarity"][0, columns], similarity[columns], atol=1e-6, rtol=1e-5
+    )
+    torch.testing.assert_close(scores.signals["entropy"][0, columns].double(), entropy[columns], atol=2e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +278,7 @@ def test_probe_leaves_the_sampling_temperature_out(config, workers, prompt):
 
     def probe_at_two(worker, batch):
         worker.actor.sampling_temperature = 2.0
-        probed, scored = worker.probe(batch), worker.score(batch, with_similarity=False).action_log_probs
+        probed, scored = worker.probe(batch), worker.score(batch).action_log_probs
         worker.actor.sampling_temperature = 1.0
         return probed, scored
 

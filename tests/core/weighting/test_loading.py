@@ -112,6 +112,13 @@ def test_a_file_that_breaks_or_lacks_the_class_is_named(tmp_path):
         load_weighting(f"{other}:Early", {})
 
 
+def test_a_signal_that_does_not_exist_is_named(tmp_path):
+    file = tmp_path / "seeing.py"
+    file.write_text(OUTSIDE.replace("scheduled = False", 'signals = ("sight",)'))
+    with pytest.raises(ValueError, match="needs the signal 'sight'; there are entropy, image_dependence, "):
+        load_weighting(f"{file}:Late", {})
+
+
 def test_settings_of_other_weightings_are_left_out_and_named(outside):
     stacked = {"alpha": 0.3, "temperature": 1.8, "num_tokens": 3}
     assert foreign_settings(outside, stacked) == ["alpha", "temperature"]
