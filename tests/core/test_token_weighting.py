@@ -11,7 +11,7 @@ from pepo_rlhf.core import signals as core_signals
 from pepo_rlhf.core.token_weighting import TokenWeighting
 from pepo_rlhf.core.weighting import BUILT_IN, load_weighting
 
-MEAN_ONE = sorted(set(BUILT_IN) - {"high_entropy"})
+MEAN_ONE = sorted(set(BUILT_IN) - {"high_entropy", "tor", "vppo"})  # which drop tokens
 
 
 def weigh(method, similarity, entropy, mask, **options):
