@@ -46,4 +46,5 @@ class PgpoWeighting(TokenWeighting):
         base = (relative / threshold).where(relative < threshold, boosted) * mask
         total, counts = base.sum(dim=-1, keepdim=True), mask.sum(dim=-1, keepdim=True)
         # Where no token differs from another all are 0, and none is favoured.
-        return (base * counts / total.clamp(min=1e-6)).where(total > 0, mask.float())
+        weights: Tensor = (base * counts / total.clamp(min=1e-6)).where(total > 0, mask.float())
+        return weights

@@ -51,4 +51,5 @@ class TorWeighting(TokenWeighting):
         settings = self.settings
         reasons = in_top_fraction(signals["entropy"], mask, settings.entropy_fraction)
         perceives = in_top_fraction(signals["image_sensitivity"], mask, settings.sensitivity_fraction)
-        return reasons * settings.reasoning_weight + (perceives & ~reasons) * settings.perception_weight
+        weights: Tensor = reasons * settings.reasoning_weight + (perceives & ~reasons) * settings.perception_weight
+        return weights

@@ -48,7 +48,9 @@ class VppoWeighting(TokenWeighting):
         ranked = dependence.masked_fill(~mask, -1.0).argsort(dim=-1, descending=True, stable=True)
         num_kept = (counts * self.settings.top_fraction).ceil()
         kept = mask & (ranked.argsort(dim=-1) < num_kept)
-        return kept * self._scale(dependence.sum(dim=-1, keepdim=True) / counts.clamp(min=1), counts > 0)
+        means = dependence.sum(dim=-1, keepdim=True) / counts.clamp(min=1)
+        weights: Tensor = kept * self._scale(means, counts > 0)
+        return weights
 
     def _scale(self, means: Tensor, is_valid: Tensor) -> Tensor:
         """Return the factor of each response, [B, 1], of their mean dependence; 1 where all are equal."""
@@ -57,4 +59,5 @@ class VppoWeighting(TokenWeighting):
             return is_valid.float()
         relative = (means - valid.min()) / (valid.max() - valid.min())
         low = self.settings.min_scale
-        return low + (1.0 - low) * relative / relative[is_valid].mean()
+        scale: Tensor = low + (1.0 - low) * relative / relative[is_valid].mean()
+        return scale
