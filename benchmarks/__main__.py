@@ -28,6 +28,7 @@ BENCHMARKS = {
     "precision": "precision:run",
     "head": "head:run",
     "forward": "forward:run",
+    "signals": "signals:run",
     "attention": "attention:run",
     "image_memory": "image_memory:run",
     "weight_sync": "weight_sync:run",

@@ -12,7 +12,7 @@ from openrlhf.models import Actor
 from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from benchmarks.measure import DEVICE, compare_with_memory
-from pepo_rlhf.core.similarity import VisualSimilarity
+from pepo_rlhf.core.signals.visual_similarity import VisualSimilarity
 from pepo_rlhf.workers.model import VisionLanguageActor
 
 BATCH, PROMPT, RESPONSE = (4, 500, 1000) if DEVICE == "cuda" else (2, 600, 400)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
-from pepo_rlhf.core.similarity import VisualSimilarity
+from pepo_rlhf.core.signals.visual_similarity import VisualSimilarity
 from pepo_rlhf.core.weighting import load_weighting
 
 LAYERS, HIDDEN, VISUAL, RESPONSE = 37, 2048, 256, 437

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from benchmarks.measure import DEVICE, compare_with_memory
-from pepo_rlhf.core.similarity import visual_similarity
+from pepo_rlhf.core.signals.visual_similarity import visual_similarity
 
 ENTRIES, BATCH, POSITIONS, VISUAL, RESPONSE, HIDDEN = 37, 2, 1500, 400, 1000, 2048
 

@@ -33,7 +33,7 @@ from pepo_rlhf.toy.tiny_vlm import build_tiny_qwen2_5_vl  # noqa: E402
 from pepo_rlhf.workers.responses import Group, Response  # noqa: E402
 
 PROMPTS, SAMPLES, TOKENS, PROMPT_TOKENS, MICRO_BATCH, SIDE = 16, 8, 256, 64, 8, 512
-SCORES = ("action_log_probs", "entropy", "visual_similarity", "weights", "unweighted_advantages", "advantages")
+SCORES = ("action_log_probs", "weights", "unweighted_advantages", "advantages")
 
 
 def make_noise_batch(token_ids: torch.Tensor) -> Batch:
@@ -50,6 +50,7 @@ def make_noise_batch(token_ids: torch.Tensor) -> Batch:
     batch = make_batch(prompts, groups, Draw(position=0, episode=0, num_drawn_in_episode=PROMPTS), pad_token_id=0)
     for name in SCORES:
         setattr(batch, name, torch.rand(batch.action_mask.shape))
+    batch.signals = {name: torch.rand(batch.action_mask.shape) for name in ("entropy", "visual_similarity")}
     batch.loss_mask = batch.action_mask
     return batch
 

@@ -12,6 +12,7 @@ COMMANDS = {
     "prepare": "write a dataset's rows as training reads them",
     "evaluate": "score models on held-out data or benchmarks",
     "report": "show runs as one HTML file: curves, and responses as heat maps",
+    "credit": "ask whether signals find the tokens that depend on the image, before training",
     "reweight": "compute a run's token weights for other settings, from its records",
     "reward": "grade stored responses with verifiers",
 }

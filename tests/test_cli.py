@@ -20,7 +20,7 @@ def test_help_lists_every_command():
     done = run("--help")
     assert done.returncode == 0
     listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
-    assert listed == ["train", "stop", "check", "prepare", "evaluate", "report", "reweight", "reward"]
+    assert listed == ["train", "stop", "check", "prepare", "evaluate", "report", "credit", "reweight", "reward"]
 
 
 @pytest.mark.parametrize(("words", "said"), [([], "usage: pepo COMMAND"), (["tarin"], "error: 'tarin' is no command")])

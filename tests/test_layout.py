@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pepo_rlhf"
 # From the top down. A folder or module of the package stands in one of them.
 LAYERS = (
-    {"cli", "train", "stop", "check", "prepare", "evaluate", "reweight", "reward", "checks", "report"},
+    {"cli", "train", "stop", "check", "prepare", "evaluate", "reweight", "reward", "checks", "report", "credit"},
     {"controller"},
     {"workers", "weight_sync", "evaluation"},
     {"metrics", "checkpoints"},

@@ -92,5 +92,5 @@ def test_the_site_builds_without_a_link_that_leads_nowhere(tmp_path):
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     reference = (tmp_path / "site" / "reference" / "core" / "index.html").read_text(encoding="utf-8")
-    assert 'id="pepo_rlhf.core.similarity.VisualSimilarity"' in reference
+    assert 'id="pepo_rlhf.core.signals.visual_similarity.VisualSimilarity"' in reference
     assert 'href="check/"' in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")

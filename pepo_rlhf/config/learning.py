@@ -42,6 +42,11 @@ class Pepo:
     """Rows without an image: uniform weighs every token 1, sequence compares with every position, error stops."""
     similarity: Literal["cosine", "dot", "l2", "l1"] = "cosine"
     """Similarity of hidden states. Scales differ, so a temperature does not carry over from one to another."""
+    perturbation: Literal["blank", "patches", "noise", "swapped"] = "blank"
+    """What methods that ask for image dependence put in place of the image: blank, mid grey; patches, some of its 14 x
+    14 pixels black; noise; swapped, another row's, resized."""
+    perturbation_ratio: float = number(0.5, ABOVE_0_TO_1)
+    """Share of the patches that are black under pepo.perturbation patches."""
     num_layers: int | None = number(None, NOT_0)
     """Hidden states that similarity averages over: the first so many, the embeddings' output being one; a negative
     number counts from the last; None takes all."""

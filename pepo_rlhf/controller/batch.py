@@ -51,7 +51,9 @@ class Batch:
         grader_errors: why a response could not be graded, or None.
         truncated: [B] bool, cut off at the length limit; weights_versions: [B], steps behind the engine's weights.
         image_tensors: a reference to the processor's tensors for each response, or None without an image.
-        action_log_probs, entropy, visual_similarity, reference_log_probs: [B, S - 1], from the workers' forward.
+        perturbed_tensors: likewise of perturbed images, where the weighting needs them; None otherwise.
+        action_log_probs, reference_log_probs: [B, S - 1], from the workers' forward.
+        signals: [B, S - 1] by name, as in pepo_rlhf.core.signals; the entropy and those that the weighting needs.
         loss_mask: [B, S - 1], tokens that carry a loss.
         weights, advantages: [B, S - 1] float32, from the experience maker; unweighted_advantages are those of GRPO.
     """
@@ -69,9 +71,9 @@ class Batch:
     truncated: torch.Tensor
     weights_versions: torch.Tensor
     image_tensors: list[Any]
+    perturbed_tensors: list[Any]
     action_log_probs: torch.Tensor = field(init=False)
-    entropy: torch.Tensor = field(init=False)
-    visual_similarity: torch.Tensor | None = None
+    signals: dict[str, torch.Tensor] = field(default_factory=dict)
     reference_log_probs: torch.Tensor | None = None
     loss_mask: torch.Tensor = field(init=False)
     unweighted_advantages: torch.Tensor = field(init=False)
@@ -104,6 +106,7 @@ class Batch:
             self.action_mask[rows, : length - 1],
             self.attention_mask[rows, :length],
             [self.image_tensors[row] for row in rows],
+            [self.perturbed_tensors[row] for row in rows],
         )
 
 
@@ -136,6 +139,7 @@ def make_batch(prompts: Sequence[Prompt], groups: Sequence[Group], draw: Draw, p
         truncated=torch.tensor([response.truncated for response in responses]),
         weights_versions=torch.tensor([response.weights_version for response in responses]),
         image_tensors=[group.image_tensors for group, _ in rows],
+        perturbed_tensors=[group.perturbed_tensors for group, _ in rows],
     )
 
 

@@ -42,22 +42,24 @@ def response_metrics(batch: Batch, config: Config) -> dict[str, float]:
 
 
 def token_metrics(batch: Batch) -> dict[str, float]:
-    """Return spreads of similarity and weight, mean entropy and the rollout/trainer gap over the tokens with a loss.
+    """Return spreads of signals and weight, mean entropy and the rollout/trainer gap over the tokens with a loss.
 
     weight_entropy_corr is Pearson's r, and 0 where either is constant. rollout_trainer_gap is the mean absolute
-    difference, in nats, between the log-probs that vLLM sampled with and those that the policy computes. Similarity is
-    left out where it was not computed, and everything where no response of the batch carries a loss.
+    difference, in nats, between the log-probs that vLLM sampled with and those that the policy computes. Signals are
+    left out where they were not computed, and everything where no response of the batch carries a loss.
     """
     mask = batch.loss_mask.bool()
     if not mask.any():
         return {}
-    entropy, weight = batch.entropy[mask], batch.weights[mask]
+    signals = {name: values[mask] for name, values in batch.signals.items()}
+    entropy, weight = signals["entropy"], batch.weights[mask]
     gap = (batch.rollout_log_probs - batch.action_log_probs)[mask]
     p20, p50, p80 = _quantiles(weight, (0.2, 0.5, 0.8))
     metrics = {"entropy": entropy.mean().item()}
-    if batch.visual_similarity is not None:
-        similarity = batch.visual_similarity[mask]
+    if (similarity := signals.get("visual_similarity")) is not None:
         metrics |= {"similarity_min": similarity.min().item(), "similarity_max": similarity.max().item()}
+    for name in signals.keys() - {"entropy", "visual_similarity"}:
+        metrics |= {name: signals[name].mean().item(), f"{name}_max": signals[name].max().item()}
     return metrics | {
         "weight_min": weight.min().item(),
         "weight_p20": p20,

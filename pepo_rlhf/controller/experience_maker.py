@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from openrlhf.models.utils import compute_approx_kl
 
 from pepo_rlhf.config import Config
 from pepo_rlhf.controller.batch import Batch
 from pepo_rlhf.controller.grader_errors import neutral_rewards
+from pepo_rlhf.controller.token_recorder import token_texts
 from pepo_rlhf.core.group_advantages import advantages
 from pepo_rlhf.core.rewards import shape_rewards
+from pepo_rlhf.core.signal import ResponseText, response_values
 from pepo_rlhf.core.token_advantages import token_advantages
 from pepo_rlhf.core.weighting import load_weighting
 
@@ -17,17 +21,16 @@ from pepo_rlhf.core.weighting import load_weighting
 class PepoExperienceMaker:
     """Spread the group advantage of each response over its tokens.
 
-    Similarity, entropy and weights stay on the controller: the policy's update needs the advantages only.
+    Signals and weights stay on the controller: the policy's update needs the advantages only.
+
+    Args:
+        processor: the policy's processor or tokenizer, for signals that come from the text of a response.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, processor: Any = None) -> None:
         self.config = config
         self.weighting = load_weighting(config.pepo.method, config.pepo.settings)
-
-    @property
-    def needs_similarity(self) -> bool:
-        """Return whether the weighting looks at the visual similarity, which the policy otherwise does not compute."""
-        return "visual_similarity" in self.weighting.signals
+        self.tokenizer = getattr(processor, "tokenizer", processor)
 
     @torch.no_grad()
     def make(self, batch: Batch, progress: float) -> None:
@@ -54,6 +57,20 @@ class PepoExperienceMaker:
         """Return p of the formula: the influence of the token weights at this point of the run."""
         is_constant = self.config.pepo.schedule == "constant" or not self.weighting.scheduled
         return 1.0 if is_constant else progress
+
+    def _response_signals(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return the signals that come from the responses' texts, [B, S - 1] by name."""
+        functions = self.weighting.response_signals
+        if not functions:
+            return {}
+        found = {name: torch.zeros(batch.action_mask.shape) for name in functions}
+        for row, prompt in enumerate(batch.prompts):
+            mask = batch.action_mask[row].bool()
+            texts = token_texts(self.tokenizer, batch.sequences[row, 1:][mask].tolist())
+            response = ResponseText(texts, prompt.label, prompt.text, prompt.datasource)
+            for name, values in response_values(functions, response).items():
+                found[name][row][mask] = values
+        return found
 
     def _shaped_rewards(self, batch: Batch) -> torch.Tensor:
         settings = self.config.reward
@@ -87,10 +104,7 @@ class PepoExperienceMaker:
 
     def _weights(self, batch: Batch) -> torch.Tensor:
         """Return the token weights of the whole batch, over which one method thresholds."""
-        signals = {"entropy": batch.entropy}
-        if batch.visual_similarity is not None:
-            signals["visual_similarity"] = batch.visual_similarity
-        weights = self.weighting(signals, batch.loss_mask)
+        weights = self.weighting({**batch.signals, **self._response_signals(batch)}, batch.loss_mask)
         has_image = batch.has_image
         if has_image.all() or not self.weighting.signals:
             return weights

@@ -21,6 +21,9 @@ from pepo_rlhf.controller.batch import Batch, Draw, make_batch
 from pepo_rlhf.controller.engines import EngineDied, Engines
 from pepo_rlhf.controller.grader_errors import GraderErrors
 from pepo_rlhf.controller.prompts import Prompt, PromptSchedule
+from pepo_rlhf.core.signals import describe
+from pepo_rlhf.core.weighting import load_weighting
+from pepo_rlhf.data.perturbations import Perturbation
 from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.evaluation.metrics import EvaluatedSample
 from pepo_rlhf.workers.image_tensors import share_image_tensors
@@ -39,6 +42,8 @@ class Rollouts:
 
     def __init__(self, config: Config, engines: Engines, processor: Any) -> None:
         self.config, self.engines, self.processor = config, engines, processor
+        signals = load_weighting(config.pepo.method, config.pepo.settings).policy_signals
+        self.perturbs_images = any(describe(name).perturbs_images for name in signals)
 
     def ask(self, prompts: Sequence[Prompt], first: int, groups: dict[int, Group]) -> None:
         """Sample a group for each training prompt that `groups` does not hold yet, and add it there.
@@ -51,7 +56,7 @@ class Rollouts:
             EngineDied: if an engine died; all other answers have been added.
         """
         rollout = self.config.rollout
-        self._ask(prompts, first, groups, rollout.temperature, rollout.n_samples_per_prompt)
+        self._ask(prompts, first, groups, rollout.temperature, rollout.n_samples_per_prompt, self.perturbs_images)
 
     def evaluate(self, prompts: Sequence[Prompt]) -> list[EvaluatedSample]:
         """Return the responses to evaluation prompts, sampled with the settings of --eval in batches of a step's size.
@@ -81,17 +86,24 @@ class Rollouts:
         ]
 
     def _ask(
-        self, prompts: Sequence[Prompt], first: int, groups: dict[int, Group], temperature: float, num_samples: int
+        self,
+        prompts: Sequence[Prompt],
+        first: int,
+        groups: dict[int, Group],
+        temperature: float,
+        num_samples: int,
+        perturbs_images: bool = False,
     ) -> None:
         def call(index: int) -> Any:
-            prompt = prompts[index]
+            prompt, params = prompts[index], self._sampling_params(first + index, temperature)
             return self.engines.of_prompt(index).generate_group.remote(
                 prompt=prompt.text,
                 label=prompt.label,
                 images=list(prompt.images),
-                sampling_params=self._sampling_params(first + index, temperature),
+                sampling_params=params,
                 max_length=self.config.data.max_len,
                 num_samples=num_samples,
+                perturbation=self._perturbation(prompts, index, params.seed or 0) if perturbs_images else None,
             )
 
         answers: dict[int, Group] = {}
@@ -99,6 +111,15 @@ class Rollouts:
             self.engines.collect(call, [index for index in range(len(prompts)) if index not in groups], answers)
         finally:
             groups |= {index: share_image_tensors(group) for index, group in answers.items()}
+
+    def _perturbation(self, prompts: Sequence[Prompt], index: int, seed: int) -> Perturbation:
+        """Return what the policy sees in place of a prompt's images: `swapped` takes the next other ones in turn."""
+        pepo, images = self.config.pepo, prompts[index].images
+        following = (prompt.images for prompt in (*prompts[index + 1 :], *prompts[:index]))
+        others = next((other for other in following if other and other != images), images)
+        return Perturbation(
+            pepo.perturbation, pepo.perturbation_ratio, others if pepo.perturbation == "swapped" else (), seed
+        )
 
     def _sampling_params(self, position: int, temperature: float) -> SamplingParams:
         entropy = np.random.SeedSequence([self.config.train.seed, position]).generate_state(1, dtype=np.uint64)[0]

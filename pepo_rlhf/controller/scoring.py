@@ -38,26 +38,25 @@ def add_scores(
     policy: RayActorGroup,
     reference: RayActorGroup | None,
     config: Config,
-    with_similarity: bool,
+    signals: Sequence[str],
 ) -> None:
     """Add the scores of policy and reference to the batch. On GPUs of their own they work at the same time.
 
     Args:
         reference: None where the policy without its adapters is the reference, or no KL is asked for.
+        signals: names out of pepo_rlhf.core.signals that the policy computes; it returns the entropy in any case.
     """
     micro_batches = [batch.micro_batch(rows) for rows in splits]
     takes_turns = config.train.colocate_all or config.train.colocate_actor_ref
-    asked = [with_similarity] * len(splits)
-    pending = _start(policy, takes_turns, "score", micro_batch=micro_batches, with_similarity=asked)
+    asked = [tuple(signals)] * len(splits)
+    pending = _start(policy, takes_turns, "score", micro_batch=micro_batches, signals=asked)
     if config.has_reference:
         worker = policy if reference is None else reference
         pending_reference = _start(worker, takes_turns, "reference_log_probs", micro_batch=micro_batches)
         batch.reference_log_probs = _whole(batch, splits, _gather(pending_reference))
-    log_probs, entropy, similarity = zip(*_gather(pending), strict=True)
+    log_probs, found = zip(*_gather(pending), strict=True)
     batch.action_log_probs = _whole(batch, splits, log_probs)
-    batch.entropy = _whole(batch, splits, entropy)
-    if with_similarity:
-        batch.visual_similarity = _whole(batch, splits, similarity)
+    batch.signals = {name: _whole(batch, splits, [part[name] for part in found]) for name in found[0]}
 
 
 def probe_log_probs(policy: RayActorGroup, micro_batch: MicroBatch) -> torch.Tensor:

@@ -8,14 +8,12 @@ from typing import Any
 
 from pepo_rlhf.config import Config
 from pepo_rlhf.controller.batch import Batch
-from pepo_rlhf.metrics.token_records import store_image, weight_settings, write_step
+from pepo_rlhf.metrics.token_records import SIGNAL_COLUMNS, store_image, weight_settings, write_step
 
 _MAX_TOKENS_PER_CHARACTER = 4  # bytes of the longest in UTF-8
 # Column of the records -> attribute of the batch, [B, S - 1] each.
 _COLUMNS = {
     "log_prob": "action_log_probs",
-    "entropy": "entropy",
-    "similarity": "visual_similarity",
     "weight": "weights",
     "advantage_before": "unweighted_advantages",
     "rollout_log_prob": "rollout_log_probs",
@@ -71,12 +69,13 @@ class TokenRecorder:
 
 def response_rows(batch: Batch, num_rows: int) -> list[dict[str, Any]]:
     """Return the first `num_rows` responses of a batch as rows of the records' schema; texts are still missing."""
-    advantage = batch.advantages * batch.loss_mask
+    columns = {name: getattr(batch, attribute) for name, attribute in _COLUMNS.items()}
+    columns |= {column: batch.signals.get(signal) for signal, column in SIGNAL_COLUMNS.items()}
+    columns["advantage"] = batch.advantages * batch.loss_mask
     has_image = batch.has_image
     rows = []
     for row in range(min(num_rows, len(batch))):
         mask, prompt = batch.action_mask[row].bool(), batch.prompts[row]
-        columns = {name: getattr(batch, attribute) for name, attribute in _COLUMNS.items()}
         rows.append(
             {
                 "group": str(row // batch.num_samples),
@@ -90,7 +89,6 @@ def response_rows(batch: Batch, num_rows: int) -> list[dict[str, Any]]:
                 "reward_parts": {name: values[row].item() for name, values in batch.components.items()},
                 "truncated": bool(batch.truncated[row]),
                 "has_image": bool(has_image[row]),
-                "advantage": advantage[row][mask].numpy(),
                 **{name: None if values is None else values[row][mask].numpy() for name, values in columns.items()},
             }
         )

@@ -62,7 +62,7 @@ class Trainer:
         self.run_log, self.watchdog, self.stop = run_log, watchdog, stop
         self.engines = rollouts.engines
         self.engines.num_restarts = checkpoints.saved.get("engine_restarts", 0)
-        self.experience_maker = PepoExperienceMaker(config)
+        self.experience_maker = PepoExperienceMaker(config, rollouts.processor)
         self.token_recorder = TokenRecorder(config, rollouts.processor, schedule.num_steps)
         self.step: int = checkpoints.saved.get("global_step", 0)
         self.position: int = checkpoints.saved.get("total_consumed_prompts", 0)
@@ -144,8 +144,9 @@ class Trainer:
         """Return the batch as micro-batches for the update, after scores and advantages have been added to it."""
         progress = self._progress(batch)
         splits, is_recorded = split_rows(batch, self.config), self.token_recorder.is_due(self.step + 1)
-        with_similarity = self.experience_maker.needs_similarity or is_recorded
-        add_scores(batch, splits, self.policy, self.reference, self.config, with_similarity)
+        # Records hold the similarity in any case; signals of a second pass only where the weighting pays for it.
+        signals = {*self.experience_maker.weighting.policy_signals, *(["visual_similarity"] if is_recorded else [])}
+        add_scores(batch, splits, self.policy, self.reference, self.config, sorted(signals))
         self.experience_maker.make(batch, progress)
         if is_recorded:
             coefficient = self.experience_maker.schedule_coefficient(progress)

@@ -16,7 +16,7 @@ from pepo_rlhf.core.fusion import fused
 # Most tokens and vocabulary entries of a tile: on a CPU one that its caches hold, on a GPU one whose kernels take
 # longer than their launch (`python -m benchmarks head`).
 TILE = {"cpu": (1024, 1024), "cuda": (4096, 32768)}
-_LOWEST = -1e30  # below every logit; finite, as differences of two infinities are not numbers
+LOWEST = -1e30  # below every logit; finite, as differences of two infinities are not numbers
 
 
 def log_probs_and_entropy(
@@ -60,7 +60,7 @@ class _LogProbsAndEntropy(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         rows = [
             _reduce(hidden_states[chunk], weight, tokens[chunk], temperature, with_entropy)
-            for chunk in _slices(len(tokens), TILE[weight.device.type][0])
+            for chunk in slices(len(tokens), TILE[weight.device.type][0])
         ]
         columns = zip(*rows, strict=True) if rows else [(hidden_states.new_zeros(0, dtype=torch.float32),)] * 3
         log_probs, entropy, log_sums = (torch.cat(column) for column in columns)
@@ -74,7 +74,7 @@ class _LogProbsAndEntropy(torch.autograd.Function):
         num_tokens, num_entries = TILE[weight.device.type]
         hidden_gradient = torch.zeros_like(hidden_states)
         weight_gradient = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
-        for chunk in _slices(len(tokens), num_tokens):
+        for chunk in slices(len(tokens), num_tokens):
             hidden = hidden_states[chunk]
             of_token = [log_sums[chunk], log_prob_gradient[chunk]]
             if ctx.with_entropy:
@@ -82,7 +82,7 @@ class _LogProbsAndEntropy(torch.autograd.Function):
             # In float32: bfloat16 would round per tile.
             total = torch.zeros(hidden.shape, dtype=torch.float32, device=hidden.device)
             gradient_of_tile = fused(_gradient_of_tile, len(hidden) * len(weight))
-            for block in _slices(len(weight), num_entries):
+            for block in slices(len(weight), num_entries):
                 gradient = gradient_of_tile(
                     torch.nn.functional.linear(hidden, weight[block]),
                     tokens[chunk] - block.start,
@@ -101,10 +101,10 @@ def _reduce(
     hidden_states: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor, temperature: float, with_entropy: bool
 ) -> tuple[torch.Tensor, ...]:
     """Return log-probs, entropy (unless `with_entropy`, meaningless) and log of the sum of exponentials, [n] each."""
-    maximum = torch.full(tokens.shape, _LOWEST, dtype=torch.float32, device=tokens.device)
+    maximum = torch.full(tokens.shape, LOWEST, dtype=torch.float32, device=tokens.device)
     chosen, exponentials, products = (torch.zeros_like(maximum) for _ in range(3))
     add_tile = fused(_add_tile, len(tokens) * len(weight))
-    for block in _slices(len(weight), TILE[weight.device.type][1]):
+    for block in slices(len(weight), TILE[weight.device.type][1]):
         maximum, chosen, exponentials, products = add_tile(
             torch.nn.functional.linear(hidden_states, weight[block]),
             tokens - block.start,
@@ -164,5 +164,6 @@ def _gradient_of_tile(
     return (gradient / temperature).to(logits.dtype)
 
 
-def _slices(length: int, size: int) -> Iterator[slice]:
+def slices(length: int, size: int) -> Iterator[slice]:
+    """Return the slices of a length, of `size` each but for the last."""
     return (slice(start, min(start + size, length)) for start in range(0, length, size))

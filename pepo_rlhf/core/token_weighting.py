@@ -23,10 +23,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pepo_rlhf.core.signal import ResponseSignal
+
 if TYPE_CHECKING:
     from torch import Tensor
-
-SIGNALS = ("visual_similarity", "entropy")
 
 
 @dataclass(kw_only=True)
@@ -38,7 +38,9 @@ class TokenWeighting(ABC):
     """Turn the signals of a batch into token weights.
 
     Attributes:
-        signals: names out of SIGNALS that `weigh` needs. Policies compute no others.
+        signals: names of signals that `weigh` needs, out of the files of core/signals and `response_signals`. Policies
+            compute no others.
+        response_signals: signals of the weighting's own, by name: functions of a response's text and its row.
         scheduled: whether the weights gain influence with the progress of the run (--pepo.schedule), or count in full
             from the first step.
         compares_responses: whether a token's weight depends on other responses of the batch than its own.
@@ -50,6 +52,7 @@ class TokenWeighting(ABC):
     """
 
     signals: ClassVar[tuple[str, ...]] = ()
+    response_signals: ClassVar[Mapping[str, ResponseSignal]] = {}
     scheduled: ClassVar[bool] = True
     compares_responses: ClassVar[bool] = False
     how_to_spread: ClassVar[str | None] = None
@@ -57,6 +60,11 @@ class TokenWeighting(ABC):
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
+
+    @property
+    def policy_signals(self) -> tuple[str, ...]:
+        """Return the names of the signals that the policy's forward passes give."""
+        return tuple(name for name in self.signals if name not in self.response_signals)
 
     @abstractmethod
     def weigh(self, signals: Mapping[str, Tensor], mask: Tensor) -> Tensor:

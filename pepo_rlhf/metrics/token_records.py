@@ -18,13 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pepo_rlhf.config import Config
+from pepo_rlhf.core import signals
 from pepo_rlhf.core.weighting import load_weighting
 from pepo_rlhf.data.images import decode_image
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 _SCORES = ("log_prob", "weight", "advantage_before", "advantage")
-# Columns of the signals that weightings need; null where the run's weighting does not need one.
-SIGNAL_COLUMNS = {"visual_similarity": "similarity", "entropy": "entropy"}
+# Columns of the signals; null where one was not computed, as the run's weighting does not need it.
+SIGNAL_COLUMNS = {name: "similarity" if name == "visual_similarity" else name for name in signals.BUILT_IN}
 # Version 1 had the settings of all weightings in one mapping with these others.
 _OTHER_SETTINGS = ("method", "schedule", "similarity", "no_image", "num_samples", "overlong_filtering")
 SCHEMA = pa.schema(
@@ -69,6 +70,7 @@ def weight_settings(config: Config) -> dict[str, Any]:
         "schedule": pepo.schedule,
         "similarity": pepo.similarity,
         "no_image": pepo.no_image,
+        "perturbation": pepo.perturbation,
         "num_samples": config.rollout.n_samples_per_prompt,
         "overlong_filtering": config.algo.overlong_filtering_enable,
     }
@@ -109,7 +111,7 @@ def store_image(run_dir: Path, image: str | bytes) -> str:
 
 
 def read_steps(run_dir: Path) -> Iterator[StepRecords]:
-    """Yield the recorded steps of a run in order, read one at a time; those of version 1 in the form of today.
+    """Yield the recorded steps of a run in order, read one at a time; those of earlier versions in the form of today.
 
     Raises:
         ValueError: if there are none, or if a file has an unknown version of the schema.
@@ -121,11 +123,14 @@ def read_steps(run_dir: Path) -> Iterator[StepRecords]:
         table = pq.read_table(path)
         metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         version = metadata.get("schema_version")
-        if version not in ("1", SCHEMA_VERSION):
+        if version not in ("1", "2", SCHEMA_VERSION):
             raise ValueError(
-                f"{path} has version {version} of the token records, and this package reads 1 and {SCHEMA_VERSION}: "
+                f"{path} has version {version} of the token records, and this package reads 1 to {SCHEMA_VERSION}: "
                 "use the version of the package that wrote them"
             )
+        for column in SIGNAL_COLUMNS.values():  # versions 1 and 2 had two signals
+            if column not in table.column_names:
+                table = table.append_column(SCHEMA.field(column), pa.nulls(len(table), SCHEMA.field(column).type))
         settings = json.loads(metadata["settings"])
         if version == "1":
             others = {name: settings.pop(name) for name in _OTHER_SETTINGS if name in settings}

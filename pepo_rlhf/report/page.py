@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from pepo_rlhf.report.tokens import TokenPages
 
-_FOLDER = Path(__file__).parent / "assets"
+FOLDER = Path(__file__).parent / "assets"
 # In the order in which they build on each other; together they are one script.
 _SCRIPTS = ("dom.js", "chart.js", "overview.js", "quantities.js", "group.js", "table.js", "report.js")
 
@@ -29,7 +29,7 @@ def render(title: str, overview: dict[str, Any], tokens: TokenPages) -> str:
     Data goes in through Jinja's `tojson`, which leaves no `<` in it, and into elements that are not run; the content
     security policy lets nothing run but the script whose hash it names, and nothing be fetched.
     """
-    environment = Environment(loader=FileSystemLoader(_FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
     style = _read("report.css")
     script = "\n".join(_read(name) for name in _SCRIPTS)
@@ -43,9 +43,9 @@ def render(title: str, overview: dict[str, Any], tokens: TokenPages) -> str:
     return environment.get_template("template.html").render(
         title=title,
         style=Markup(style),
-        style_hash=_policy_hash(style),
+        style_hash=policy_hash(style),
         script=Markup(script),
-        script_hash=_policy_hash(script),
+        script_hash=policy_hash(script),
         page=page,
         details=tokens.details,
         images=tokens.images,
@@ -53,9 +53,9 @@ def render(title: str, overview: dict[str, Any], tokens: TokenPages) -> str:
 
 
 def _read(name: str) -> str:
-    return (_FOLDER / name).read_text(encoding="utf-8")
+    return (FOLDER / name).read_text(encoding="utf-8")
 
 
-def _policy_hash(text: str) -> str:
+def policy_hash(text: str) -> str:
     """Return the source expression of the content security policy that allows exactly this text between its tags."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -14,6 +14,8 @@ import pandas as pd
 import pyarrow.compute as pc
 import torch
 
+from pepo_rlhf.core.signal import ResponseText, response_values
+from pepo_rlhf.core.token_weighting import TokenWeighting
 from pepo_rlhf.core.weighting import load_weighting, weighting_class
 from pepo_rlhf.metrics.token_records import SIGNAL_COLUMNS, StepRecords, read_steps
 
@@ -30,6 +32,7 @@ class Batch(NamedTuple):
     advantage: torch.Tensor  # [B, T], before weights
     mask: torch.Tensor  # [B, T] bool, True at tokens that carry a loss
     has_image: torch.Tensor  # [B, 1] bool
+    responses: list[ResponseText]
 
 
 def load_batches(run_dir: Path) -> list[Batch]:
@@ -67,6 +70,10 @@ def _batch(records: StepRecords) -> Batch:
         advantage=padded("advantage_before"),
         mask=mask,
         has_image=torch.tensor(table["has_image"].to_pylist()).unsqueeze(-1),
+        responses=[
+            ResponseText(row["token_texts"], row["label"], row["prompt"], row["task"])
+            for row in table.select(["token_texts", "label", "prompt", "task"]).to_pylist()
+        ],
     )
 
 
@@ -77,15 +84,23 @@ def recomputed_weights(batch: Batch, method: str, settings: Mapping[str, Any]) -
         ValueError: as `load_weighting` does, and if the records lack a signal that the method needs.
     """
     weighting = load_weighting(method, settings)
-    if missing := [signal for signal in weighting.signals if signal not in batch.signals]:
+    if missing := [signal for signal in weighting.policy_signals if signal not in batch.signals]:
         raise ValueError(
             f"--method {method} needs {', '.join(missing)}, which these records do not hold, as the run's "
             f"--pepo.method {batch.settings['method']} does not: record a run with a method that does"
         )
-    weights = weighting(batch.signals, batch.mask)
+    weights = weighting({**batch.signals, **_response_signals(batch, weighting)}, batch.mask)
     if batch.settings["no_image"] == "uniform":
         return torch.where(batch.has_image, weights, batch.mask.float())
     return weights
+
+
+def _response_signals(batch: Batch, weighting: TokenWeighting) -> dict[str, torch.Tensor]:
+    found = {name: torch.zeros(batch.mask.shape) for name in weighting.response_signals}
+    for row, response in enumerate(batch.responses if found else []):
+        for name, values in response_values(weighting.response_signals, response).items():
+            found[name][row, : len(values)] = values
+    return found
 
 
 def sweep(

@@ -19,7 +19,8 @@ from pepo_rlhf.metrics.token_records import StepRecords, read_steps
 from pepo_rlhf.report.rounding import rounded, rounded_list
 from pepo_rlhf.report.summary import verifier_of
 
-QUANTITIES = ("similarity", "entropy", "weight", "advantage", "log_prob")  # drawn as heat maps
+# Drawn as heat maps.
+QUANTITIES = ("similarity", "entropy", "weight", "advantage", "log_prob", "image_dependence", "image_sensitivity")
 _SCORES = (*QUANTITIES, "advantage_before")
 _MAX_PIXELS, _MAX_BYTES = 512, 64 * 1024
 _SPECIAL_TOKEN = re.compile(r"<\|[^|<>]*\|>")

@@ -12,15 +12,18 @@ from pepo_rlhf.workers.responses import Group
 
 
 def share_image_tensors(group: Group) -> Group:
-    """Return the group with a reference to its image tensors in their place.
+    """Return the group with references to its image tensors in their place.
 
     Policy and reference workers map the object store's memory: the tensors are not copied to each micro-batch.
     """
-    if group.image_tensors is None:
-        return group
+    kinds = {"image_tensors": group.image_tensors, "perturbed_tensors": group.perturbed_tensors}
     # Ray maps NumPy arrays without a copy; it would pickle torch tensors.
-    arrays = {name: tensor.numpy() for name, tensor in group.image_tensors.items()}
-    return group._replace(image_tensors=ray.put(arrays))
+    references: dict[str, Any] = {
+        kind: ray.put({name: tensor.numpy() for name, tensor in tensors.items()})
+        for kind, tensors in kinds.items()
+        if tensors is not None
+    }
+    return group._replace(**references)
 
 
 def merge_image_tensors(samples: list[Any], device: torch.device | str | int) -> dict[str, torch.Tensor]:

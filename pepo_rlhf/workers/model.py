@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
@@ -9,13 +10,16 @@ from openrlhf.models import Actor
 from openrlhf.utils.logging_utils import init_logger
 
 from pepo_rlhf.compat.flash_attn_standin import is_library_installed
-from pepo_rlhf.core.similarity import VisualSimilarity
+from pepo_rlhf.core.distribution import log_probs_and_entropy
+from pepo_rlhf.core.signals.image_dependence import image_dependence
+from pepo_rlhf.core.signals.image_sensitivity import image_sensitivity
+from pepo_rlhf.core.signals.visual_similarity import VisualSimilarity
 from pepo_rlhf.workers.adapters import ALL_LINEAR, add_adapters
 from pepo_rlhf.workers.causal_attention import without_padding_mask
 from pepo_rlhf.workers.hidden_states import stream_hidden_states
 from pepo_rlhf.workers.image_encoder import shared_images
 from pepo_rlhf.workers.micro_batch import PolicyScores
-from pepo_rlhf.workers.response_head import response_head
+from pepo_rlhf.workers.response_head import TokenScorer, response_head
 
 logger = init_logger(__name__)
 
@@ -53,9 +57,13 @@ class VisionLanguageActor(Actor):
         attention_mask: torch.Tensor | None = None,
         return_output: bool = False,
         return_entropy: bool = False,
+        scorer: TokenScorer | None = None,
         **inputs,
     ):
         """Return log-probs of the tokens that `action_mask` [B, S - 1] selects; see `score` for the arguments.
+
+        Args:
+            scorer: makes what is returned as log-probs and entropy of the hidden states, in their place.
 
         Returns:
             [B, S - 1] float32 log-probs, 0 outside the response; with `return_output` also the model's output, whose
@@ -64,7 +72,7 @@ class VisionLanguageActor(Actor):
         model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
         next_tokens = sequences.roll(-1, dims=1)
         mask = torch.nn.functional.pad(action_mask.bool(), (0, 1))  # the last position predicts nothing
-        head = response_head(model, next_tokens, mask, self.sampling_temperature, return_entropy)
+        head = response_head(model, next_tokens, mask, scorer or self._scorer(return_entropy))
         # On a CPU torch's kernels take a mask, and are no faster without one.
         attention = without_padding_mask(model) if sequences.is_cuda else nullcontext()
         with head, attention, shared_images(model, inputs) as inputs:
@@ -78,17 +86,27 @@ class VisionLanguageActor(Actor):
             (output.entropy,) = entropy
         return action_log_probs, output
 
+    def _scorer(self, with_entropy: bool) -> TokenScorer:
+        def scorer(hidden_states: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            log_probs, entropy = log_probs_and_entropy(
+                hidden_states, weight, tokens, self.sampling_temperature, with_entropy
+            )
+            return (log_probs,) if entropy is None else (log_probs, entropy)
+
+        return scorer
+
     @torch.no_grad()
     def score(
         self,
         sequences: torch.Tensor,
         action_mask: torch.Tensor,
         attention_mask: torch.Tensor,
-        similarity: VisualSimilarity | None,
+        similarity: VisualSimilarity | None = None,
         num_layers: int | None = None,
+        perturbed_inputs: dict[str, torch.Tensor] | None = None,
         **mm_inputs: torch.Tensor,
     ) -> PolicyScores:
-        """Return log-probs, entropy and visual similarity of one micro-batch from one forward pass.
+        """Return log-probs and signals of one micro-batch from one forward pass, or two.
 
         Args:
             sequences: [B, S] token ids.
@@ -96,17 +114,37 @@ class VisionLanguageActor(Actor):
             attention_mask: [B, S].
             similarity: accumulates over the layers; made for this micro-batch's vision mask. None leaves it out.
             num_layers: hidden states that it sees, as --pepo.num_layers.
+            perturbed_inputs: as mm_inputs, of the perturbed images, for a second pass that image dependence and
+                sensitivity come from; empty without an image, and None leaves the pass out.
             mm_inputs: the processor's image tensors and `image_index`, from `merge_image_tensors`.
         """
+        states: list[torch.Tensor] = []  # of the response's positions: [N, D], where logits would be [N, V]
+        scorer = self._scorer(with_entropy=True)
+
+        def score_true(hidden: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor) -> Sequence[torch.Tensor]:
+            if perturbed_inputs is not None:
+                states.append(hidden)
+            return scorer(hidden, weight, tokens)
+
+        def score_perturbed(hidden: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor) -> Sequence[torch.Tensor]:
+            return image_dependence(states[0], hidden, weight, tokens, self.sampling_temperature)
+
+        batch = (sequences, action_mask, attention_mask)
         model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
         streaming = nullcontext() if similarity is None else stream_hidden_states(model, similarity.add, num_layers)
         with streaming:
-            action_log_probs, output = self(
-                sequences, action_mask, attention_mask, return_output=True, return_entropy=True, **mm_inputs
+            log_probs, output = self(*batch, return_output=True, return_entropy=True, scorer=score_true, **mm_inputs)
+        signals = {"entropy": output.entropy}
+        if similarity is not None:
+            signals["visual_similarity"] = similarity.result()[:, 1:]
+        if perturbed_inputs is not None:
+            # The two columns are those of `image_dependence`; the second stands where an entropy would.
+            dependence, output = self(
+                *batch, return_output=True, return_entropy=True, scorer=score_perturbed, **perturbed_inputs
             )
-        return PolicyScores(
-            action_log_probs, output.entropy, None if similarity is None else similarity.result()[:, 1:]
-        )
+            signals["image_dependence"] = dependence
+            signals["image_sensitivity"] = image_sensitivity(log_probs, output.entropy)
+        return PolicyScores(log_probs, signals)
 
 
 def choose_attention() -> str:

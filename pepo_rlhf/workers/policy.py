@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from pepo_rlhf.checkpoints.adapters import save_adapters
 from pepo_rlhf.compat import log_files
 from pepo_rlhf.config import Config
 from pepo_rlhf.core.masks import sequence_mask, vision_mask
-from pepo_rlhf.core.similarity import VisualSimilarity
+from pepo_rlhf.core.signals import describe
+from pepo_rlhf.core.signals.visual_similarity import VisualSimilarity
 from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.weight_sync.sync import WeightSync
 from pepo_rlhf.weight_sync.weights import PolicyWeights
@@ -61,8 +63,11 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
         if resume_from is not None:
             self._load_checkpoint(resume_from)
 
-    def score(self, micro_batch: MicroBatch, with_similarity: bool) -> PolicyScores:
-        """Return log-probs, entropy and visual similarity of a micro-batch, from one forward pass, on the CPU.
+    def score(self, micro_batch: MicroBatch, signals: Sequence[str] = ()) -> PolicyScores:
+        """Return log-probs, entropy and the signals of these names of a micro-batch, on the CPU.
+
+        They come from one forward pass, or from two where a signal looks at perturbed images. What is asked for is the
+        same for all ranks, so that all of them make the second one, as a partitioned model needs it.
 
         Raises:
             ValueError: if a row has an image without image tokens, or tokens without an image.
@@ -70,16 +75,21 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
         device, pepo = torch.cuda.current_device(), self.config.pepo
         sequences, action_mask, attention_mask = (tensor.to(device) for tensor in micro_batch[:3])
         vision = self._vision_mask(sequences, action_mask, attention_mask, micro_batch.image_tensors)
+        described = [describe(name) for name in signals]
         similarity = None
-        if with_similarity:
+        if any(signal.reads_hidden_states for signal in described):
             is_response = torch.nn.functional.pad(action_mask, (1, 0))  # column j describes position j + 1
             similarity = VisualSimilarity(vision, pepo.similarity, is_response)
         self.actor.eval()
         images = merge_image_tensors(micro_batch.image_tensors, device)
-        scores = self.actor.score(sequences, action_mask, attention_mask, similarity, pepo.num_layers, **images)
+        perturbed = None
+        if any(signal.perturbs_images for signal in described):
+            perturbed = merge_image_tensors(list(micro_batch.perturbed_tensors), device)
+        batch = (sequences, action_mask, attention_mask)
+        scores = self.actor.score(*batch, similarity, pepo.num_layers, perturbed, **images)
         self.actor.train()
-        found = None if scores.visual_similarity is None else scores.visual_similarity.float().cpu()
-        return PolicyScores(scores.action_log_probs.float().cpu(), scores.entropy.float().cpu(), found)
+        found = {name: values.float().cpu() for name, values in scores.signals.items()}
+        return PolicyScores(scores.action_log_probs.float().cpu(), found)
 
     @torch.no_grad()
     def reference_log_probs(self, micro_batch: MicroBatch) -> torch.Tensor:
@@ -97,7 +107,7 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
         """Return log-probs at temperature 1, at which an engine scores a text that it has not sampled."""
         self.actor.sampling_temperature, sampling_temperature = 1.0, self.actor.sampling_temperature
         try:
-            return self.score(micro_batch, with_similarity=False).action_log_probs
+            return self.score(micro_batch).action_log_probs
         finally:
             self.actor.sampling_temperature = sampling_temperature
 

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 
-from pepo_rlhf.core.distribution import log_probs_and_entropy
-
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+# Makes columns [N] float32 of hidden states [N, D], the head's weight [V, D] and the tokens [N] that follow.
+TokenScorer = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Sequence[torch.Tensor]]
 
 
 @contextmanager
 def response_head(
-    model: PreTrainedModel, next_tokens: torch.Tensor, mask: torch.Tensor, temperature: float, with_entropy: bool
+    model: PreTrainedModel, next_tokens: torch.Tensor, mask: torch.Tensor, scorer: TokenScorer
 ) -> Iterator[None]:
     """Let the language-model head of `model` return scores in place of logits while the context lasts.
 
-    The scores are [B, S, 2] float32, log-prob of each next token and entropy, or [B, S, 1] without entropy; both are 0
-    outside `mask`. They are computed inside the head's own module call, where ZeRO-3 has gathered its weight, so that
-    they arrive in the field of the output that is called `logits`.
+    The scores are [B, S, columns] float32, 0 outside `mask`. They are computed inside the head's own module call, where
+    ZeRO-3 has gathered its weight, so that they arrive in the field of the output that is called `logits`.
 
     Args:
         model: a Hugging Face model with a language-model head.
         next_tokens: [B, S], the token that follows each position.
         mask: [B, S] bool, True where the next token is a response token.
-        temperature: the sampling temperature, which logits are divided by.
+        scorer: makes the columns, of the positions in `mask`.
 
     Raises:
         ValueError: if its logits are more than hidden states times a weight, which would go unnoticed: softcapping, a
@@ -44,12 +44,9 @@ def response_head(
         )
 
     def score(hidden_states: torch.Tensor) -> torch.Tensor:
-        log_probs, entropy = log_probs_and_entropy(
-            hidden_states[mask], head.weight, next_tokens[mask], temperature, with_entropy
-        )
-        columns = [log_probs] if entropy is None else [log_probs, entropy]
-        scores = torch.zeros(*mask.shape, len(columns), device=hidden_states.device)
-        scores[mask] = torch.stack(columns, dim=-1)
+        columns = torch.stack(tuple(scorer(hidden_states[mask], head.weight, next_tokens[mask])), dim=-1)
+        scores = torch.zeros(*mask.shape, columns.shape[-1], device=hidden_states.device)
+        scores[mask] = columns
         return scores
 
     head.forward = score

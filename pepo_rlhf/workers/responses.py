@@ -30,11 +30,13 @@ class Group(NamedTuple):
     Attributes:
         prompt_token_ids: the prompt's tokens, visual ones included.
         image_tensors: the processor's tensors, or a reference to them; None without an image.
+        perturbed_tensors: likewise of the perturbed images; None also where no signal needs them.
     """
 
     prompt_token_ids: list[int]
     image_tensors: Any
     responses: list[Response]
+    perturbed_tensors: Any = None
 
 
 def require_same_prompt(engine_ids: list[int], trainer_ids: list[int]) -> None:

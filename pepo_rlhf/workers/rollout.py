@@ -15,6 +15,7 @@ from vllm import SamplingParams
 from pepo_rlhf.compat import cpu, log_files, parent_death
 from pepo_rlhf.config.learning import Reward
 from pepo_rlhf.data.images import decode_image
+from pepo_rlhf.data.perturbations import Perturbation, perturb
 from pepo_rlhf.data.pixel_limits import pixel_limits
 from pepo_rlhf.data.prompt import encode_prompt
 from pepo_rlhf.data.vision_tokens import collapse_images
@@ -76,8 +77,11 @@ class RolloutWorker(WeightReceiver, VisionProbe, RolloutRayActor.__ray_metadata_
         sampling_params: SamplingParams,
         max_length: int,
         num_samples: int,
+        perturbation: Perturbation | None = None,
     ) -> Group:
         """Sample `num_samples` responses to one prompt, sample i with seed `sampling_params.seed + i`, and grade them.
+
+        With a perturbation the group also has the tensors of the perturbed images, which no response is sampled from.
 
         Raises:
             ValueError: if prompt and response do not fit into `max_length` tokens, or the engine's prompt is not the
@@ -106,7 +110,11 @@ class RolloutWorker(WeightReceiver, VisionProbe, RolloutRayActor.__ray_metadata_
             require_same_prompt(output.prompt_token_ids, prompt_ids)
         grades = await asyncio.gather(*(self._grade(prompt, output, label) for output in outputs))
         responses = [_response(output, grade, version) for output, grade in zip(outputs, grades, strict=True)]
-        return Group(prompt_ids, image_tensors, responses)
+        perturbed_tensors = None
+        if perturbation is not None and pictures:
+            views = perturb(pictures, perturbation)
+            _, perturbed_tensors = encode_prompt(self.processor, prompt, views, self.pixel_limits)
+        return Group(prompt_ids, image_tensors, responses, perturbed_tensors)
 
     async def _grade(self, prompt: str, output: Any, label: str) -> Grade:
         response = self.processor.tokenizer.decode(output.outputs[0].token_ids, skip_special_tokens=True)

@@ -78,6 +78,32 @@ PEPO = {"method": "pepo", "schedule": "linear", "similarity": "cosine", "num_lay
             {"method": "vgpo", "settings": SETTINGS | {"alpha": 0.3, "top_fraction": 0.2}, "num_layers": -1},
             False,
         ),
+        (
+            "vppo",
+            {
+                "method": "vppo",
+                "settings": SETTINGS | {"top_fraction": 0.4, "min_scale": 0.9},
+                "perturbation": "patches",
+                "perturbation_ratio": 0.5,
+            },
+            True,
+        ),
+        (
+            "tor",
+            {
+                "method": "tor",
+                "settings": SETTINGS
+                | {"entropy_fraction": 0.3, "sensitivity_fraction": 0.3}
+                | {"reasoning_weight": 1.0, "perception_weight": 0.5},
+                "perturbation": "blank",
+            },
+            False,
+        ),
+        (
+            "pgpo",
+            {"method": "pgpo", "settings": SETTINGS | {"threshold": 0.4, "boost": 2.0}, "perturbation": "blank"},
+            True,
+        ),
     ],
 )
 def test_methods_differ_by_what_defines_them(method, pepo, dapo):

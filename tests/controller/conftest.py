@@ -52,8 +52,8 @@ def scored_batch():
         shape = batch.action_mask.shape
         batch.action_log_probs = -torch.rand(shape, generator=generator) * is_response
         batch.rollout_log_probs = (batch.action_log_probs + 0.125) * is_response
-        batch.entropy = torch.rand(shape, generator=generator) * is_response
-        batch.visual_similarity = torch.rand(shape, generator=generator) * is_response
+        names = ("entropy", "visual_similarity", "image_dependence", "image_sensitivity")
+        batch.signals = {name: torch.rand(shape, generator=generator) * is_response for name in names}
         return batch
 
     return make

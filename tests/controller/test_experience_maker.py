@@ -13,7 +13,7 @@ from pepo_rlhf.controller.batch_metrics import token_metrics
 from pepo_rlhf.controller.experience_maker import PepoExperienceMaker
 from pepo_rlhf.controller.token_recorder import TokenRecorder
 from pepo_rlhf.core.weighting import BUILT_IN, load_weighting
-from pepo_rlhf.metrics.token_records import read_steps
+from pepo_rlhf.metrics.token_records import SIGNAL_COLUMNS, read_steps
 from pepo_rlhf.report.reweight import load_batches, recomputed_weights
 from pepo_rlhf.toy.tokenizer import train_tokenizer
 
@@ -88,8 +88,7 @@ def test_estimators_that_compare_no_group_keep_the_advantages_of_equal_rewards(s
 def test_pepo_advantage_is_the_response_advantage_times_the_formula(scored_batch):
     progress, settings = 0.25, {"alpha": 0.3, "temperature": 0.2}
     batch = make(scored_batch(REWARDS, LENGTHS), progress, settings=settings)
-    signals = {"visual_similarity": batch.visual_similarity, "entropy": batch.entropy}
-    weights = load_weighting("pepo", settings)(signals, batch.action_mask)
+    weights = load_weighting("pepo", settings)(batch.signals, batch.action_mask)
     expected = stock(scored_batch(REWARDS, LENGTHS)) * ((1 - progress) + progress * weights)
     valid = batch.action_mask.bool()
     torch.testing.assert_close(batch.advantages[valid], expected[valid])
@@ -105,7 +104,7 @@ def test_constant_schedule_weights_from_the_first_step(scored_batch):
 def test_high_entropy_thresholds_over_the_batch_and_ignores_the_schedule(scored_batch):
     batch = make(scored_batch(REWARDS, LENGTHS), 0.0, method="high_entropy")
     mask = batch.action_mask.bool()
-    entropy, kept = batch.entropy[mask], batch.advantages[mask] != 0
+    entropy, kept = batch.signals["entropy"][mask], batch.advantages[mask] != 0
     # 26 tokens: the quantile lies at position 20 of 0..25, so six stay (rows with advantage 0 hide some of them).
     assert len(entropy) == 26
     assert (entropy[kept] >= entropy.sort().values[20]).all()
@@ -124,11 +123,54 @@ def test_prompts_without_an_image(scored_batch):
 
 def test_a_weighting_that_needs_no_similarity_works_without_it(scored_batch):
     batch = scored_batch(REWARDS, LENGTHS)
-    batch.visual_similarity = None
+    del batch.signals["visual_similarity"]
     make(batch, 1.0, method="entropy")
-    assert not PepoExperienceMaker(make_config(method="entropy")).needs_similarity
     with pytest.raises(ValueError, match="needs the signals visual_similarity"):
         make(batch, 1.0)
+
+
+OUTSIDE = """
+from pepo_rlhf.core.token_weighting import TokenWeighting
+
+
+class Grounded(TokenWeighting):
+    signals = ("image_dependence", "position")
+    response_signals = {"position": lambda response: range(len(response.token_texts))}
+
+    def weigh(self, signals, mask):
+        return signals["image_dependence"] + signals["position"]
+"""
+
+
+def test_a_weighting_outside_of_the_repository_uses_dependence_and_a_signal_from_the_text(scored_batch, tmp_path):
+    file = tmp_path / "grounded.py"
+    file.write_text(OUTSIDE)
+    method = f"{file}:Grounded"
+    batch = scored_batch(REWARDS, LENGTHS)
+    config = make_config(method=method, schedule="constant")
+    config.run.dir = str(tmp_path)
+    processor = train_tokenizer(["Find x."])
+    maker = PepoExperienceMaker(config, processor)
+    assert maker.weighting.policy_signals == ("image_dependence",)
+    maker.make(batch, 0.0)
+    mask = batch.action_mask.bool()
+    positions = (batch.action_mask.cumsum(-1) - 1).float()
+    torch.testing.assert_close(batch.weights[mask], (batch.signals["image_dependence"] + positions)[mask])
+    recorder = TokenRecorder(config, processor, 1)
+    recorder.record(1, batch, 1.0)
+    recorder.finish()
+    (recorded,) = load_batches(tmp_path)
+    torch.testing.assert_close(recomputed_weights(recorded, method, {}), recorded.weight)
+
+
+def test_metrics_show_the_signals_that_were_computed(scored_batch):
+    batch = make(scored_batch(REWARDS, LENGTHS))
+    dependence = batch.signals["image_dependence"][batch.action_mask.bool()]
+    metrics = token_metrics(batch)
+    assert metrics["image_dependence"] == pytest.approx(dependence.mean().item())
+    assert metrics["image_dependence_max"] == dependence.max().item()
+    del batch.signals["image_dependence"]
+    assert not {"image_dependence", "image_dependence_max"} & token_metrics(batch).keys()
 
 
 def test_truncated_responses_carry_no_loss_but_count_in_their_group(scored_batch):
@@ -210,8 +252,8 @@ def test_records_hold_what_is_trained_on(scored_batch, tmp_path, schedule):
         assert p == (0.25 if schedule == "linear" else 1.0)
         assert row["advantage"] == batch.advantages[index][mask].tolist()
         assert row["advantage_before"] == stock(scored_batch(REWARDS, LENGTHS))[index][mask].tolist()
-        assert row["similarity"] == batch.visual_similarity[index][mask].tolist()
-        assert row["entropy"] == batch.entropy[index][mask].tolist()
+        for signal, column in SIGNAL_COLUMNS.items():
+            assert row[column] == batch.signals[signal][index][mask].tolist()
         expected = [a * (1 - p + p * w) for a, w in zip(row["advantage_before"], row["weight"], strict=True)]
         assert row["advantage"] == pytest.approx(expected, abs=1e-6)
         assert sum(row["weight"]) / len(row["weight"]) == pytest.approx(1, abs=1e-6)

@@ -14,6 +14,17 @@ from pepo_rlhf.controller.rollouts import Generation, Rollouts, has_zero_std
 from pepo_rlhf.workers.responses import Group, Response
 
 FLAT, SPREAD = [1.0, 1.0], [0.0, 1.0]
+OUTSIDE = "{folder}/grounded.py:Grounded"
+GROUNDED = """
+from pepo_rlhf.core.token_weighting import TokenWeighting
+
+
+class Grounded(TokenWeighting):
+    signals = ("image_dependence",)
+
+    def weigh(self, signals, mask):
+        return mask.float()
+"""
 
 
 def group_of(rewards, error=None):
@@ -69,6 +80,42 @@ def run(rollouts, schedule, position=0):
     generation = Generation(rollouts, schedule, position)
     generation.run()
     return generation
+
+
+class NotedCalls:
+    """An engine that answers nothing, and engines whose calls are noted."""
+
+    def __init__(self):
+        self.calls = []
+        self.generate_group = SimpleNamespace(remote=lambda **arguments: self.calls.append(arguments))
+
+    def of_prompt(self, index):
+        return self
+
+    def collect(self, call, indices, answers):
+        for index in indices:
+            call(index)
+
+
+@pytest.mark.parametrize("method", ["pepo", OUTSIDE])
+def test_images_are_perturbed_for_a_weighting_that_asks_for_it_and_in_training_alone(tmp_path, method):
+    (tmp_path / "grounded.py").write_text(GROUNDED)
+    config = Config()
+    config.pepo.method, config.pepo.perturbation = method.format(folder=tmp_path), "swapped"
+    engines = NotedCalls()
+    rollouts = Rollouts(config, engines, SimpleNamespace(image_token_id=None))
+    prompts = [Prompt(row, "here", "", "", images) for row, images in enumerate([("a",), (), ("a",), ("b",)])]
+    rollouts.ask(prompts, 0, {})
+    perturbations = [call["perturbation"] for call in engines.calls]
+    if method == "pepo":
+        assert perturbations == [None] * 4
+    else:
+        assert [one.kind for one in perturbations] == ["swapped"] * 4
+        # The next prompt's with another image, in turn.
+        assert [perturbations[row].other_images for row in (0, 2, 3)] == [("b",), ("b",), ("a",)]
+        assert len({one.seed for one in perturbations}) == 4
+    rollouts._ask(prompts, 0, {}, 1.0, 1)  # as `evaluate` does
+    assert all(call["perturbation"] is None for call in engines.calls[4:])
 
 
 def test_groups_keep_the_order_of_their_prompts():

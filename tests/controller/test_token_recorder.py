@@ -9,14 +9,12 @@ from pepo_rlhf.config import Config
 from pepo_rlhf.controller.batch import Draw, make_batch
 from pepo_rlhf.controller.prompts import Prompt
 from pepo_rlhf.controller.token_recorder import TokenRecorder, token_texts
-from pepo_rlhf.metrics.token_records import read_steps
+from pepo_rlhf.metrics.token_records import SIGNAL_COLUMNS, read_steps
 from pepo_rlhf.toy.tokenizer import train_tokenizer
 from pepo_rlhf.workers.responses import Group, Response
 
 ATTRIBUTES = {
     "log_prob": "action_log_probs",
-    "entropy": "entropy",
-    "similarity": "visual_similarity",
     "weight": "weights",
     "advantage_before": "unweighted_advantages",
     "advantage": "advantages",
@@ -57,6 +55,7 @@ def make(tokenizer, texts, images=()):
     scores = torch.arange(batch.action_mask.shape[1]) + 100.0 * torch.arange(len(batch))[:, None]
     for attribute in ATTRIBUTES.values():
         setattr(batch, attribute, scores)
+    batch.signals = dict.fromkeys(SIGNAL_COLUMNS, scores)
     batch.loss_mask = batch.action_mask
     return batch
 
@@ -83,7 +82,7 @@ def test_rows_stand_in_the_order_of_the_batch_with_the_tokens_of_the_response(to
     for index, (row, text) in enumerate(zip(rows, texts, strict=True)):
         assert row["response"] == "".join(row["token_texts"]) == text
         assert row["token_ids"] == tokenizer(text)["input_ids"]
-        for name in ATTRIBUTES:
+        for name in (*ATTRIBUTES, *SIGNAL_COLUMNS.values()):
             assert row[name] == [100.0 * index + column for column in range(1, len(row["token_ids"]) + 1)]
         assert row["rollout_log_prob"] == [-1.0] * len(row["token_ids"])
         assert (row["step"], row["progress"], row["task"], row["label"]) == (3, 0.5, "here", str(index // 2))
@@ -93,11 +92,12 @@ def test_rows_stand_in_the_order_of_the_batch_with_the_tokens_of_the_response(to
 
 def test_a_signal_that_was_not_computed_is_null(tokenizer, tmp_path):
     recorder, batch = make_recorder(tokenizer, tmp_path), make(tokenizer, ["60"] * 2)
-    batch.visual_similarity = None
+    batch.signals = {"entropy": batch.action_log_probs}
     recorder.record(1, batch, 0.0)
     recorder.finish()
     (records,) = read_steps(tmp_path)
-    assert [row["similarity"] for row in records.table.to_pylist()] == [None, None]
+    for column in ("similarity", "image_dependence", "image_sensitivity"):
+        assert [row[column] for row in records.table.to_pylist()] == [None, None]
 
 
 @pytest.mark.parametrize(("max_rows", "kept"), [(3, 2), (4, 4), (64, 6)])

@@ -7,14 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pepo_rlhf.core.token_weighting import SIGNALS, TokenWeighting
+from pepo_rlhf.core import signals as core_signals
+from pepo_rlhf.core.token_weighting import TokenWeighting
 from pepo_rlhf.core.weighting import BUILT_IN, load_weighting
 
-MEAN_ONE = sorted(set(BUILT_IN) - {"high_entropy"})
+MEAN_ONE = sorted(set(BUILT_IN) - {"high_entropy", "tor", "vppo"})  # which drop tokens
 
 
 def weigh(method, similarity, entropy, mask, **options):
+    """With the size of the similarity for the signals of a second pass, which are not negative."""
     signals = {"visual_similarity": similarity, "entropy": entropy}
+    signals |= dict.fromkeys(("image_dependence", "image_sensitivity"), similarity.abs())
     return load_weighting(method, options)(signals, mask)
 
 
@@ -63,8 +66,8 @@ def test_permuting_tokens_permutes_weights(method):
 @pytest.mark.parametrize("method", BUILT_IN)
 def test_a_weighting_uses_the_signals_that_it_names_and_no_others(method):
     weighting = load_weighting(method, {})
-    assert set(weighting.signals) <= set(SIGNALS)
-    signals = {"visual_similarity": torch.rand(3, 6), "entropy": torch.rand(3, 6)}
+    assert set(weighting.signals) <= set(core_signals.BUILT_IN)
+    signals = {name: torch.rand(3, 6) for name in core_signals.BUILT_IN}
     mask = torch.rand(3, 6) < 0.8
     needed = {name: signals[name] for name in weighting.signals}
     assert torch.equal(weighting(needed, mask), weighting(signals, mask))

@@ -11,7 +11,8 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 METHODS = sorted(path.stem for path in (REPOSITORY / "examples" / "methods").glob("*.yaml"))
 UNIFORM = {"grpo", "dapo"}
-FILTERING = {"dapo", "pepo_d"}  # groups of equal rewards are replaced by other prompts
+FILTERING = {"dapo", "pepo_d", "pgpo", "vppo"}  # groups of equal rewards are replaced by other prompts
+TWO_PASSES = {"pgpo", "tor", "vppo"}  # that compare with what the policy would say under another image
 FEWER_LAYERS = {"first_layers"}  # takes ten hidden states, and the tiny model has five
 
 
@@ -55,8 +56,13 @@ def test_two_steps(runs, method):
             assert weights == [1.0] * 5
         elif method == "high_entropy":
             assert (weights[0], weights[1], weights[4]) == (0, 0, 1), "a fifth of the tokens"
+        elif method == "tor":
+            assert (weights[0], weights[4]) == (0, 1)
         else:
             assert weights[0] < 1 < weights[4]
+        assert ("image_dependence" in step) == (method in TWO_PASSES)
+        if method in TWO_PASSES:
+            assert 0 < step["image_dependence"] < step["image_dependence_max"]
 
 
 @pytest.mark.full

@@ -15,9 +15,11 @@ from pepo_rlhf.controller import cluster
 from pepo_rlhf.controller.prompts import render_prompts
 from pepo_rlhf.controller.vision_check import VisionError, check_vision
 from pepo_rlhf.controller.watchdog import Watchdog
-from pepo_rlhf.core.similarity import visual_similarity
+from pepo_rlhf.core.signals import BUILT_IN
+from pepo_rlhf.core.signals.visual_similarity import visual_similarity
 from pepo_rlhf.data import Row, load_rows
 from pepo_rlhf.data.images import decode_image
+from pepo_rlhf.data.perturbations import Perturbation
 from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.workers.micro_batch import MicroBatch
 
@@ -67,7 +69,7 @@ def prompt(config, processor):
     return render_prompts(load_rows(config.data.prompt_dataset).rows, processor)[0]
 
 
-def sample(engine, config, prompt, num_samples=2, seed=0, **params):
+def sample(engine, config, prompt, num_samples=2, seed=0, perturbation=None, **params):
     defaults = {"temperature": 1.0, "max_tokens": 24, "logprobs": 0, "seed": seed}
     return ray.get(
         engine.generate_group.remote(
@@ -77,6 +79,7 @@ def sample(engine, config, prompt, num_samples=2, seed=0, **params):
             SamplingParams(**(defaults | params)),
             config.data.max_len,
             num_samples,
+            perturbation,
         )
     )
 
@@ -86,13 +89,14 @@ def micro_batch(group, response):
     sequences, start = torch.tensor([group.prompt_token_ids + response.token_ids]), len(group.prompt_token_ids)
     action_mask = torch.zeros(1, sequences.shape[1] - 1, dtype=torch.long)
     action_mask[:, start - 1 :] = 1
-    return MicroBatch(sequences, action_mask, torch.ones_like(sequences), [group.image_tensors])
+    images, perturbed = [group.image_tensors], [group.perturbed_tensors]
+    return MicroBatch(sequences, action_mask, torch.ones_like(sequences), images, perturbed)
 
 
-def score(policy, group, response):
+def score(policy, group, response, signals=("visual_similarity",)):
     """The policy's scores of one response, and the columns of its tokens."""
     start = len(group.prompt_token_ids)
-    scores = ray.get(policy.score.remote(micro_batch(group, response), with_similarity=True))
+    scores = ray.get(policy.score.remote(micro_batch(group, response), signals=signals))
     return scores, slice(start - 1, start - 1 + len(response.token_ids))
 
 
@@ -107,9 +111,9 @@ def gap(policy, group):
 
 def test_scores_equal_the_formulas_over_hidden_states_and_logits(config, workers, prompt):
     policy, engine = workers
-    group = sample(engine, config, prompt, num_samples=1)
+    group = sample(engine, config, prompt, num_samples=1, perturbation=Perturbation("patches"))
     tokens = group.prompt_token_ids + group.responses[0].token_ids
-    scores, columns = score(policy, group, group.responses[0])
+    scores, columns = score(policy, group, group.responses[0], BUILT_IN)
 
     def reference(worker):
         """The definition, from Hugging Face's own outputs of the very same model."""
@@ -117,19 +121,30 @@ def test_scores_equal_the_formulas_over_hidden_states_and_logits(config, workers
         model = worker.actor.model.module
         mask = ids == model.config.image_token_id
         with torch.no_grad():
-            output = model(
-                input_ids=ids, mm_token_type_ids=mask.int(), output_hidden_states=True, **group.image_tensors
+            output, perturbed = (
+                model(input_ids=ids, mm_token_type_ids=mask.int(), output_hidden_states=True, **images)
+                for images in (group.image_tensors, group.perturbed_tensors)
             )
         log_probs = output.logits.double().log_softmax(-1)
         entropy = -(log_probs.exp() * log_probs).sum(-1)[0, :-1]
         taken = log_probs[0, :-1].gather(-1, ids[0, 1:, None])[:, 0]
-        return taken, visual_similarity(output.hidden_states, mask)[0, 1:], entropy, int(mask.sum())
+        other = perturbed.logits.double().log_softmax(-1)
+        dependence = (log_probs.exp() * (log_probs - other)).sum(-1)[0, :-1]
+        change = (taken - other[0, :-1].gather(-1, ids[0, 1:, None])[:, 0]).abs()
+        similarity = visual_similarity(output.hidden_states, mask)[0, 1:]
+        return taken, similarity, entropy, dependence, change, int(mask.sum())
 
-    log_probs, similarity, entropy, num_visual = ray.get(policy.__ray_call__.remote(reference))
+    log_probs, similarity, entropy, dependence, change, num_visual = ray.get(policy.__ray_call__.remote(reference))
+    assert dependence[columns].max() > 1e-3
+    for name, expected in (("image_dependence", dependence), ("image_sensitivity", change)):
+        actual = scores.signals[name][0, columns].double()
+        torch.testing.assert_close(actual, expected[columns], atol=5e-6, rtol=1e-4)
     assert num_visual > 4
     torch.testing.assert_close(scores.action_log_probs[0, columns].double(), log_probs[columns], atol=2e-6, rtol=1e-5)
-    torch.testing.assert_close(scores.visual_similarity[0, columns], similarity[columns], atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(scores.entropy[0, columns].double(), entropy[columns], atol=2e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        scores.signals["visual_similarity"][0, columns], similarity[columns], atol=1e-6, rtol=1e-5
+    )
+    torch.testing.assert_close(scores.signals["entropy"][0, columns].double(), entropy[columns], atol=2e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +291,7 @@ def test_probe_leaves_the_sampling_temperature_out(config, workers, prompt):
 
     def probe_at_two(worker, batch):
         worker.actor.sampling_temperature = 2.0
-        probed, scored = worker.probe(batch), worker.score(batch, with_similarity=False).action_log_probs
+        probed, scored = worker.probe(batch), worker.score(batch).action_log_probs
         worker.actor.sampling_temperature = 1.0
         return probed, scored
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from pepo_rlhf.config import Config
-from pepo_rlhf.metrics.token_records import SCHEMA, read_steps, store_image, weight_settings, write_step
+from pepo_rlhf.metrics.token_records import SCHEMA, SIGNAL_COLUMNS, read_steps, store_image, weight_settings, write_step
 
-SCORES = ("log_prob", "entropy", "similarity", "weight", "advantage_before", "advantage")
+SCORES = ("log_prob", *SIGNAL_COLUMNS.values(), "weight", "advantage_before", "advantage")
 
 
 def make_row(step=1, sample=0, rollout_log_prob=None):
@@ -72,10 +72,12 @@ def test_a_row_that_does_not_fit_the_schema_leaves_no_file(tmp_path):
 
 def test_records_of_version_1_are_read_in_the_form_of_today(tmp_path):
     path = write_step(tmp_path, 1, [make_row()], {}, batch_size=1)
+    table = pq.read_table(path).drop_columns(["image_dependence", "image_sensitivity"])
     flat = {"method": "pepo", "alpha": 0.05, "temperature": 1.8, "schedule": "linear", "top_fraction": 0.2}
     metadata = {"schema_version": "1", "settings": json.dumps(flat), "batch_size": "1"}
-    pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
+    pq.write_table(table.replace_schema_metadata(metadata), path)
     (records,) = read_steps(tmp_path)
+    assert records.table["image_dependence"].null_count == records.table["image_sensitivity"].null_count == 1
     settings = {"alpha": 0.05, "temperature": 1.8, "top_fraction": 0.2}
     assert records.settings == {"method": "pepo", "schedule": "linear", "settings": settings}
     assert records.table["similarity"].to_pylist()[0] == pytest.approx([0, 1 / 3, 2 / 3])
@@ -95,11 +97,11 @@ def test_settings_are_those_of_the_weighting_with_its_defaults():
     assert settings["settings"] == {"temperature": 1.8, "alpha": 0.05}, "top_fraction is none of pepo's"
 
 
-@pytest.mark.parametrize("metadata", [None, {"schema_version": "3"}])
+@pytest.mark.parametrize("metadata", [None, {"schema_version": "4"}])
 def test_another_version_is_named(tmp_path, metadata):
     path = write_step(tmp_path, 1, [make_row()], {}, batch_size=1)
     pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
-    with pytest.raises(ValueError, match="step_000001.parquet has version (None|3) .* reads 1 and 2: "):
+    with pytest.raises(ValueError, match="step_000001.parquet has version (None|4) .* reads 1 to 3: "):
         next(read_steps(tmp_path))
 
 

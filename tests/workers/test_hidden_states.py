@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pepo_rlhf.core.similarity import VisualSimilarity, visual_similarity
+from pepo_rlhf.core.signals.visual_similarity import VisualSimilarity, visual_similarity
 from pepo_rlhf.workers.hidden_states import stream_hidden_states
 
 

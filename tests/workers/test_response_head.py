@@ -91,3 +91,50 @@ def test_a_head_that_is_more_than_a_weight_is_refused(actors, head, monkeypatch)
     monkeypatch.setattr(ours.model, "get_output_embeddings", lambda: head)
     with pytest.raises(ValueError, match=f"a head of type {type(head).__name__}: only a linear layer without bias"):
         ours(*batch, **images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_image_dependence_and_sensitivity_equal_the_definition_over_whole_logits(actors, dtype):
+    """With two images, padding on the right of a row, and another image of noise for each."""
+    (stock, ours), (sequences, action_mask, attention_mask), images = actors
+    if "pixel_values" not in images:
+        pytest.skip("a model of text alone")
+    ours.model.to(dtype)
+    attention_mask = attention_mask.clone()
+    attention_mask[0, 10:] = 0  # behind the first row's response
+    images["pixel_values"] = images["pixel_values"].to(dtype)
+    perturbed = images | {"pixel_values": torch.randn_like(images["pixel_values"])}
+    batch = (sequences, action_mask, attention_mask)
+    scores = ours.score(*batch, None, None, perturbed, **images)
+    with torch.no_grad():
+        both_logits = [
+            ours.model(input_ids=sequences, attention_mask=attention_mask, **extra(ours, sequences), **tensors).logits
+            for tensors in (images, perturbed)
+        ]
+    true, other = ((logits[:, :-1].double() / TEMPERATURE).log_softmax(-1) for logits in both_logits)
+    mask = action_mask.bool()
+    divergence = (true.exp() * (true - other)).sum(-1)
+    change = (true - other).gather(-1, sequences[:, 1:, None])[..., 0].abs()
+    # The model's own logits are rounded to bfloat16, of which these are sums.
+    tolerance = {"atol": 1e-5, "rtol": 1e-4} if dtype == torch.float32 else {"atol": 0.02, "rtol": 0.05}
+    assert divergence[mask].min() > 1e-5, "the images make a difference"
+    torch.testing.assert_close(scores.signals["image_dependence"][mask].double(), divergence[mask], **tolerance)
+    torch.testing.assert_close(scores.signals["image_sensitivity"][mask].double(), change[mask], **tolerance)
+    assert not scores.signals["image_dependence"][~mask].any()
+
+
+def extra(actor, sequences):
+    """What tells Qwen's models which tokens are images, which OpenRLHF's Actor builds."""
+    if "Qwen" not in type(actor.model).__name__:
+        return {}
+    return {"mm_token_type_ids": (sequences == actor.model.config.image_token_id).int()}
+
+
+def test_the_second_pass_is_made_only_if_asked_for(actors, monkeypatch):
+    (_, ours), batch, images = actors
+    passes = []
+    ours.model.register_forward_hook(lambda *arguments: passes.append(1))
+    assert ours.score(*batch, **images).signals.keys() == {"entropy"} and len(passes) == 1
+    signals = ours.score(*batch, perturbed_inputs=images, **images).signals
+    assert len(passes) == 3
+    assert signals["image_dependence"].max() < 1e-5 and signals["image_sensitivity"].max() < 1e-5

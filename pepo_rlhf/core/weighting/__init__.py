@@ -14,6 +14,7 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
+from pepo_rlhf.core import signals
 from pepo_rlhf.core.token_weighting import TokenWeighting
 from pepo_rlhf.core.user_file import load_file
 
@@ -32,9 +33,13 @@ def load_weighting(method: str, settings: Mapping[str, Any]) -> TokenWeighting:
         settings: values by name; those that are missing have their defaults.
 
     Raises:
-        ValueError: in one line, if there is no such weighting, or for a setting that it does not have or take.
+        ValueError: in one line, if there is no such weighting, for a signal that does not exist, or for a setting that
+            it does not have or take.
     """
     weighting = weighting_class(method)
+    known = (*signals.BUILT_IN, *weighting.response_signals)
+    if unknown := [name for name in weighting.signals if name not in known]:
+        raise ValueError(f"--pepo.method {method} needs the signal {unknown[0]!r}; there are {', '.join(known)}")
     return weighting(weighting.Settings(**own_settings(method, settings)))
 
 

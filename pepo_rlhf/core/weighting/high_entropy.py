@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pepo_rlhf.core.normalisation import in_top_fraction
 from pepo_rlhf.core.token_weighting import TokenWeighting
 
 if TYPE_CHECKING:
@@ -34,12 +35,4 @@ class HighEntropyWeighting(TokenWeighting):
                 )
 
     def weigh(self, signals: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        entropy = signals["entropy"]
-        if not mask.any():
-            return mask.float()
-        # Sorted here: torch.quantile refuses more than 2^24 values, which 1000 long responses exceed.
-        values = entropy[mask].sort().values
-        position = (1.0 - self.settings.top_fraction) * (len(values) - 1)
-        lower, upper = int(position), min(int(position) + 1, len(values) - 1)
-        threshold = values[lower].lerp(values[upper], position - lower)
-        return ((entropy >= threshold) & mask).float()
+        return in_top_fraction(signals["entropy"], mask, self.settings.top_fraction).float()

@@ -7,6 +7,8 @@ const QUANTITIES = [
   { name: "weight", label: "Weight", centre: 1, meaning: "share of the response's credit; mean 1" },
   { name: "advantage", label: "Advantage", centre: 0, meaning: "of the token, after weighting" },
   { name: "log_prob", label: "Log-prob", centre: null, meaning: "of the token under the policy, nats" },
+  { name: "image_dependence", label: "Image dependence", centre: null, meaning: "KL from the distribution under a perturbed image, nats" },
+  { name: "image_sensitivity", label: "Image sensitivity", centre: null, meaning: "change of the log-prob under a perturbed image, nats" },
 ];
 
 // 2nd and 98th percentile, as the run's own ranges: one extreme token would take the contrast from all others.

@@ -4,7 +4,7 @@ const THEMES = ["system", "light", "dark"];
 
 const HELP = [
   [["j", "k", "↓", "↑"], "next and previous prompt"],
-  [["1", "…", "5"], "quantity of the heat maps"],
+  [["1", "…", "7"], "quantity of the heat maps"],
   [["s"], "colour scale over this prompt or over the whole run"],
   [["←", "→"], "token of the focused response"],
   [["/"], "search"],

@@ -42,7 +42,8 @@ def outside(tmp_path):
 
 
 def test_the_files_of_the_folder_are_the_names():
-    assert BUILT_IN == ("additive", "entropy", "high_entropy", "pepo", "perception", "uniform", "vgpo")
+    names = "additive entropy high_entropy pepo perception pgpo tor uniform vgpo vppo"
+    assert names.split() == list(BUILT_IN)
 
 
 def test_settings_have_their_defaults_and_whole_numbers_are_numbers():
@@ -79,7 +80,7 @@ def test_wrong_settings_of_a_file_are_named(outside, settings, message):
 @pytest.mark.parametrize(
     ("method", "settings", "message"),
     [
-        ("ppo", {}, "'ppo' is unknown: choose one of additive, .*, vgpo, or path/to/file.py:ClassName"),
+        ("ppo", {}, "'ppo' is unknown: choose one of additive, .*, vppo, or path/to/file.py:ClassName"),
         ("__init__", {}, "unknown"),
         ("pepo", {"alfa": 1.0}, "alfa is no setting of --pepo.method pepo, which has .*--pepo.settings.alpha"),
         ("uniform", {"alfa": 1.0}, "which has none"),
@@ -92,6 +93,12 @@ def test_wrong_settings_of_a_file_are_named(outside, settings, message):
         ("high_entropy", {"top_fraction": 0.0}, "--pepo.settings.top_fraction must be greater than 0 and at most 1"),
         ("vgpo", {"top_fraction": 1.1}, "--pepo.settings.top_fraction must be greater than 0 and at most 1"),
         ("vgpo", {"alpha": -1.0}, "--pepo.settings.alpha must be at least 0"),
+        ("vppo", {"top_fraction": 1.5}, "--pepo.settings.top_fraction must be greater than 0 and at most 1, not 1.5"),
+        ("vppo", {"min_scale": 1.5}, "--pepo.settings.min_scale must be from 0 to 1, not 1.5"),
+        ("tor", {"entropy_fraction": 0.0}, "--pepo.settings.entropy_fraction must be greater than 0 and at most 1"),
+        ("tor", {"perception_weight": -0.5}, "--pepo.settings.perception_weight must be at least 0, not -0.5"),
+        ("pgpo", {"threshold": 1.0}, "--pepo.settings.threshold must lie between 0 and 1, not 1.0"),
+        ("pgpo", {"boost": -1.0}, "--pepo.settings.boost must be at least 0"),
         ("absent.py:Late", {}, "absent.py cannot be read: FileNotFoundError"),
     ],
 )
@@ -110,6 +117,13 @@ def test_a_file_that_breaks_or_lacks_the_class_is_named(tmp_path):
     other.write_text(OUTSIDE)
     with pytest.raises(ValueError, match="defines no TokenWeighting 'Early'; it has Late"):
         load_weighting(f"{other}:Early", {})
+
+
+def test_a_signal_that_does_not_exist_is_named(tmp_path):
+    file = tmp_path / "seeing.py"
+    file.write_text(OUTSIDE.replace("scheduled = False", 'signals = ("sight",)'))
+    with pytest.raises(ValueError, match="needs the signal 'sight'; there are entropy, image_dependence, "):
+        load_weighting(f"{file}:Late", {})
 
 
 def test_settings_of_other_weightings_are_left_out_and_named(outside):

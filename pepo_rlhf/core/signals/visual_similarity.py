@@ -7,7 +7,9 @@ from collections.abc import Iterable
 import torch
 
 from pepo_rlhf.core.fusion import fused
+from pepo_rlhf.core.signal import Signal
 
+SIGNAL = Signal(meaning="similarity of the token's hidden states to the image's", reads_hidden_states=True)
 SIMILARITY_KINDS = ("cosine", "dot", "l2", "l1")
 _EPSILON = 1e-8  # torch's cosine_similarity uses the same floor for a norm
 _DISTANCE_TOKENS = 64  # image tokens that distances are taken to at once: bounds the [T, tokens, D] difference

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pepo_rlhf.core import fusion
-from pepo_rlhf.core.similarity import VisualSimilarity, visual_similarity
+from pepo_rlhf.core.signals.visual_similarity import VisualSimilarity, visual_similarity
 
 
 def formula(hidden_states, vision_mask, kind):

@@ -1,0 +1,1 @@
+"""Does a signal find the tokens that depend on the image, on a user's own model and data?"""

@@ -1,0 +1,130 @@
+"""How well signals find the tokens that depend on the image, and what token weightings make of them.
+
+Every number is taken within a response, averaged over the responses to a prompt, and then over prompts, whose
+bootstrap gives its 95% interval: the tokens of a response, and the responses to a prompt, are not independent.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+
+from pepo_rlhf.core.weighting import BUILT_IN, load_weighting
+from pepo_rlhf.credit.responses import ScoredResponse
+from pepo_rlhf.evaluation.bootstrap import bootstrap_interval
+
+TOP_FRACTION = 0.2  # of a response's tokens, by the target, that a signal should find
+_NUM_WORDS, _MIN_COUNT = 6, 3
+
+
+class Estimate(NamedTuple):
+    """A mean over prompts and its 95% interval; nan where no prompt has a value."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+class MethodMeasure(NamedTuple):
+    """What a weighting with its default settings makes of the signals.
+
+    Attributes:
+        p20, p80: of the weights of all tokens.
+        share: of a response's advantage that lands on the top tokens; even weights give their share of the tokens.
+    """
+
+    p20: float
+    p80: float
+    share: Estimate
+
+
+def rank_correlation(signal: np.ndarray, target: np.ndarray) -> float:
+    """Return Spearman's rank correlation of [T] and [T]; nan where one of them is constant."""
+    a, b = rankdata(signal), rankdata(target)
+    a, b = a - a.mean(), b - b.mean()
+    scale = np.sqrt((a @ a) * (b @ b))
+    return float(a @ b / scale) if scale > 0 else float("nan")
+
+
+def top_tokens(target: np.ndarray) -> np.ndarray:
+    """Return which of the tokens are among the TOP_FRACTION with the largest target, at least one; [T] bool."""
+    is_top = np.zeros(len(target), dtype=bool)
+    is_top[np.argsort(-target, kind="stable")[: max(1, round(TOP_FRACTION * len(target)))]] = True
+    return is_top
+
+
+def roc_area(signal: np.ndarray, target: np.ndarray) -> float:
+    """Return the area under the ROC of a signal for the top tokens: the chance that it ranks one above another token.
+
+    It is nan where all tokens have one target.
+    """
+    is_top = top_tokens(target)
+    num_top, num_other = is_top.sum(), (~is_top).sum()
+    if num_other == 0 or np.ptp(target) == 0:
+        return float("nan")
+    return float((rankdata(signal)[is_top].sum() - num_top * (num_top + 1) / 2) / (num_top * num_other))
+
+
+def over_prompts(responses: Sequence[ScoredResponse], value: Callable[[int, ScoredResponse], float]) -> Estimate:
+    """Return the mean over prompts of `value`, a function of a response's number and the response; nan is left out."""
+    values = defaultdict(list)
+    for number, response in enumerate(responses):
+        values[response.question].append(value(number, response))
+    of_prompt = [np.mean([one for one in each if one == one]) for each in values.values() if any(v == v for v in each)]
+    if not of_prompt:
+        return Estimate(*[float("nan")] * 3)
+    return Estimate(float(np.mean(of_prompt)), *bootstrap_interval(np.array(of_prompt)))
+
+
+def signal_table(responses: Sequence[ScoredResponse]) -> dict[str, tuple[Estimate, Estimate]]:
+    """Return rank correlation with the target and area under the ROC of each signal, by name."""
+
+    def both(name: str) -> tuple[Estimate, Estimate]:
+        return (
+            over_prompts(responses, lambda _, response: rank_correlation(response.signals[name], response.target)),
+            over_prompts(responses, lambda _, response: roc_area(response.signals[name], response.target)),
+        )
+
+    return {name: both(name) for name in sorted(responses[0].signals)}
+
+
+def method_table(responses: Sequence[ScoredResponse]) -> dict[str, MethodMeasure]:
+    """Return what each built-in weighting makes of the signals of all responses, taken as one batch."""
+
+    def padded(rows: Sequence[np.ndarray]) -> torch.Tensor:
+        return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+
+    mask = padded([np.ones(len(response.texts), dtype=bool) for response in responses])
+    signals = {name: padded([response.signals[name] for response in responses]) for name in responses[0].signals}
+    measures = {}
+    for method in BUILT_IN:
+        weights = load_weighting(method, {})(signals, mask)
+        low, high = np.quantile(weights[mask].numpy(), [0.2, 0.8], method="nearest")
+
+        def share(number: int, response: ScoredResponse, weights: torch.Tensor = weights) -> float:
+            own = weights[number, : len(response.texts)].numpy()
+            return float(own[top_tokens(response.target)].sum() / own.sum()) if own.any() else float("nan")
+
+        measures[method] = MethodMeasure(float(low), float(high), over_prompts(responses, share))
+    return measures
+
+
+def words_at_both_ends(responses: Sequence[ScoredResponse], name: str) -> tuple[list[str], list[str]]:
+    """Return the tokens that a signal, or the `target`, ranks highest and lowest, of those that occur often enough."""
+    ranks: dict[str, list[float]] = defaultdict(list)
+    for response in responses:
+        values = response.target if name == "target" else response.signals[name]
+        for text, rank in zip(response.texts, rankdata(values) / len(values), strict=True):
+            if text.strip():
+                ranks[text.strip()].append(float(rank))
+    often = {text: float(np.mean(each)) for text, each in ranks.items() if len(each) >= _MIN_COUNT}
+    ordered = sorted(often, key=lambda text: -often[text])
+    return ordered[:_NUM_WORDS], ordered[-_NUM_WORDS:][::-1]
