@@ -11,6 +11,7 @@ from pepo_rlhf.compat.pickled_weights import HOW_TO_CONVERT
 from pepo_rlhf.data.prompt import render_prompt
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
 from pepo_rlhf.data.sources import is_hub_id
+from pepo_rlhf.data.vision_tokens import placeholder_id
 
 
 def check_model(name: str) -> tuple[Any, Any]:
@@ -103,7 +104,7 @@ def _load(load: Callable[..., Any], name: str) -> Any:
 
 def _check_image_token(config: Any, processor: Any) -> None:
     """Raise ValueError where tokenizer and configuration are those of different models."""
-    ids = (getattr(processor, "image_token_id", None), getattr(config, "image_token_id", None))
+    ids = (placeholder_id(processor, "image"), getattr(config, "image_token_id", None))
     if None not in ids and ids[0] != ids[1]:
         raise ValueError(
             f"an image is token {ids[0]} to its tokenizer and token {ids[1]} to its config.json; copy tokenizer.json "
