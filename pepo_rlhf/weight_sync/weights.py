@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import deepspeed
 import torch
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import Transpose, WeightConverter
 
 
 class PolicyWeights:
@@ -26,6 +29,7 @@ class PolicyWeights:
         self.parameters = {
             name: parameter for name, parameter in model.named_parameters() if chosen is None or name in chosen
         }
+        self._transpositions = list(_transpositions(model))
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -33,4 +37,18 @@ class PolicyWeights:
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
         for name, parameter in self.parameters.items():
             with deepspeed.zero.GatheredParameters([parameter], enabled=self.partitioned):
-                yield name, parameter.data
+                yield name, self.as_in_checkpoint(name, parameter.data)
+
+    def as_in_checkpoint(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a weight as a checkpoint holds it; transformers transposes some when it loads them."""
+        for pattern, operation in self._transpositions:
+            if re.search(pattern, name):
+                return tensor.transpose(operation.dim0, operation.dim1).contiguous()
+        return tensor
+
+
+def _transpositions(model: torch.nn.Module) -> Iterator[tuple[str, Transpose]]:
+    """Yield a pattern of names and what is done to their weights at loading: the experts of Qwen3-VL-MoE."""
+    for conversion in get_model_conversion_mapping(model, add_legacy=False):
+        if isinstance(conversion, WeightConverter) and isinstance(conversion.operations[0], Transpose):
+            yield conversion.target_patterns[0], conversion.operations[0]
