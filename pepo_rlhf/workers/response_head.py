@@ -31,11 +31,10 @@ def response_head(
         temperature: the sampling temperature, which logits are divided by.
 
     Raises:
-        ValueError: if its logits are more than hidden states times a weight, which would go unnoticed: softcapping, a
-            bias.
+        ValueError: if its head is more than a weight, such as one with a bias, which would go unnoticed.
     """
-    if getattr(model.config.get_text_config(), "final_logit_softcapping", None) is not None:
-        raise ValueError(f"{type(model).__name__} caps its logits after the head: not supported")
+    config = model.config.get_text_config()
+    cap = getattr(config, "final_logit_softcapping", None)
     head = model.get_output_embeddings()
     if type(head) is not torch.nn.Linear or head.bias is not None:
         raise ValueError(
@@ -45,7 +44,7 @@ def response_head(
 
     def score(hidden_states: torch.Tensor) -> torch.Tensor:
         log_probs, entropy = log_probs_and_entropy(
-            hidden_states[mask], head.weight, next_tokens[mask], temperature, with_entropy
+            hidden_states[mask], head.weight, next_tokens[mask], temperature, with_entropy, cap
         )
         columns = [log_probs] if entropy is None else [log_probs, entropy]
         scores = torch.zeros(*mask.shape, len(columns), device=hidden_states.device)
@@ -53,7 +52,11 @@ def response_head(
         return scores
 
     head.forward = score
+    if cap is not None:
+        config.final_logit_softcapping = None  # the model would cap the scores
     try:
         yield
     finally:
         del head.forward  # the instance's attribute, so that the class's method is found again
+        if cap is not None:
+            config.final_logit_softcapping = cap
