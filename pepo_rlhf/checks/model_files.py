@@ -22,11 +22,14 @@ def check_model(name: str) -> tuple[Any, Any]:
 
     Raises:
         ValueError: in one line that names the model and how to mend it, unless its weights are in safetensors, its
-            processor prepares images, and its chat template has a place for them.
+            architecture is one that can be trained, its processor prepares images, and its chat template has a place
+            for them.
     """
     try:
         _check_folder(Path(name))
-        config, processor = _load_config(name), _load_processor(name)
+        config = _load_config(name)
+        _check_architecture(config)
+        processor = _load_processor(name)
         _check_image_token(config, processor)
         _check_chat_template(processor)
         return config, processor
@@ -76,6 +79,17 @@ def _load_config(name: str) -> Any:
     if getattr(config, "vision_config", None) is None:
         raise ValueError(f"a model of type {config.model_type!r} has no vision part; name a vision-language model")
     return config
+
+
+def _check_architecture(config: Any) -> None:
+    """Raise ValueError for models that would fail in their first forward pass, or compute something else."""
+    if config.model_type == "llama4":
+        raise ValueError("Llama 4's vision tower returns no features image by image: choose a model of docs/models.md")
+    if getattr(config.get_text_config(), "use_bidirectional_attention", None) == "vision":
+        raise ValueError(
+            f"in this {config.model_type} tokens of an image see each other, which OpenRLHF's Actor does not ask for: "
+            "choose a model of docs/models.md"
+        )
 
 
 def _load_processor(name: str) -> Any:

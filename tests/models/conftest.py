@@ -188,6 +188,73 @@ def gemma3(path):
     return transformers.Gemma3ForConditionalGeneration(config), processor
 
 
+def gemma4(path):
+    """Caps its logits, and of three layers the last shares keys and values of an earlier one."""
+    names = {"boi_token": "<|image>", "eoi_token": "<image|>", "image_token": "<|image|>"}
+    names |= {"boa_token": "<|audio>", "eoa_token": "<audio|>", "audio_token": "<|audio|>"}
+    tokenizer, template = tokenizer_with(path, "<|image|>", **names)
+    processor = transformers.Gemma4Processor(
+        feature_extractor=transformers.Gemma4AudioFeatureExtractor(),
+        image_processor=transformers.Gemma4ImageProcessor(max_soft_tokens=70),
+        tokenizer=tokenizer,
+        video_processor=transformers.Gemma4VideoProcessor(),
+        chat_template=template,
+    )
+    config = transformers.Gemma4Config(
+        text_config=TEXT
+        | ends(tokenizer)
+        | {
+            "vocab_size": len(tokenizer),
+            "vocab_size_per_layer_input": len(tokenizer),
+            "hidden_size_per_layer_input": 16,
+            "head_dim": 32,
+            "global_head_dim": 64,
+            "sliding_window": 16,
+            "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+            "final_logit_softcapping": 1.0,  # logits of a random model are around 1, those of a real one around 30
+        },
+        vision_config=SIGLIP | {"num_key_value_heads": 2, "head_dim": 32, "position_embedding_size": 256},
+        audio_config=None,
+        boi_token_id=tokenizer.boi_token_id,
+        eoi_token_id=tokenizer.eoi_token_id,
+        image_token_id=tokenizer.image_token_id,
+        video_token_id=processor.video_token_id,
+        boa_token_id=tokenizer.boa_token_id,
+        eoa_token_index=tokenizer.eoa_token_id,
+        audio_token_id=tokenizer.audio_token_id,
+        tie_word_embeddings=False,
+    )
+    return transformers.Gemma4ForConditionalGeneration(config), processor
+
+
+def lfm2_vl(path):
+    """Its decoder calls its last norm `embedding_norm`; two of three layers are convolutions over tokens."""
+    names = {"image_token": "<image>", "image_start_token": "<|image_start|>", "image_end_token": "<|image_end|>"}
+    tokenizer, template = tokenizer_with(path, "<image>", image_thumbnail_token="<|img_thumbnail|>", **names)
+    processor = transformers.Lfm2VlProcessor(
+        image_processor=transformers.Lfm2VlImageProcessor(
+            do_image_splitting=False, min_image_tokens=4, max_image_tokens=16, encoder_patch_size=16
+        ),
+        tokenizer=tokenizer,
+        chat_template=template,
+    )
+    config = transformers.Lfm2VlConfig(
+        text_config=TEXT
+        | ends(tokenizer)
+        | {
+            "model_type": "lfm2",
+            "vocab_size": len(tokenizer),
+            "block_auto_adjust_ff_dim": False,
+            "layer_types": ["conv", "full_attention", "conv"],
+        },
+        vision_config={"model_type": "siglip2_vision_model", "patch_size": 16, "num_patches": 64} | SIGLIP,
+        image_token_id=tokenizer.image_token_id,
+        projector_hidden_size=96,
+        tie_word_embeddings=False,
+    )
+    return transformers.Lfm2VlForConditionalGeneration(config), processor
+
+
 def glm4_6v(path):
     edges = {"image_start": "<|begin_of_image|>", "image_end": "<|end_of_image|>"}
     edges |= {"video_start": "<|begin_of_video|>", "video_end": "<|end_of_video|>"}
@@ -252,7 +319,7 @@ FAMILIES = {
     build.__name__: build
     for build in (
         *(qwen2_5_vl, qwen3_vl, qwen3_vl_moe, qwen3_5, qwen3_5_moe),
-        *(internvl3, internvl3_5, gemma3, glm4_6v, mistral3),
+        *(internvl3, internvl3_5, gemma3, gemma4, glm4_6v, mistral3, lfm2_vl),
     )
 }
 

@@ -15,7 +15,7 @@ from pepo_rlhf.workers.model import VisionLanguageActor
 
 FAMILIES = (
     *("qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe"),
-    *("internvl3", "internvl3_5", "gemma3", "glm4_6v", "mistral3"),
+    *("internvl3", "internvl3_5", "gemma3", "gemma4", "glm4_6v", "mistral3", "lfm2_vl"),
 )
 SIZES = [(60, 90)], [(100, 64), (150, 70)]  # images of two prompts
 ROWS = (0, 7), (1, 4), (1, 6)  # prompt, and tokens of its response
