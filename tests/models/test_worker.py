@@ -10,6 +10,7 @@ from pepo_rlhf.core.similarity import VisualSimilarity, visual_similarity
 from pepo_rlhf.data.prompt import encode_prompt, render_prompt
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
 from pepo_rlhf.data.vision_tokens import vision_token_ids
+from pepo_rlhf.workers.blank_image import make_blank_image
 from pepo_rlhf.workers.image_tensors import merge_image_tensors
 from pepo_rlhf.workers.model import VisionLanguageActor
 
@@ -23,7 +24,7 @@ ROWS = (0, 7), (1, 4), (1, 6)  # prompt, and tokens of its response
 
 @pytest.fixture(params=FAMILIES)
 def batch(request, build_family):
-    """(model, token ids a row, starts of the responses, image tensors a row, ids of visual tokens)."""
+    """(model, token ids a row, starts of the responses, image tensors a row, processor)."""
     model, processor = build_family(request.param)
     prompts = [encode(processor, sizes) for sizes in SIZES]
     sequences, starts, images = [], [], []
@@ -32,7 +33,7 @@ def batch(request, build_family):
         sequences.append(ids + torch.randint(100, 250, (num_tokens,)).tolist())
         starts.append(len(ids))
         images.append(tensors)
-    return model.eval(), sequences, starts, images, vision_token_ids(processor)
+    return model.eval(), sequences, starts, images, processor
 
 
 def encode(processor, sizes):
@@ -61,10 +62,12 @@ def actor_of(actor_class, model):
 
 
 def test_scores_equal_the_formulas_over_hidden_states_and_logits(batch):
-    model, sequences, starts, images, visual = batch
+    model, sequences, starts, images, processor = batch
     tokens, action_mask, attention_mask = padded(sequences, starts)
     is_response = torch.nn.functional.pad(action_mask, (1, 0))
-    similarity = VisualSimilarity(vision_mask(tokens, action_mask, visual), response_mask=is_response)
+    similarity = VisualSimilarity(
+        vision_mask(tokens, action_mask, vision_token_ids(processor)), response_mask=is_response
+    )
     actor = actor_of(VisionLanguageActor, model)
     scores = actor.score(tokens, action_mask, attention_mask, similarity, **merge_image_tensors(images, "cpu"))
     for row, (ids, start, tensors) in enumerate(zip(sequences, starts, images, strict=True)):
@@ -99,6 +102,24 @@ def test_log_probs_and_gradients_equal_upstreams(batch):
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
     vision = [name for name in found if "language_model" not in name and "lm_head" not in name]
     assert max(found[name].abs().max() for name in vision) > 1e-3
+
+
+def test_a_blank_image_behind_a_batch_without_images_changes_nothing(batch):
+    """Other ranks may have images: this one runs the vision encoder as well, and its gradients are 0."""
+    model, sequences, starts, _, processor = batch
+    texts = [[ids[0], *ids[start - 4 :]] for ids, start in zip(sequences, starts, strict=True)]  # behind the images
+    tokens, action_mask, attention_mask = padded(texts, [5] * len(texts))
+    results = []
+    for blank_image in (None, make_blank_image(processor)):
+        actor = actor_of(VisionLanguageActor, model)
+        actor.blank_image = blank_image
+        similarity = VisualSimilarity(attention_mask, response_mask=torch.nn.functional.pad(action_mask, (1, 0)))
+        scores = actor.score(tokens, action_mask, attention_mask, similarity)._asdict()
+        results.append((scores, gradients(model, actor(tokens, action_mask, attention_mask))))
+    torch.testing.assert_close(results[1], results[0], atol=2e-5, rtol=1e-4)
+    actor(tokens, action_mask, attention_mask).sum().backward()
+    reached = [name for name, weight in model.named_parameters() if weight.grad is not None]
+    assert any("language_model" not in name and "lm_head" not in name for name in reached), "ranks reduce them together"
 
 
 def gradients(model, log_probs):
