@@ -11,6 +11,8 @@ from vllm import LLM, SamplingParams
 from vllm.distributed import cleanup_dist_env_and_memory
 
 from pepo_rlhf.compat import cpu
+from pepo_rlhf.config import Config
+from pepo_rlhf.controller.placement import engine_arguments
 from pepo_rlhf.data.prompt import encode_prompt, render_prompt
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
 from pepo_rlhf.data.vision_tokens import collapse_images
@@ -41,16 +43,13 @@ def actor(folder):
 
 @pytest.fixture
 def engine(folder):
-    made = LLM(
-        model=str(folder),
-        dtype="bfloat16",
-        enforce_eager=True,
-        max_model_len=512,
-        max_num_seqs=8,
-        limit_mm_per_prompt={"image": 2},
-        worker_extension_cls="pepo_rlhf.weight_sync.engine_extension.WeightSyncExtension",
-        **cpu.engine_arguments(),
-    )
+    """vLLM as a rollout worker starts it, in this process."""
+    config = Config()
+    config.actor.model_name_or_path, config.vllm.enforce_eager = str(folder), True
+    config.data.max_len, config.data.max_images_per_prompt = 512, 2
+    arguments = engine_arguments(config) | cpu.engine_arguments()
+    del arguments["full_determinism"]  # which OpenRLHF reads
+    made = LLM(**arguments)
     yield made
     made.llm_engine.engine_core.shutdown()
     del made
