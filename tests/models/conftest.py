@@ -256,6 +256,7 @@ def lfm2_vl(path):
 
 
 def glm4_6v(path):
+    """GLM-4.6V-Flash: the model of GLM-4.1V with a processor of its own."""
     edges = {"image_start": "<|begin_of_image|>", "image_end": "<|end_of_image|>"}
     edges |= {"video_start": "<|begin_of_video|>", "video_end": "<|end_of_video|>"}
     names = {"image_token": "<|image|>", "video_token": "<|video|>"} | edges
@@ -268,7 +269,7 @@ def glm4_6v(path):
         chat_template=template,
     )
     ids = tokenizer.get_vocab()
-    config = transformers.Glm46VConfig(
+    config = transformers.Glm4vConfig(
         text_config=TEXT
         | ends(tokenizer)
         | {
@@ -290,7 +291,7 @@ def glm4_6v(path):
         video_token_id=tokenizer.video_token_id,
         **{f"{edge}_token_id": ids[token] for edge, token in edges.items()},
     )
-    return transformers.Glm46VForConditionalGeneration(config), processor
+    return transformers.Glm4vForConditionalGeneration(config), processor
 
 
 def mistral3(path):
