@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import uuid
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import settings
 from PIL import Image
@@ -54,3 +57,29 @@ def shapes(tmp_path: Path) -> Path:
     Image.new("RGB", (56, 56), "white").save(tmp_path / "circle.png")
     (tmp_path / "shapes.jsonl").write_text(json.dumps({"picture": "circle.png", "form": "circle"}) + "\n")
     return folder
+
+
+@pytest.fixture
+def no_process_left(monkeypatch):
+    """Fails the test if a process that it has started outlives it, and ends it: it would slow the tests that follow.
+
+    Known by a variable in their environment.
+    """
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv("PEPO_RLHF_TEST", mark)
+    yield
+    left = [process for process in psutil.process_iter() if is_marked(process, mark)]
+    _, unfinished = psutil.wait_procs(left, timeout=20)
+    alive = [process for process in unfinished if is_marked(process, mark)]  # some have ended, and are not waited for
+    commands = [" ".join(process.cmdline()) for process in alive]
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):  # the end of one ends others
+            process.kill()
+    assert not alive, commands
+
+
+def is_marked(process, mark):
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and process.environ().get("PEPO_RLHF_TEST") == mark
+    except psutil.Error:  # it has ended, or is somebody else's
+        return False

@@ -11,6 +11,7 @@ from pepo_rlhf.compat.pickled_weights import HOW_TO_CONVERT
 from pepo_rlhf.data.prompt import render_prompt
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
 from pepo_rlhf.data.sources import is_hub_id
+from pepo_rlhf.data.vision_tokens import placeholder_id
 
 
 def check_model(name: str) -> tuple[Any, Any]:
@@ -21,11 +22,14 @@ def check_model(name: str) -> tuple[Any, Any]:
 
     Raises:
         ValueError: in one line that names the model and how to mend it, unless its weights are in safetensors, its
-            processor prepares images, and its chat template has a place for them.
+            architecture is one that can be trained, its processor prepares images, and its chat template has a place
+            for them.
     """
     try:
         _check_folder(Path(name))
-        config, processor = _load_config(name), _load_processor(name)
+        config = _load_config(name)
+        _check_architecture(config)
+        processor = _load_processor(name)
         _check_image_token(config, processor)
         _check_chat_template(processor)
         return config, processor
@@ -77,6 +81,17 @@ def _load_config(name: str) -> Any:
     return config
 
 
+def _check_architecture(config: Any) -> None:
+    """Raise ValueError for models that would fail in their first forward pass, or compute something else."""
+    if config.model_type == "llama4":
+        raise ValueError("Llama 4's vision tower returns no features image by image: choose a model of docs/models.md")
+    if getattr(config.get_text_config(), "use_bidirectional_attention", None) == "vision":
+        raise ValueError(
+            f"in this {config.model_type} tokens of an image see each other, which OpenRLHF's Actor does not ask for: "
+            "choose a model of docs/models.md"
+        )
+
+
 def _load_processor(name: str) -> Any:
     from transformers import AutoProcessor
 
@@ -103,7 +118,7 @@ def _load(load: Callable[..., Any], name: str) -> Any:
 
 def _check_image_token(config: Any, processor: Any) -> None:
     """Raise ValueError where tokenizer and configuration are those of different models."""
-    ids = (getattr(processor, "image_token_id", None), getattr(config, "image_token_id", None))
+    ids = (placeholder_id(processor, "image"), getattr(config, "image_token_id", None))
     if None not in ids and ids[0] != ids[1]:
         raise ValueError(
             f"an image is token {ids[0]} to its tokenizer and token {ids[1]} to its config.json; copy tokenizer.json "

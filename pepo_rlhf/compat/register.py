@@ -161,6 +161,14 @@ PATCHES = (
     ),
     Patch(
         _TRANSFORMERS,
+        "transformers.core_model_loading",
+        "Transpose.reverse_op",
+        "pepo_rlhf.compat.transformers:transposed_back",
+        "experts of Qwen3-VL-MoE are transposed when they are loaded, and saved as they are, which vLLM cannot load",
+        "save_pretrained writes them as checkpoints hold them",
+    ),
+    Patch(
+        _TRANSFORMERS,
         "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl",
         "Qwen2_5_VisionPatchEmbed.__init__",
         "pepo_rlhf.compat.transformers:linear_patch_embedding",

@@ -1,4 +1,4 @@
-"""Replacements for names of transformers on a machine without CUDA; `register.py` says where each goes and why."""
+"""Replacements for names of transformers; `register.py` says where each goes and why."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def linear_patch_embedding(original: Callable[..., None]) -> Callable[..., None]
         self.proj.__class__ = PatchProjection  # still a module that is called: ZeRO-3 gathers its weight then
 
     return initialise
+
+
+def transposed_back(original: property) -> property:
+    """Return a reversal of a transposition that looks at no shape: when a model is saved, its own is always there."""
+    return property(lambda self: type(self)(dim0=self.dim1, dim1=self.dim0))

@@ -25,6 +25,7 @@ def log_probs_and_entropy(
     tokens: torch.Tensor,
     temperature: float = 1.0,
     with_entropy: bool = True,
+    cap: float | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return log-probs and entropy under softmax(hidden_states @ weight.T / temperature); differentiable.
 
@@ -38,11 +39,12 @@ def log_probs_and_entropy(
         tokens: [N], the tokens that were drawn.
         temperature: the sampling temperature.
         with_entropy: whether to compute the entropy, for which forward and backward read each tile more often.
+        cap: logits z are cap tanh(z / cap) before the temperature, as in Gemma 2 and 4; None leaves them.
 
     Returns:
         log_probs [N] of the tokens and entropy [N] of the distributions (else None), in nats, float32.
     """
-    arguments = (hidden_states, weight, tokens, temperature, with_entropy)
+    arguments = (hidden_states, weight, tokens, temperature, with_entropy, cap)
     result: tuple[torch.Tensor, torch.Tensor | None]
     result = _LogProbsAndEntropy.apply(*arguments)  # type: ignore[no-untyped-call]  # torch leaves `apply` untyped
     return result
@@ -57,15 +59,16 @@ class _LogProbsAndEntropy(torch.autograd.Function):
         tokens: torch.Tensor,
         temperature: float,
         with_entropy: bool,
+        cap: float | None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         rows = [
-            _reduce(hidden_states[chunk], weight, tokens[chunk], temperature, with_entropy)
+            _reduce(hidden_states[chunk], weight, tokens[chunk], temperature, with_entropy, cap)
             for chunk in slices(len(tokens), TILE[weight.device.type][0])
         ]
         columns = zip(*rows, strict=True) if rows else [(hidden_states.new_zeros(0, dtype=torch.float32),)] * 3
         log_probs, entropy, log_sums = (torch.cat(column) for column in columns)
         ctx.save_for_backward(hidden_states, weight, tokens, log_sums, entropy)
-        ctx.temperature, ctx.with_entropy = temperature, with_entropy
+        ctx.temperature, ctx.with_entropy, ctx.cap = temperature, with_entropy, cap
         return log_probs, entropy if with_entropy else None
 
     @staticmethod
@@ -87,6 +90,7 @@ class _LogProbsAndEntropy(torch.autograd.Function):
                     torch.nn.functional.linear(hidden, weight[block]),
                     tokens[chunk] - block.start,
                     ctx.temperature,
+                    ctx.cap,
                     *of_token,
                 )
                 total += gradient @ weight[block]
@@ -94,11 +98,16 @@ class _LogProbsAndEntropy(torch.autograd.Function):
                     weight_gradient[block].addmm_(gradient.T, hidden)
                 del gradient  # before the next tile: two are alive at most
             hidden_gradient[chunk] = total
-        return hidden_gradient, weight_gradient, None, None, None
+        return hidden_gradient, weight_gradient, None, None, None, None
 
 
 def _reduce(
-    hidden_states: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor, temperature: float, with_entropy: bool
+    hidden_states: torch.Tensor,
+    weight: torch.Tensor,
+    tokens: torch.Tensor,
+    temperature: float,
+    with_entropy: bool,
+    cap: float | None,
 ) -> tuple[torch.Tensor, ...]:
     """Return log-probs, entropy (unless `with_entropy`, meaningless) and log of the sum of exponentials, [n] each."""
     maximum = torch.full(tokens.shape, LOWEST, dtype=torch.float32, device=tokens.device)
@@ -110,6 +119,7 @@ def _reduce(
             tokens - block.start,
             temperature,
             with_entropy,
+            cap,
             maximum,
             chosen,
             exponentials,
@@ -124,13 +134,14 @@ def _add_tile(
     columns: torch.Tensor,
     temperature: float,
     with_entropy: bool,
+    cap: float | None,
     maximum: torch.Tensor,
     chosen: torch.Tensor,
     exponentials: torch.Tensor,
     products: torch.Tensor,
 ) -> tuple[torch.Tensor, ...]:
     """Return the last four, [n] each, after one more tile: its logits [n, v] and the tokens' columns [n] in it."""
-    logits = logits.float() / temperature
+    logits = capped(logits, cap) / temperature
     inside = (columns >= 0) & (columns < logits.shape[1])
     chosen = torch.where(inside, logits.gather(1, torch.where(inside, columns, 0)[:, None])[:, 0], chosen)
     previous, maximum = maximum, torch.maximum(maximum, logits.amax(dim=-1))
@@ -148,20 +159,29 @@ def _gradient_of_tile(
     logits: torch.Tensor,
     columns: torch.Tensor,
     temperature: float,
+    cap: float | None,
     log_sums: torch.Tensor,
     log_prob_gradient: torch.Tensor,
     entropy: torch.Tensor | None = None,
     entropy_gradient: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the gradient [n, v] of a tile's logits [n, v], in their dtype; `columns` are the tokens' places in it."""
-    log_probs = logits.float() / temperature - log_sums[:, None]
+    capped_logits = capped(logits, cap)
+    log_probs = capped_logits / temperature - log_sums[:, None]
     # d log_prob / d logit is [token] - p, and d entropy / d logit is -p (log p + entropy).
     factor = log_prob_gradient[:, None]
     if entropy is not None and entropy_gradient is not None:
         factor = factor + entropy_gradient[:, None] * (log_probs + entropy[:, None])
     is_token = torch.arange(logits.shape[1], device=logits.device) == columns[:, None]
     gradient = torch.where(is_token, log_prob_gradient[:, None], 0.0) - log_probs.exp() * factor
+    if cap is not None:
+        gradient = gradient * (1 - (capped_logits / cap) ** 2)  # the derivative of tanh
     return (gradient / temperature).to(logits.dtype)
+
+
+def capped(logits: torch.Tensor, cap: float | None) -> torch.Tensor:
+    """Return logits in float32, capped if there is a cap."""
+    return logits.float() if cap is None else cap * torch.tanh(logits.float() / cap)
 
 
 def slices(length: int, size: int) -> Iterator[slice]:

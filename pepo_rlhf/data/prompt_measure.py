@@ -34,7 +34,10 @@ class PromptMeasure:
 
     def __init__(self, processor: Any, max_tokens: int, pixels: dict[str, int]) -> None:
         self.processor, self.max_tokens, self.pixels = processor, max_tokens, pixels
-        self._knows_sizes = hasattr(processor, "_get_num_multimodal_tokens")  # vLLM's name for the same question
+        # vLLM's name for the same question; Mistral's processor counts the ends of rows among an image's tokens.
+        self._knows_sizes = hasattr(processor, "_get_num_multimodal_tokens") and not hasattr(
+            processor, "image_break_token"
+        )
         self._around: Length | None = None
 
     def require_fit(self, row: Row, pictures: list[Image.Image]) -> Length:

@@ -52,10 +52,12 @@ class PackedSource(WeightSource):
 
     def metadata(self) -> list[ParamMeta]:
         """Return name, type and whole shape of each weight; DeepSpeed keeps a partitioned one's in `ds_shape`."""
+        parameters = self.weights.parameters.items()
         attribute = "ds_shape" if self.weights.partitioned else "shape"
+        shapes = {name: torch.empty(getattr(parameter, attribute), device="meta") for name, parameter in parameters}
         return [
-            ParamMeta(name, parameter.dtype, tuple(getattr(parameter, attribute)))
-            for name, parameter in self.weights.parameters.items()
+            ParamMeta(name, parameter.dtype, tuple(self.weights.as_in_checkpoint(name, shapes[name]).shape))
+            for name, parameter in parameters
         ]
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import deepspeed
 import torch
 from peft.tuners.lora import LoraLayer
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import Transpose, WeightConverter
 
 from pepo_rlhf.workers.adapters import ADAPTER
 
@@ -43,11 +46,16 @@ class PolicyWeights:
         }
         self.trained = {name for name in parameters if parameters[name].requires_grad or name in self._adapters}
         self.parameters = {name: parameters[name] for name in parameters if name in self.trained or not only_trained}
+        self._transpositions = list(_transpositions(model))
 
     def __len__(self) -> int:
         return len(self.parameters)
 
     def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
+        return ((name, self.as_in_checkpoint(name, tensor)) for name, tensor in self.as_in_model())
+
+    def as_in_model(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield the same weights in the model's own layout, which `save_pretrained` takes."""
         for name, parameter in self.parameters.items():
             layer = self._adapters.get(name)
             low_rank = [] if layer is None else _low_rank(layer)
@@ -57,6 +65,13 @@ class PolicyWeights:
                 else:
                     a, b = low_rank
                     yield name, merge(parameter.data, a.data, b.data, layer.scaling[ADAPTER])
+
+    def as_in_checkpoint(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a weight as a checkpoint holds it; transformers transposes some when it loads them."""
+        for pattern, operation in self._transpositions:
+            if re.search(pattern, name):
+                return tensor.transpose(operation.dim0, operation.dim1).contiguous()
+        return tensor
 
 
 def merge(weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float) -> torch.Tensor:
@@ -73,3 +88,10 @@ def merge(weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float) 
 
 def _low_rank(layer: Any) -> list[torch.nn.Parameter]:
     return [layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight]
+
+
+def _transpositions(model: torch.nn.Module) -> Iterator[tuple[str, Transpose]]:
+    """Yield a pattern of names and what is done to their weights at loading: the experts of Qwen3-VL-MoE."""
+    for conversion in get_model_conversion_mapping(model, add_legacy=False):
+        if isinstance(conversion, WeightConverter) and isinstance(conversion.operations[0], Transpose):
+            yield conversion.target_patterns[0], conversion.operations[0]

@@ -32,7 +32,8 @@ def stream_hidden_states(
         ValueError: if the model has no such decoder, or fewer entries.
     """
     decoder = model.get_decoder()
-    layers, norm = getattr(decoder, "layers", None), getattr(decoder, "norm", None)
+    layers = getattr(decoder, "layers", None)
+    norm = getattr(decoder, "norm", getattr(decoder, "embedding_norm", None))  # the second is LFM2's name
     if layers is None or norm is None:
         raise ValueError(
             f"{type(model).__name__}: its decoder {type(decoder).__name__} has no `layers` and `norm` to read hidden "

@@ -26,7 +26,7 @@ def shared_images(model: PreTrainedModel, inputs: dict) -> Iterator[dict]:
         inputs: from `merge_image_tensors`. Without `image_index` nothing is changed.
 
     Raises:
-        ValueError: if the model has no `get_image_features`.
+        ValueError: if the model has no `get_image_features`, or one that returns other features, as Llama 4's.
     """
     if "image_index" not in inputs:
         yield inputs
@@ -46,10 +46,12 @@ def shared_images(model: PreTrainedModel, inputs: dict) -> Iterator[dict]:
         for name, weight in owner.named_parameters()
     )
 
-    def get_image_features(pixel_values, all_grids=None, **kwargs):
+    def get_image_features(pixel_values, *positions, **kwargs):
         with torch.set_grad_enabled(torch.is_grad_enabled() and is_trained):
-            output = encode(pixel_values, *grids, **kwargs)
-        features = output.pooler_output  # [tokens, D] an image
+            output = encode(pixel_values, *(grids or positions), **kwargs)
+        features = getattr(output, "pooler_output", None)  # [tokens, D] an image
+        if features is None:
+            raise ValueError(f"{type(model).__name__} returns no features image by image: it cannot be trained here")
         if (deepstack := getattr(output, "deepstack_features", None)) is not None:  # Qwen3-VL's, [all tokens, D]
             sizes = [len(image) for image in features]
             output.deepstack_features = [torch.cat(_select(layer.split(sizes), image_index)) for layer in deepstack]

@@ -6,7 +6,7 @@ from typing import Any
 
 import ray
 import torch
-from openrlhf.utils.vlm_utils import merge_mm_train_inputs
+from torch.nn.functional import pad
 
 from pepo_rlhf.workers.responses import Group
 
@@ -51,4 +51,16 @@ def merge_image_tensors(samples: list[Any], device: torch.device | str | int) ->
         num_images = len(tensors["image_grid_thw" if "image_grid_thw" in tensors else "pixel_values"])
         numbers[key] = range(num_seen, num_seen := num_seen + num_images)
     image_index = torch.tensor([number for key in keys for number in numbers[key]])
-    return merge_mm_train_inputs(list(distinct.values()), device) | {"image_index": image_index.to(device)}
+    merged = {name: _join([tensors[name] for tensors in distinct.values()]) for name in next(iter(distinct.values()))}
+    return {name: tensor.to(device) for name, tensor in (merged | {"image_index": image_index}).items()}
+
+
+def _join(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """Return all rows of some tensors; images [n, C, H, W] are padded to one size at the right and the bottom.
+
+    So Mistral's processor pads those of a prompt; its vision tower cuts the padding off by `image_sizes`.
+    """
+    if tensors[0].dim() == 4:
+        height, width = (max(tensor.shape[axis] for tensor in tensors) for axis in (-2, -1))
+        tensors = [pad(tensor, (0, width - tensor.shape[-1], 0, height - tensor.shape[-2])) for tensor in tensors]
+    return torch.cat(tensors)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from openrlhf.models import Actor
 from openrlhf.utils.logging_utils import init_logger
+from openrlhf.utils.utils import get_tokenizer
 
 from pepo_rlhf.compat.flash_attn_standin import is_library_installed
 from pepo_rlhf.core.distribution import log_probs_and_entropy
@@ -15,6 +17,7 @@ from pepo_rlhf.core.signals.image_dependence import image_dependence
 from pepo_rlhf.core.signals.image_sensitivity import image_sensitivity
 from pepo_rlhf.core.signals.visual_similarity import VisualSimilarity
 from pepo_rlhf.workers.adapters import ALL_LINEAR, add_adapters
+from pepo_rlhf.workers.blank_image import make_blank_image
 from pepo_rlhf.workers.causal_attention import without_padding_mask
 from pepo_rlhf.workers.hidden_states import stream_hidden_states
 from pepo_rlhf.workers.image_encoder import shared_images
@@ -46,6 +49,9 @@ class VisionLanguageActor(Actor):
             attn_implementation = choose_attention()
         logger.info(f"attention: {attn_implementation}")
         super().__init__(pretrain_or_model, attn_implementation=attn_implementation, **kwargs)
+        self.blank_image = None  # of a model that is given as an object, or without a vision part
+        if getattr(self, "is_vlm", False):
+            self.blank_image = make_blank_image(get_tokenizer(pretrain_or_model, None))
         self.sampling_temperature = temperature  # upstream's `temperature` stays 1: it would divide the scores
         if lora_rank > 0:
             add_adapters(self.model, lora_rank, lora_alpha, lora_dropout, target_modules)
@@ -70,6 +76,10 @@ class VisionLanguageActor(Actor):
             `entropy` is [B, S - 1] with `return_entropy`, 0 outside the response.
         """
         model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
+        num_columns = action_mask.shape[1]
+        if self.blank_image is not None and attention_mask is not None and not inputs:
+            sequences, attention_mask, inputs = self.blank_image.after(sequences, attention_mask)
+            action_mask = torch.nn.functional.pad(action_mask, (0, len(self.blank_image.token_ids)))
         next_tokens = sequences.roll(-1, dims=1)
         mask = torch.nn.functional.pad(action_mask.bool(), (0, 1))  # the last position predicts nothing
         head = response_head(model, next_tokens, mask, scorer or self._scorer(return_entropy))
@@ -78,7 +88,7 @@ class VisionLanguageActor(Actor):
         with head, attention, shared_images(model, inputs) as inputs:
             output = super().forward(sequences, attention_mask=attention_mask, return_output=True, **inputs)
         # The head has put scores where a model's logits are: ZeRO-3 must see them leave the module as its output.
-        action_log_probs, *entropy = output["logits"][:, :-1].unbind(dim=-1)
+        action_log_probs, *entropy = output["logits"][:, :num_columns].unbind(dim=-1)
         output["logits"] = None
         if not return_output:
             return action_log_probs
@@ -87,9 +97,11 @@ class VisionLanguageActor(Actor):
         return action_log_probs, output
 
     def _scorer(self, with_entropy: bool) -> TokenScorer:
-        def scorer(hidden_states: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        def scorer(
+            hidden_states: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor, cap: float | None
+        ) -> tuple[torch.Tensor, ...]:
             log_probs, entropy = log_probs_and_entropy(
-                hidden_states, weight, tokens, self.sampling_temperature, with_entropy
+                hidden_states, weight, tokens, self.sampling_temperature, with_entropy, cap
             )
             return (log_probs,) if entropy is None else (log_probs, entropy)
 
@@ -121,17 +133,24 @@ class VisionLanguageActor(Actor):
         states: list[torch.Tensor] = []  # of the response's positions: [N, D], where logits would be [N, V]
         scorer = self._scorer(with_entropy=True)
 
-        def score_true(hidden: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor) -> Sequence[torch.Tensor]:
+        def score_true(hidden: torch.Tensor, *head: Any) -> Sequence[torch.Tensor]:
             if perturbed_inputs is not None:
                 states.append(hidden)
-            return scorer(hidden, weight, tokens)
+            return scorer(hidden, *head)
 
-        def score_perturbed(hidden: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor) -> Sequence[torch.Tensor]:
-            return image_dependence(states[0], hidden, weight, tokens, self.sampling_temperature)
+        def score_perturbed(
+            hidden: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor, cap: float | None
+        ) -> Sequence[torch.Tensor]:
+            return image_dependence(states[0], hidden, weight, tokens, self.sampling_temperature, cap)
 
         batch = (sequences, action_mask, attention_mask)
         model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
-        streaming = nullcontext() if similarity is None else stream_hidden_states(model, similarity.add, num_layers)
+
+        def add(states: torch.Tensor) -> None:
+            assert similarity is not None
+            similarity.add(states[:, : sequences.shape[1]])  # without those of a blank image
+
+        streaming = nullcontext() if similarity is None else stream_hidden_states(model, add, num_layers)
         with streaming:
             log_probs, output = self(*batch, return_output=True, return_entropy=True, scorer=score_true, **mm_inputs)
         signals = {"entropy": output.entropy}

@@ -160,7 +160,7 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
         """Write a Hugging Face model with the adapters merged in, which rank 0 gathers in host memory."""
         model, is_writer = self.actor.model.module, self.strategy.is_rank_0()
         weights = {}
-        for name, tensor in PolicyWeights(model, self.config.ds.zero_stage):
+        for name, tensor in PolicyWeights(model, self.config.ds.zero_stage).as_in_model():
             if is_writer:
                 weights[name] = tensor.to("cpu", copy=True)
         if is_writer:

@@ -11,8 +11,9 @@ import torch
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Makes columns [N] float32 of hidden states [N, D], the head's weight [V, D] and the tokens [N] that follow.
-TokenScorer = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Sequence[torch.Tensor]]
+# Makes columns [N] float32 of hidden states [N, D], the head's weight [V, D], the tokens [N] that follow, and the cap
+# of the logits, if there is one.
+TokenScorer = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, float | None], Sequence[torch.Tensor]]
 
 
 @contextmanager
@@ -31,11 +32,10 @@ def response_head(
         scorer: makes the columns, of the positions in `mask`.
 
     Raises:
-        ValueError: if its logits are more than hidden states times a weight, which would go unnoticed: softcapping, a
-            bias.
+        ValueError: if its head is more than a weight, such as one with a bias, which would go unnoticed.
     """
-    if getattr(model.config.get_text_config(), "final_logit_softcapping", None) is not None:
-        raise ValueError(f"{type(model).__name__} caps its logits after the head: not supported")
+    config = model.config.get_text_config()
+    cap = getattr(config, "final_logit_softcapping", None)
     head = model.get_output_embeddings()
     if type(head) is not torch.nn.Linear or head.bias is not None:
         raise ValueError(
@@ -44,13 +44,17 @@ def response_head(
         )
 
     def score(hidden_states: torch.Tensor) -> torch.Tensor:
-        columns = torch.stack(tuple(scorer(hidden_states[mask], head.weight, next_tokens[mask])), dim=-1)
+        columns = torch.stack(tuple(scorer(hidden_states[mask], head.weight, next_tokens[mask], cap)), dim=-1)
         scores = torch.zeros(*mask.shape, columns.shape[-1], device=hidden_states.device)
         scores[mask] = columns
         return scores
 
     head.forward = score
+    if cap is not None:
+        config.final_logit_softcapping = None  # the model would cap the scores
     try:
         yield
     finally:
         del head.forward  # the instance's attribute, so that the class's method is found again
+        if cap is not None:
+            config.final_logit_softcapping = cap

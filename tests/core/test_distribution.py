@@ -17,8 +17,11 @@ def from_logits(logits, tokens, temperature=1.0):
     return log_probs_and_entropy(logits, torch.eye(logits.shape[1], dtype=logits.dtype), tokens, temperature)
 
 
-def by_definition(hidden_states, weight, tokens, temperature):
-    log_probs = (hidden_states.double() @ weight.double().T / temperature).log_softmax(-1)
+def by_definition(hidden_states, weight, tokens, temperature, cap=None):
+    logits = hidden_states.double() @ weight.double().T
+    if cap is not None:
+        logits = cap * (logits / cap).tanh()
+    log_probs = (logits / temperature).log_softmax(-1)
     return log_probs[range(len(tokens)), tokens], -(log_probs.exp() * log_probs).sum(-1)
 
 
@@ -49,14 +52,15 @@ def test_logits_far_from_zero_do_not_overflow(shift):
 
 
 @pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize("cap", [None, 1.5])  # beyond which half of the logits lie
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_values_and_gradients_equal_the_definition_in_float64(temperature):
+def test_values_and_gradients_equal_the_definition_in_float64(temperature, cap):
     torch.manual_seed(0)
     hidden_states, weight = torch.randn(7, 5, requires_grad=True), torch.randn(11, 5, requires_grad=True)
     tokens, gradients = torch.randint(11, (7,)), torch.randn(2, 7)
     results = []
     for function in (log_probs_and_entropy, by_definition):
-        pair = function(hidden_states, weight, tokens, temperature)
+        pair = function(hidden_states, weight, tokens, temperature, cap=cap)
         loss = (torch.stack(pair) * gradients).sum()
         results.append([*pair, *torch.autograd.grad(loss, (hidden_states, weight))])
     for ours, exact in zip(*results, strict=True):
@@ -76,8 +80,8 @@ def test_without_entropy_log_probs_and_gradients_are_the_same():
     torch.testing.assert_close((log_probs.double(), *ours), (exact, *expected), atol=2e-6, rtol=2e-6)
 
 
-@pytest.mark.parametrize("with_entropy", [True, False])
-def test_compiled_code_gives_the_same_for_all_shapes(with_entropy, monkeypatch):
+@pytest.mark.parametrize(("with_entropy", "cap"), [(True, None), (False, None), (True, 1.5)])
+def test_compiled_code_gives_the_same_for_all_shapes(with_entropy, cap, monkeypatch):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     monkeypatch.setitem(distribution.TILE, device, (6, 8))
 
@@ -87,7 +91,7 @@ def test_compiled_code_gives_the_same_for_all_shapes(with_entropy, monkeypatch):
             torch.randn(length, hidden_size, device=device).requires_grad_() for length in (num_tokens, vocabulary)
         )
         tokens = torch.randint(vocabulary, (num_tokens,), device=device)
-        log_probs, entropy = log_probs_and_entropy(hidden_states, weight, tokens, 0.7, with_entropy)
+        log_probs, entropy = log_probs_and_entropy(hidden_states, weight, tokens, 0.7, with_entropy, cap)
         loss = log_probs.sum() + (entropy.square().sum() if with_entropy else 0)
         return [log_probs, *([entropy] if with_entropy else []), *torch.autograd.grad(loss, (hidden_states, weight))]
 

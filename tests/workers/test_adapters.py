@@ -119,7 +119,7 @@ def test_a_merged_model_is_saved_under_the_names_of_the_base_model(vision_case, 
     for weight in model.parameters():
         if weight.requires_grad:
             torch.nn.init.normal_(weight, std=0.1)
-    model.save_pretrained(tmp_path / "merged", state_dict=dict(PolicyWeights(model, zero_stage=2)))
+    model.save_pretrained(tmp_path / "merged", state_dict=dict(PolicyWeights(model, zero_stage=2).as_in_model()))
     base, merged = (load_file(tmp_path / name / "model.safetensors") for name in ("base", "merged"))
     assert base.keys() == merged.keys()
     changed = {name for name in base if not base[name].equal(merged[name])}

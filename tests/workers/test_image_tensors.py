@@ -29,6 +29,19 @@ def test_tiles_are_images_where_pixels_are_not_patches():
     assert merged["pixel_values"][:, 0, 0, 0].tolist() == [1.0, 3.0, 3.0, 3.0]
 
 
+def test_images_of_different_sizes_are_padded_to_one():
+    """As Mistral's processor pads those of one prompt; `image_sizes` tells what is image."""
+    first, second = (
+        {"pixel_values": torch.ones(1, 3, *size), "image_sizes": torch.tensor([size])} for size in ((2, 5), (4, 3))
+    )
+    merged = merge_image_tensors([first, second], "cpu")
+    assert merged["image_sizes"].tolist() == [[2, 5], [4, 3]]
+    assert merged["pixel_values"].shape == (2, 3, 4, 5)
+    for pixels, (height, width) in zip(merged["pixel_values"], ((2, 5), (4, 3)), strict=True):
+        assert pixels[:, :height, :width].eq(1).all()
+        assert pixels.sum() == 3 * height * width
+
+
 def test_samples_without_images_have_no_tensors():
     assert merge_image_tensors([None, None], "cpu") == merge_image_tensors([], "cpu") == {}
 

@@ -78,13 +78,6 @@ def test_the_head_is_itself_again_afterwards(actors):
     assert head(torch.zeros(1, head.in_features)).shape == (1, head.out_features)
 
 
-def test_a_model_that_caps_its_logits_is_refused(actors):
-    (_, ours), batch, images = actors
-    ours.model.config.get_text_config().final_logit_softcapping = 30.0
-    with pytest.raises(ValueError, match="caps its logits"):
-        ours(*batch, **images)
-
-
 @pytest.mark.parametrize("head", [torch.nn.Linear(8, 16), torch.nn.Sequential(torch.nn.Linear(8, 16, bias=False))])
 def test_a_head_that_is_more_than_a_weight_is_refused(actors, head, monkeypatch):
     (_, ours), batch, images = actors

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from pepo_rlhf.core.distribution import LOWEST, TILE, slices
+from pepo_rlhf.core.distribution import LOWEST, TILE, capped, slices
 from pepo_rlhf.core.fusion import fused
 from pepo_rlhf.core.signal import Signal
 
@@ -22,6 +22,7 @@ def image_dependence(
     weight: torch.Tensor,
     tokens: torch.Tensor,
     temperature: float = 1.0,
+    cap: float | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the KL of the true distributions from the perturbed ones, and the tokens' log-probs under the latter.
 
@@ -33,13 +34,14 @@ def image_dependence(
         weight: [V, D], of a language-model head without bias.
         tokens: [N], the tokens that were drawn.
         temperature: the sampling temperature.
+        cap: as `log_probs_and_entropy`.
 
     Returns:
         KL [N] and log-probs [N], in nats, float32.
     """
     num_tokens = TILE[weight.device.type][0]
     parts = [
-        _reduce(hidden_states[chunk], perturbed_states[chunk], weight, tokens[chunk], temperature)
+        _reduce(hidden_states[chunk], perturbed_states[chunk], weight, tokens[chunk], temperature, cap)
         for chunk in slices(len(tokens), num_tokens)
     ]
     if not parts:
@@ -56,14 +58,15 @@ def _reduce(
     weight: torch.Tensor,
     tokens: torch.Tensor,
     temperature: float,
+    cap: float | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     lowest = torch.full(tokens.shape, LOWEST, dtype=torch.float32, device=tokens.device)
     zero = torch.zeros_like(lowest)
     sums = (lowest, zero, zero, lowest, zero, zero)
     add_tile = fused(_add_tile, len(tokens) * len(weight))
     for block in slices(len(weight), TILE[weight.device.type][1]):
-        logits = _product(hidden_states, weight[block]) / temperature
-        perturbed = _product(perturbed_states, weight[block]) / temperature
+        logits = capped(_product(hidden_states, weight[block]), cap) / temperature
+        perturbed = capped(_product(perturbed_states, weight[block]), cap) / temperature
         sums = add_tile(logits, perturbed, tokens - block.start, *sums)
     maximum, exponentials, products, perturbed_maximum, perturbed_exponentials, chosen = sums
     log_sums, perturbed_log_sums = (
