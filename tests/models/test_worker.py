@@ -3,10 +3,10 @@
 import pytest
 import torch
 from openrlhf.models import Actor
-from pepo_rlhf.core.similarity import VisualSimilarity, visual_similarity
 from PIL import Image, ImageDraw
 
 from pepo_rlhf.core.masks import vision_mask
+from pepo_rlhf.core.signals.visual_similarity import VisualSimilarity, visual_similarity
 from pepo_rlhf.data.prompt import encode_prompt, render_prompt
 from pepo_rlhf.data.row import IMAGE_PLACEHOLDER, Row
 from pepo_rlhf.data.vision_tokens import vision_token_ids
@@ -84,7 +84,7 @@ def test_scores_equal_the_formulas_over_hidden_states_and_logits(batch):
             "visual_similarity": visual_similarity(output.hidden_states, mask)[0, 1:].double(),
         }
         columns = slice(start - 1, ids.shape[1] - 1)
-        found = {name: values[row, columns].double() for name, values in scores._asdict().items()}
+        found = {name: values[row, columns].double() for name, values in by_name(scores).items()}
         expected = {name: values[columns] for name, values in expected.items()}
         torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
 
@@ -114,12 +114,16 @@ def test_a_blank_image_behind_a_batch_without_images_changes_nothing(batch):
         actor = actor_of(VisionLanguageActor, model)
         actor.blank_image = blank_image
         similarity = VisualSimilarity(attention_mask, response_mask=torch.nn.functional.pad(action_mask, (1, 0)))
-        scores = actor.score(tokens, action_mask, attention_mask, similarity)._asdict()
+        scores = by_name(actor.score(tokens, action_mask, attention_mask, similarity))
         results.append((scores, gradients(model, actor(tokens, action_mask, attention_mask))))
     torch.testing.assert_close(results[1], results[0], atol=2e-5, rtol=1e-4)
     actor(tokens, action_mask, attention_mask).sum().backward()
     reached = [name for name, weight in model.named_parameters() if weight.grad is not None]
     assert any("language_model" not in name and "lm_head" not in name for name in reached), "ranks reduce them together"
+
+
+def by_name(scores):
+    return {"action_log_probs": scores.action_log_probs, **scores.signals}
 
 
 def gradients(model, log_probs):
