@@ -15,8 +15,11 @@ def tiles(request, monkeypatch):
     monkeypatch.setitem(distribution.TILE, "cpu", request.param)
 
 
-def by_definition(states, perturbed, weight, tokens, temperature=1.0):
-    p, q = ((each.double() @ weight.double().T / temperature).log_softmax(-1) for each in (states, perturbed))
+def by_definition(states, perturbed, weight, tokens, temperature=1.0, cap=math.inf):
+    logits = [each.double() @ weight.double().T for each in (states, perturbed)]
+    if cap < math.inf:
+        logits = [cap * (each / cap).tanh() for each in logits]
+    p, q = ((each / temperature).log_softmax(-1) for each in logits)
     return (p.exp() * (p - q)).sum(-1), q[torch.arange(len(tokens)), tokens]
 
 
@@ -40,6 +43,15 @@ def test_values_equal_the_definition_in_float64(temperature, dtype):
     found = image_dependence(true, perturbed, weight, tokens, temperature)
     assert found[0].dtype == found[1].dtype == torch.float32
     exact = by_definition(true, perturbed, weight, tokens, temperature)
+    torch.testing.assert_close(tuple(one.double() for one in found), exact, atol=3e-6, rtol=3e-6)
+
+
+def test_logits_are_capped_as_the_model_caps_them():
+    torch.manual_seed(0)
+    true, perturbed, weight = (torch.randn(rows, 6) for rows in (7, 7, 11))
+    tokens = torch.randint(11, (7,))
+    found = image_dependence(true, perturbed, weight, tokens, 0.7, cap=1.5)
+    exact = by_definition(true, perturbed, weight, tokens, 0.7, cap=1.5)
     torch.testing.assert_close(tuple(one.double() for one in found), exact, atol=3e-6, rtol=3e-6)
 
 
