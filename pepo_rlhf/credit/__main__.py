@@ -16,6 +16,7 @@ from pathlib import Path
 from pepo_rlhf import compat
 from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
 from pepo_rlhf.config import parse_arguments
+from pepo_rlhf.config.ranges import AT_LEAST_1, argument
 
 
 def main() -> int:
@@ -47,15 +48,14 @@ def _parse_options() -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("model", metavar="MODEL", help="folder or hub id")
     parser.add_argument("data", metavar="DATA", help="data set, or folder of a run with token records")
-    parser.add_argument("--num_prompts", type=int, default=32, help="prompts with images, at most (32)")
-    parser.add_argument("--num_samples", type=int, default=2, help="responses to each prompt (2)")
+    parser.add_argument(
+        "--num_prompts", type=argument(int, AT_LEAST_1), default=32, help="prompts with images, at most (32)"
+    )
+    parser.add_argument("--num_samples", type=argument(int, AT_LEAST_1), default=2, help="responses to each prompt (2)")
     parser.add_argument(
         "--output", type=Path, default=Path("credit.html"), metavar="FILE", help="credit.html by default"
     )
-    options, flags = parser.parse_known_args()
-    if options.num_prompts < 1 or options.num_samples < 1:
-        parser.error("--num_prompts and --num_samples must be at least 1")
-    return options, flags
+    return parser.parse_known_args()
 
 
 def _defaults(options: argparse.Namespace, run_dir: Path | None) -> list[str]:
