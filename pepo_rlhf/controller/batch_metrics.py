@@ -58,7 +58,7 @@ def token_metrics(batch: Batch) -> dict[str, float]:
     metrics = {"entropy": entropy.mean().item()}
     if (similarity := signals.get("visual_similarity")) is not None:
         metrics |= {"similarity_min": similarity.min().item(), "similarity_max": similarity.max().item()}
-    for name in signals.keys() - {"entropy", "visual_similarity"}:
+    for name in sorted(signals.keys() - {"entropy", "visual_similarity"}):
         metrics |= {name: signals[name].mean().item(), f"{name}_max": signals[name].max().item()}
     return metrics | {
         "weight_min": weight.min().item(),

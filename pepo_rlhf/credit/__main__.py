@@ -64,7 +64,8 @@ def _defaults(options: argparse.Namespace, run_dir: Path | None) -> list[str]:
 
     flags = [] if torch.cuda.is_available() else ["--ds.param_dtype", "fp32"]
     if run_dir is None:
-        flags += ["--data.prompt_dataset", options.data]
+        # Rows without an image are passed over; a large data set need not be read to its end.
+        flags += ["--data.prompt_dataset", options.data, "--data.max_samples", str(10 * options.num_prompts)]
     elif (run_dir / "config.yaml").exists():
         flags = ["--config", str(run_dir / "config.yaml")]
     return [*flags, "--actor.model_name_or_path", options.model]

@@ -141,7 +141,9 @@ class VisionLanguageActor(Actor):
         def score_perturbed(
             hidden: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor, cap: float | None
         ) -> Sequence[torch.Tensor]:
-            return image_dependence(states[0], hidden, weight, tokens, self.sampling_temperature, cap)
+            both = image_dependence(states[0], hidden, weight, tokens, self.sampling_temperature, cap)
+            divergence, log_probs, perturbed_log_probs = both
+            return divergence, image_sensitivity(log_probs, perturbed_log_probs)
 
         batch = (sequences, action_mask, attention_mask)
         model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
@@ -157,12 +159,11 @@ class VisionLanguageActor(Actor):
         if similarity is not None:
             signals["visual_similarity"] = similarity.result()[:, 1:]
         if perturbed_inputs is not None:
-            # The two columns are those of `image_dependence`; the second stands where an entropy would.
-            dependence, output = self(
+            # Its two columns stand where log-probs and entropy would.
+            signals["image_dependence"], output = self(
                 *batch, return_output=True, return_entropy=True, scorer=score_perturbed, **perturbed_inputs
             )
-            signals["image_dependence"] = dependence
-            signals["image_sensitivity"] = image_sensitivity(log_probs, output.entropy)
+            signals["image_sensitivity"] = output.entropy
         return PolicyScores(log_probs, signals)
 
 

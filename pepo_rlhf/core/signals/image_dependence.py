@@ -23,8 +23,8 @@ def image_dependence(
     tokens: torch.Tensor,
     temperature: float = 1.0,
     cap: float | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the KL of the true distributions from the perturbed ones, and the tokens' log-probs under the latter.
+) -> tuple[torch.Tensor, ...]:
+    """Return the KL of the true distributions from the perturbed ones, and the tokens' log-probs under both.
 
     Everything is computed in float32 whatever comes in: rounded logits of two passes would differ by themselves, and
     their KL would have a floor far above that of tokens that do not depend on the image. Without gradients.
@@ -37,7 +37,7 @@ def image_dependence(
         cap: as `log_probs_and_entropy`.
 
     Returns:
-        KL [N] and log-probs [N], in nats, float32.
+        KL, log-probs under the true and under the perturbed distributions, [N] each, in nats, float32.
     """
     num_tokens = TILE[weight.device.type][0]
     parts = [
@@ -45,10 +45,8 @@ def image_dependence(
         for chunk in slices(len(tokens), num_tokens)
     ]
     if not parts:
-        nothing = hidden_states.new_zeros(0, dtype=torch.float32)
-        return nothing, nothing
-    divergences, log_probs = zip(*parts, strict=True)
-    return torch.cat(divergences), torch.cat(log_probs)
+        return (hidden_states.new_zeros(0, dtype=torch.float32),) * 3
+    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
 
 
 @torch.no_grad()
@@ -59,23 +57,21 @@ def _reduce(
     tokens: torch.Tensor,
     temperature: float,
     cap: float | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, ...]:
     lowest = torch.full(tokens.shape, LOWEST, dtype=torch.float32, device=tokens.device)
     zero = torch.zeros_like(lowest)
-    sums = (lowest, zero, zero, lowest, zero, zero)
+    sums = (lowest, zero, zero, zero, lowest, zero, zero)
     add_tile = fused(_add_tile, len(tokens) * len(weight))
     for block in slices(len(weight), TILE[weight.device.type][1]):
         logits = capped(_product(hidden_states, weight[block]), cap) / temperature
         perturbed = capped(_product(perturbed_states, weight[block]), cap) / temperature
         sums = add_tile(logits, perturbed, tokens - block.start, *sums)
-    maximum, exponentials, products, perturbed_maximum, perturbed_exponentials, chosen = sums
-    log_sums, perturbed_log_sums = (
-        maximum + exponentials.log(),
-        perturbed_maximum + perturbed_exponentials.log(),
-    )
+    maximum, exponentials, chosen, products, perturbed_maximum, perturbed_exponentials, perturbed_chosen = sums
+    log_sums = maximum + exponentials.log()
+    perturbed_log_sums = perturbed_maximum + perturbed_exponentials.log()
     # sum p (log p - log q), with log p = z - log_sums: the mean of z - z' under p, and the two normalisers.
     divergence = products / exponentials - log_sums + perturbed_log_sums
-    return divergence.clamp(min=0.0), chosen - perturbed_log_sums
+    return divergence.clamp(min=0.0), chosen - log_sums, perturbed_chosen - perturbed_log_sums
 
 
 def _product(states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -93,15 +89,16 @@ def _add_tile(
     columns: torch.Tensor,
     maximum: torch.Tensor,
     exponentials: torch.Tensor,
+    chosen: torch.Tensor,
     products: torch.Tensor,
     perturbed_maximum: torch.Tensor,
     perturbed_exponentials: torch.Tensor,
-    chosen: torch.Tensor,
+    perturbed_chosen: torch.Tensor,
 ) -> tuple[torch.Tensor, ...]:
-    """Return the last six, [n] each, after one more tile of both logits [n, v]; `columns` [n] are the tokens' in it.
+    """Return the last seven, [n] each, after one more tile of both logits [n, v]; `columns` [n] are the tokens' in it.
 
-    Under the true logits z these are the running maximum, the sum of e^(z - maximum) and that of e^(z - maximum)
-    (z - z'); under the perturbed z' the maximum, the sum, and the token's own logit.
+    Of the true logits z these are the running maximum, the sum of e^(z - maximum), the token's own and the sum of
+    e^(z - maximum) (z - z'); of the perturbed z' the maximum, the sum, and the token's own.
     """
     previous, maximum = maximum, torch.maximum(maximum, logits.amax(dim=-1))
     shrunk, tile = (previous - maximum).exp(), (logits - maximum[:, None]).exp()
@@ -111,5 +108,7 @@ def _add_tile(
     perturbed_exponentials = (previous - perturbed_maximum).exp() * perturbed_exponentials
     perturbed_exponentials = perturbed_exponentials + (perturbed - perturbed_maximum[:, None]).exp().sum(dim=-1)
     inside = (columns >= 0) & (columns < logits.shape[1])
-    chosen = torch.where(inside, perturbed.gather(1, torch.where(inside, columns, 0)[:, None])[:, 0], chosen)
-    return maximum, exponentials, products, perturbed_maximum, perturbed_exponentials, chosen
+    place = torch.where(inside, columns, 0)[:, None]
+    chosen = torch.where(inside, logits.gather(1, place)[:, 0], chosen)
+    perturbed_chosen = torch.where(inside, perturbed.gather(1, place)[:, 0], perturbed_chosen)
+    return maximum, exponentials, chosen, products, perturbed_maximum, perturbed_exponentials, perturbed_chosen
