@@ -47,7 +47,7 @@ def response_head(
             hidden_states[mask], head.weight, next_tokens[mask], temperature, with_entropy, cap
         )
         columns = [log_probs] if entropy is None else [log_probs, entropy]
-        scores = torch.zeros(*mask.shape, len(columns), device=hidden_states.device)
+        scores = torch.zeros(*mask.shape, len(columns), dtype=torch.float32, device=hidden_states.device)
         scores[mask] = torch.stack(columns, dim=-1)
         return scores
 
