@@ -37,7 +37,7 @@ class Patch(NamedTuple):
 
 
 _OPENRLHF, _TRANSFORMERS = "openrlhf 0.11.2", "transformers 5.15.0"
-_TORCH, _DEEPSPEED = "torch 2.13.0", "deepspeed 0.19.6"
+_TORCH, _DEEPSPEED, _VLLM = "torch 2.13.0", "deepspeed 0.19.6", "vllm 0.29.0"
 _NO_CPU = "OpenRLHF asks torch for the device instead of naming CUDA"
 
 PATCHES = (
@@ -175,6 +175,15 @@ PATCHES = (
         "the patch embedding is a Conv3d whose kernel is its stride: a linear layer, and five times slower than one",
         "transformers or torch computes it as a linear layer",
         cpu_only=True,
+    ),
+    Patch(
+        _VLLM,
+        "vllm.model_executor.models.mistral3",
+        "Mistral3HFEncoderInfo.get_patch_grid_size",
+        "pepo_rlhf.compat.vllm:grid_of_whole_tokens",
+        "an image's sides are rounded up to patches and then down to tokens of 2 x 2 patches; transformers' processor "
+        "rounds up to tokens, so that prompts differ",
+        "vLLM counts as the processor of transformers 5.15 does",
     ),
 )
 

@@ -45,7 +45,7 @@ def response_head(
 
     def score(hidden_states: torch.Tensor) -> torch.Tensor:
         columns = torch.stack(tuple(scorer(hidden_states[mask], head.weight, next_tokens[mask], cap)), dim=-1)
-        scores = torch.zeros(*mask.shape, columns.shape[-1], device=hidden_states.device)
+        scores = torch.zeros(*mask.shape, columns.shape[-1], dtype=torch.float32, device=hidden_states.device)
         scores[mask] = columns
         return scores
 

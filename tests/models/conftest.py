@@ -22,6 +22,7 @@ TEXT = {
     "tie_word_embeddings": False,
 }
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 96}
+EXPERTS |= {"norm_topk_prob": True}  # which vLLM reads; transformers does so in any case
 LINEAR = {  # of Qwen3.5: two of three layers attend linearly
     "layer_types": ["linear_attention", "full_attention", "linear_attention"],
     "linear_key_head_dim": 32,

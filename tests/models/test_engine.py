@@ -42,11 +42,12 @@ def actor(folder):
 
 
 @pytest.fixture
-def engine(folder):
+def engine(folder, request):
     """vLLM as a rollout worker starts it, in this process."""
     config = Config()
     config.actor.model_name_or_path, config.vllm.enforce_eager = str(folder), True
     config.data.max_len, config.data.max_images_per_prompt = 512, 2
+    config.vllm.enable_prefix_caching = "qwen3_5" not in request.node.name  # see docs/models.md
     arguments = engine_arguments(config) | cpu.engine_arguments()
     del arguments["full_determinism"]  # which OpenRLHF reads
     made = LLM(**arguments)
@@ -121,5 +122,6 @@ def test_log_probs_agree_after_a_sync_of_language_and_vision_weights(actor, engi
         gaps.append(gap(actor, engine, prompts))
     print("gaps before, with old and new language weights, with old and new vision weights:", gaps)
     before, old_language, new_language, old_vision, new_vision = gaps
-    assert max(before, new_language, new_vision) < 0.03
-    assert min(old_language, old_vision) > 2 * max(new_language, new_vision), "the change must show before the sync"
+    # Both sides round to bfloat16; other weights make a gap of about 1.
+    assert max(before, new_language, new_vision) < 0.1
+    assert min(old_language, old_vision) > 5 * max(before, new_language, new_vision), "the change must show at first"
