@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable
 
-from pepo_rlhf.config import placement
+from pepo_rlhf.config import adapters, placement
 from pepo_rlhf.config.ranges import values_in_range
 from pepo_rlhf.config.settings import Config
 from pepo_rlhf.core.weighting import load_weighting
@@ -220,27 +220,6 @@ def weights_reach_the_engines(config: Config) -> str | None:
     return None
 
 
-def adapters_combine(config: Config) -> str | None:
-    if not config.has_adapters:
-        without = "--ckpt.save_merged merges adapters, and there are none: set --ds.lora.rank, or leave it out"
-        return without if config.ckpt.save_merged else None
-    for flag, is_set, instead in (
-        ("ds.load_in_4bit", config.ds.load_in_4bit, "leave it out"),
-        ("ds.use_universal_ckpt", config.ds.use_universal_ckpt, "resume on as many GPUs as wrote the checkpoint"),
-        ("train.enable_ema", config.train.enable_ema, "leave it out"),
-        (
-            "actor.freeze_visual_encoder false",
-            not config.actor.freeze_visual_encoder,
-            "adapters freeze all weights; name layers of the vision tower in --ds.lora.target_modules",
-        ),
-    ):
-        if is_set:
-            return f"--{flag} does not go with adapters (--ds.lora.rank {config.ds.lora.rank}): {instead}"
-    if not config.ds.lora.target_modules:
-        return "--ds.lora.target_modules is empty: name layers, or all-linear"
-    return None
-
-
 def trackio_is_installed(config: Config) -> str | None:
     if config.logger.trackio.enable and importlib.util.find_spec("trackio") is None:
         return "--logger.trackio.enable needs a package that is not installed: pip install trackio"
@@ -301,7 +280,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     placement.packed_transfer_is_possible,
     token_records_hold_a_group,
     weights_reach_the_engines,
-    adapters_combine,
+    adapters.adapters_combine,
     trackio_is_installed,
     wandb_has_a_key,
 )
