@@ -308,21 +308,6 @@ def test_zero_3_with_a_frozen_encoder_and_layers_computed_again(tiny_model, prob
 
 @pytest.mark.full
 @pytest.mark.usefixtures("no_process_left")
-def test_rows_without_images_on_two_ranks(tiny_model, problems, tmp_path):
-    """A rank whose micro-batch has no image runs the vision encoder all the same: trained, and under ZeRO-3."""
-    mixed = shutil.copytree(problems, tmp_path / "mixed")
-    rows = [json.loads(line) for line in (mixed / "problems.jsonl").read_text().splitlines()]
-    for row in rows[::2]:
-        del row["image"]
-        row["images"] = []
-    (mixed / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    trained = ["--actor.freeze_visual_encoder", "false"]
-    expected = train(tiny_model, mixed, tmp_path / "one", *trained)
-    assert_same(train(tiny_model, mixed, tmp_path / "two", *ZERO_3, "--vllm.num_engines", "2", *trained), expected)
-
-
-@pytest.mark.full
-@pytest.mark.usefixtures("no_process_left")
 def test_batches_by_tokens(one_of_each, tiny_model, problems, tmp_path):
     flags = ["--train.dynamic_batch_enable", "--train.max_tokens_per_gpu", "300"]
     metrics = train(tiny_model, problems, tmp_path / "run", *flags)
