@@ -1,9 +1,11 @@
 """A policy with adapters, on real engines: the reference that it is, and the merged weights that it sends."""
 
 import deepspeed
+import peft
 import pytest
 import ray
 import torch
+import transformers
 from vllm import SamplingParams
 
 from pepo_rlhf.config import Config
@@ -24,7 +26,7 @@ def config(request, tiny_model, problems, tmp_path_factory):
     config.data.max_len = 448
     config.train.batch_size, config.train.micro_batch_size = config.num_policy_ranks, 1
     config.vllm.enforce_eager = True
-    config.run.dir = str(tmp_path_factory.mktemp("run"))
+    config.run.dir, config.ckpt.save_merged = str(tmp_path_factory.mktemp("run")), True
     return config
 
 
@@ -149,3 +151,24 @@ def test_after_a_sync_the_engine_answers_with_the_adapters(groups, sample):
     assert gap(policy, sample) > 0.1, "the change must show before the sync"
     on_every_rank(policy, "send_weights", 2)
     assert gap(policy, sample) < 1e-3, "after the sync the engine still answers with old weights"
+
+
+@pytest.mark.full
+def test_adapters_and_merged_model_are_saved_whole(config, groups, sample):
+    """By peft and transformers they compute what the policy does."""
+    policy, _ = groups
+    change_adapters(policy, 0.3)
+    on_every_rank(policy, "save_model")
+    batches, _ = sample()
+    expected = torch.cat(log_probs(policy, batches))
+    load = transformers.AutoModelForImageTextToText.from_pretrained
+    base = load(config.actor.model_name_or_path, dtype=torch.float32)
+    for model in (load(config.model_dir), peft.PeftModel.from_pretrained(base, config.adapter_dir)):
+        found = []
+        for sequences, action_mask, _, (images,) in batches:
+            image_tokens = (sequences == base.config.image_token_id).int()
+            with torch.no_grad():
+                logits = model(input_ids=sequences, mm_token_type_ids=image_tokens, **images).logits
+            taken = logits.log_softmax(-1)[0, :-1].gather(-1, sequences[0, 1:, None])[:, 0]
+            found.append(taken[action_mask[0].bool()])
+        torch.testing.assert_close(torch.cat(found), expected, atol=1e-4, rtol=1e-4)
