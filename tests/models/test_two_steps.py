@@ -50,6 +50,8 @@ def test_two_steps(family, freeze, rows, build_family, tmp_path):
     command += ["--data.max_images_per_prompt", "2", "--rollout.batch_size", "4", "--train.batch_size", "16"]
     command += ["--actor.freeze_visual_encoder", str(freeze).lower(), "--train.colocate_actor_ref"]
     command += ["--reward.functions", f"[format, accuracy, '{reward}:letters']", "--pepo.temperature", "0.2"]
+    if family.startswith("qwen3_5"):  # vLLM shares their linear layers' states by chunks, which are off on a CPU
+        command += ["--vllm.enable_prefix_caching", "false"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500, cwd=tmp_path)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert "vision check: passed" in done.stdout
