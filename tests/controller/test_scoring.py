@@ -20,7 +20,7 @@ class Workers:
     def async_run_method_batch(self, method, micro_batch, **_):
         self.asked.append(method)
         scores = [torch.full(batch.action_mask.shape, self.log_prob) for batch in micro_batch]
-        return [[PolicyScores(score, score, None) for score in scores] if method == "score" else scores]
+        return [[PolicyScores(score, {"entropy": score}) for score in scores] if method == "score" else scores]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_the_reference_is_a_worker_of_its_own_or_the_policy(monkeypatch, scored_
     config.ds.lora.rank, config.ref.separate, config.algo.kl.init_coef = rank, separate, kl
     batch, policy, reference = scored_batch([0.0] * 4, [3] * 4), Workers(-1.0), Workers(-2.0)
     placed = reference if config.num_reference_ranks else None
-    add_scores(batch, split_rows(batch, config), policy, placed, config, with_similarity=False)
+    add_scores(batch, split_rows(batch, config), policy, placed, config, signals=())
     assert "score" in policy.asked and (placed is None) == (reference.asked == [])
     if expected is None:
         assert batch.reference_log_probs is None and policy.asked == ["score"]
