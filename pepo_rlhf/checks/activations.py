@@ -55,6 +55,9 @@ def activation_bytes(model: Any, num_rows: int, length: int, with_checkpointing:
         model: a Hugging Face vision-language model on the meta device, in the dtype and with the trained weights of the
             run. It runs on embeddings: of a vision tower nothing is counted.
         with_checkpointing: count each layer's input, and the inside of the largest one, which is computed again.
+
+    Raises:
+        ValueError: if the decoder computes something that has no shape without weights, such as Gemma 4's.
     """
     from transformers import AttentionInterface
 
@@ -74,8 +77,12 @@ def activation_bytes(model: Any, num_rows: int, length: int, with_checkpointing:
         layer.register_forward_hook(leave)
     weight = decoder.get_input_embeddings().weight
     embeddings = weight.new_empty(num_rows, length, weight.shape[1]).requires_grad_()
-    with torch.autograd.graph.saved_tensors_hooks(tally.add, lambda tensor: tensor):
-        decoder(inputs_embeds=embeddings, use_cache=False)
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(tally.add, lambda tensor: tensor):
+            decoder(inputs_embeds=embeddings, use_cache=False)
+    except RuntimeError as problem:
+        reason = str(problem).splitlines()[0]
+        raise ValueError(f"activations of {type(decoder).__name__} cannot be counted: {reason}") from problem
     if not with_checkpointing:
         return tally.num_bytes
     inputs = len(of_layers) * embeddings.untyped_storage().nbytes()

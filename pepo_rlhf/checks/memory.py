@@ -30,7 +30,12 @@ _SMALLER = ("--ds.lora.rank", "--actor.gradient_checkpointing_enable", "--train.
 def check_memory(inputs: Inputs, gpu_memory: float) -> Iterator[Finding]:
     """Yield the estimated peaks of the policy's and the engines' GPUs, against cards of `gpu_memory` GiB."""
     config, model = inputs.config, trained_model(inputs)
-    kept, states, passing = kept_bytes(inputs), state_bytes(config, model), passing_bytes(config, model)
+    kept, states = kept_bytes(inputs), state_bytes(config, model)
+    try:
+        passing = passing_bytes(config, model)
+    except ValueError as problem:
+        yield warning(f"no estimate: {problem}")
+        return
     engine = {"engine": config.vllm.gpu_memory_utilization * gpu_memory * _GIB} if config.shares_all_gpus else {}
     awake = {} if config.vllm.enable_sleep else engine
     yield _compare("a GPU of the policy, in the update", kept | states | passing | awake, gpu_memory, *_SMALLER)

@@ -60,6 +60,17 @@ def test_activations_are_linear_in_the_rows(load):
     assert thrice == pytest.approx(3 * once, rel=0.01)
 
 
+def test_a_decoder_that_needs_weights_is_named(load, monkeypatch, run_check):
+    model = load().to("meta")
+    monkeypatch.setattr(
+        type(model.get_decoder()), "forward", lambda *args, **kwargs: torch.ones(1, device="meta").item()
+    )
+    with pytest.raises(ValueError, match="activations of Qwen2_5_VLTextModel cannot be counted"):
+        activation_bytes(model, ROWS, LENGTH, False)
+    found = run_check(memory.check_memory, Published("one_gpu_80gb_3b"), 80)
+    assert found["warning"][0].message.startswith("no estimate: activations of") and not found["ok"]
+
+
 SHAPES = {  # of Qwen2.5-VL: hidden size, layers, intermediate size, heads, key-value heads, vocabulary, tied
     "3B": (2048, 36, 11008, 16, 2, 151_936, True),
     "7B": (3584, 28, 18944, 28, 4, 152_064, False),
