@@ -185,6 +185,15 @@ PATCHES = (
         "rounds up to tokens, so that prompts differ",
         "vLLM counts as the processor of transformers 5.15 does",
     ),
+    Patch(
+        _VLLM,
+        "vllm.model_executor.layers.fused_moe.unquantized_fused_moe_method",
+        "UnquantizedFusedMoEMethod.process_weights_after_loading",
+        "pepo_rlhf.compat.vllm:packed_at_every_load",
+        "on a CPU experts are packed at the first load alone: a reload puts unpacked weights in place of packed ones",
+        "a reload packs them as well",
+        cpu_only=True,
+    ),
 )
 
 

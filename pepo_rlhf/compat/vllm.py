@@ -12,3 +12,13 @@ def grid_of_whole_tokens(original: Callable[..., Any]) -> Callable[..., Any]:
 
     whole_tokens = PixtralHFEncoderInfo.get_patch_grid_size
     return lambda self, **sides: whole_tokens(self, **sides)
+
+
+def packed_at_every_load(original: Callable[..., None]) -> Callable[..., None]:
+    """Return a processing of experts' weights that makes their kernel anew, which is when they are packed."""
+
+    def process(self: Any, layer: Any) -> None:
+        self.moe_kernel = None
+        original(self, layer)
+
+    return process

@@ -25,8 +25,8 @@ EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 
 EXPERTS |= {"norm_topk_prob": True}  # which vLLM reads; transformers does so in any case
 LINEAR = {  # of Qwen3.5: two of three layers attend linearly
     "layer_types": ["linear_attention", "full_attention", "linear_attention"],
-    "linear_key_head_dim": 32,
-    "linear_value_head_dim": 32,
+    "linear_key_head_dim": 64,
+    "linear_value_head_dim": 64,
     "linear_num_key_heads": 2,
     "linear_num_value_heads": 4,
 }
