@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 
+from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.toy import tiny_vlm
 from pepo_rlhf.toy.tokenizer import train_tokenizer
 
@@ -103,13 +104,13 @@ def qwen3(config_class, model_class, architecture, text, vision, rope):
 
 def qwen3_vl(path):
     """Features of an early vision layer are added to the first decoder layer (deepstack)."""
-    deepstack, rope = {"deepstack_visual_indexes": [0]}, {"mrope_section": [8, 4, 4]}
+    deepstack, rope = {"deepstack_visual_indexes": [0]}, {"mrope_section": [8, 4, 4], "mrope_interleaved": True}
     names = transformers.Qwen3VLConfig, transformers.Qwen3VLForConditionalGeneration, "Qwen3ForCausalLM"
     return qwen3(*names, {}, deepstack, rope)
 
 
 def qwen3_vl_moe(path):
-    deepstack, rope = {"deepstack_visual_indexes": [0]}, {"mrope_section": [8, 4, 4]}
+    deepstack, rope = {"deepstack_visual_indexes": [0]}, {"mrope_section": [8, 4, 4], "mrope_interleaved": True}
     names = transformers.Qwen3VLMoeConfig, transformers.Qwen3VLMoeForConditionalGeneration, "Qwen3MoeForCausalLM"
     return qwen3(*names, EXPERTS, deepstack, rope)
 
@@ -332,6 +333,11 @@ def build_family(tmp_path):
 
     def build(name, seed=0):
         torch.manual_seed(seed)
-        return FAMILIES[name](tmp_path)
+        model, processor = FAMILIES[name](tmp_path)
+        # Engines never sample a placeholder of images, and give the others' log-probs without it: by as much as it is
+        # likely they differ from the policy's, which a trained model makes nothing of.
+        with torch.no_grad():
+            model.get_output_embeddings().weight[list(vision_token_ids(processor))] = 0.0
+        return model, processor
 
     return build

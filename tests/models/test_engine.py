@@ -38,19 +38,26 @@ def folder(request, build_family, tmp_path):
 
 @pytest.fixture
 def actor(folder):
-    return VisionLanguageActor(str(folder))
+    return VisionLanguageActor(str(folder), param_dtype=dtype_of(folder))
+
+
+def dtype_of(folder):
+    """Float32, but for the linear attention of Qwen3.5, for which vLLM has no such kernels on a CPU."""
+    return "bf16" if "qwen3_5" in (folder / "config.json").read_text() else "fp32"
 
 
 @pytest.fixture
-def engine(folder, request):
+def engine(folder):
     """vLLM as a rollout worker starts it, in this process."""
     config = Config()
     config.actor.model_name_or_path, config.vllm.enforce_eager = str(folder), True
     config.data.max_len, config.data.max_images_per_prompt = 512, 2
-    config.vllm.enable_prefix_caching = "qwen3_5" not in request.node.name  # see docs/models.md
+    config.ds.param_dtype = dtype_of(folder)
+    config.vllm.enable_prefix_caching = config.ds.param_dtype == "fp32"  # see docs/models.md
     arguments = engine_arguments(config) | cpu.engine_arguments()
     del arguments["full_determinism"]  # which OpenRLHF reads
-    made = LLM(**arguments)
+    # Log-probs before the bias against placeholders, which the policy has too.
+    made = LLM(**arguments | {"logprobs_mode": "raw_logprobs"})
     yield made
     made.llm_engine.engine_core.shutdown()
     del made
@@ -129,6 +136,5 @@ def test_log_probs_agree_after_a_sync_of_language_and_vision_weights(actor, engi
         gaps.append(gap(actor, engine, prompts, params))
     print("gaps before, with old and new language weights, with old and new vision weights:", gaps)
     before, old_language, new_language, old_vision, new_vision = gaps
-    # Both sides round to bfloat16; other weights make a gap of about 1.
-    assert max(before, new_language, new_vision) < 0.1
+    assert max(before, new_language, new_vision) < (1e-4 if actor.model.dtype == torch.float32 else 0.1)
     assert min(old_language, old_vision) > 3 * max(before, new_language, new_vision), "the change must show at first"
