@@ -128,9 +128,11 @@ def test_scores_equal_the_formulas_over_hidden_states_and_logits(config, workers
         log_probs = output.logits.double().log_softmax(-1)
         entropy = -(log_probs.exp() * log_probs).sum(-1)[0, :-1]
         taken = log_probs[0, :-1].gather(-1, ids[0, 1:, None])[:, 0]
-        other = perturbed.logits.double().log_softmax(-1)
-        dependence = (log_probs.exp() * (log_probs - other)).sum(-1)[0, :-1]
-        change = (taken - other[0, :-1].gather(-1, ids[0, 1:, None])[:, 0]).abs()
+        # Of two passes the logits are compared before the head rounds them to bfloat16.
+        head = model.get_output_embeddings().weight.double()
+        true, other = ((each.hidden_states[-1].double() @ head.T).log_softmax(-1) for each in (output, perturbed))
+        dependence = (true.exp() * (true - other)).sum(-1)[0, :-1]
+        change = (true - other)[0, :-1].gather(-1, ids[0, 1:, None])[:, 0].abs()
         similarity = visual_similarity(output.hidden_states, mask)[0, 1:]
         return taken, similarity, entropy, dependence, change, int(mask.sum())
 
