@@ -14,12 +14,11 @@ from typing import Any
 from pepo_rlhf.checks.activations import activation_bytes
 from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.inputs import Inputs
+from pepo_rlhf.checks.storage import STATE_BYTES, WEIGHT_BYTES, model_bytes
 from pepo_rlhf.config import Config
 from pepo_rlhf.core.distribution import TILE
 
 _GIB = 2**30
-_DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-_OPTIMISER_BYTES = 12  # of a trained number: its float32 copy and Adam's two moments
 _BUCKET = 500_000_000  # numbers in DeepSpeed's buffer of gradients
 _GATHERED = 1_000_000_000  # numbers that ZeRO-3 keeps gathered at most
 _CONTEXT = 0.5 * _GIB  # of CUDA, a process
@@ -61,17 +60,18 @@ def trained_model(inputs: Inputs) -> Any:
     elif config.actor.freeze_visual_encoder:
         for name, weight in model.named_parameters():  # by name, as OpenRLHF's Actor does
             weight.requires_grad = "language_model" in name or "lm_head" in name
-    return model.to(getattr(torch, _DTYPES[config.ds.param_dtype]))
+    return model.to(getattr(torch, config.dtype_name))
 
 
 def kept_bytes(inputs: Inputs) -> dict[str, float]:
     """Return the bytes of one GPU of the policy that are there in every phase."""
     config = inputs.config
-    width, shards = _width(config), config.num_policy_ranks if config.ds.zero_stage == 3 else 1
-    parts = {"weights": width * (inputs.num_parameters + inputs.num_adapter_parameters) / shards}
+    whole, shards = model_bytes(inputs), config.num_policy_ranks if config.ds.zero_stage == 3 else 1
+    adapters = WEIGHT_BYTES[config.ds.param_dtype] * inputs.num_adapter_parameters
+    parts = {"weights": (whole + adapters) / shards}
     has_reference = config.num_reference_ranks > 0 and (config.train.colocate_all or config.train.colocate_actor_ref)
     if has_reference and not config.ref.offload:
-        parts["reference"] = width * inputs.num_parameters / shards
+        parts["reference"] = whole / shards
     return parts | {"CUDA": _CONTEXT * (1 + has_reference + config.shares_all_gpus)}
 
 
@@ -80,7 +80,7 @@ def state_bytes(config: Config, model: Any) -> dict[str, float]:
     if config.ds.adam_offload:
         return {}
     share = _num_trained(model) / config.num_policy_ranks
-    return {"gradients": _width(config) * share, "optimiser": _OPTIMISER_BYTES * share}
+    return {"gradients": WEIGHT_BYTES[config.ds.param_dtype] * share, "optimiser": STATE_BYTES * share}
 
 
 def passing_bytes(config: Config, model: Any) -> dict[str, float]:
@@ -88,7 +88,7 @@ def passing_bytes(config: Config, model: Any) -> dict[str, float]:
 
     Sequences are taken to be of --data.max_len.
     """
-    width, ranks, length = _width(config), config.num_policy_ranks, config.data.max_len
+    width, ranks, length = WEIGHT_BYTES[config.ds.param_dtype], config.num_policy_ranks, config.data.max_len
     num_rows = config.train.micro_batch_size
     if config.train.dynamic_batch_enable:
         num_rows = max(config.train.max_tokens_per_gpu // length, 1)
@@ -107,8 +107,8 @@ def passing_bytes(config: Config, model: Any) -> dict[str, float]:
 def _check_cache(inputs: Inputs, gpu_memory: float) -> Finding:
     """Return whether an engine's share of its GPUs holds the weights, and for how many sequences it has a cache."""
     config, text = inputs.config, inputs.model_config.get_text_config()
-    width, tensor_parallel = _width(config), config.vllm.tensor_parallel_size
-    size = config.vllm.gpu_memory_utilization * gpu_memory * _GIB - width * inputs.num_parameters / tensor_parallel
+    width, tensor_parallel = WEIGHT_BYTES[config.ds.param_dtype], config.vllm.tensor_parallel_size
+    size = config.vllm.gpu_memory_utilization * gpu_memory * _GIB - model_bytes(inputs) / tensor_parallel
     head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     of_token = 2 * width * text.num_hidden_layers * text.num_key_value_heads * head_size / tensor_parallel
     num_sequences = int(size / (of_token * config.data.max_len))
@@ -125,10 +125,6 @@ def _compare(place: str, parts: dict[str, float], gpu_memory: float, *flags: str
     if total > _FULL * gpu_memory:
         return error(text, *flags) if total > gpu_memory else warning(text, *flags)
     return ok(text)
-
-
-def _width(config: Config) -> int:
-    return 4 if config.ds.param_dtype == "fp32" else 2
 
 
 def _num_trained(model: Any) -> int:

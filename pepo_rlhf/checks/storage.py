@@ -11,8 +11,8 @@ from pepo_rlhf.checks.finding import Finding, error, ok, warning
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.compat import cpu
 
-_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
-_STATE_BYTES = 12  # of a parameter: the optimiser's two moments and its own copy of the weight, in float32
+WEIGHT_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
+STATE_BYTES = 12  # of a parameter: the optimiser's two moments and its own copy of the weight, in float32
 _GIB = 2**30
 _SHARED_MEMORY = Path("/dev/shm")
 # Containers come with 64 MiB, in which neither NCCL nor Ray's object store can work.
@@ -73,12 +73,12 @@ def nearest_existing(path: Path) -> Path:
 
 def model_bytes(inputs: Inputs) -> int:
     """Return the bytes of the weights, as trainer and engine hold them."""
-    return inputs.num_parameters * _BYTES[inputs.config.ds.param_dtype]
+    return inputs.num_parameters * WEIGHT_BYTES[inputs.config.ds.param_dtype]
 
 
 def saved_bytes(inputs: Inputs) -> int:
     """Return the bytes of what the end of a run writes: the model, adapters, or both."""
-    adapters = inputs.num_adapter_parameters * _BYTES[inputs.config.ds.param_dtype]
+    adapters = inputs.num_adapter_parameters * WEIGHT_BYTES[inputs.config.ds.param_dtype]
     return adapters + (model_bytes(inputs) if not adapters or inputs.config.ckpt.save_merged else 0)
 
 
@@ -93,7 +93,7 @@ def checkpoint_bytes(inputs: Inputs) -> int:
 def one_checkpoint_bytes(inputs: Inputs) -> int:
     """Return the bytes of a checkpoint; less if part of the model is frozen."""
     settings, num_trained = inputs.config.ckpt, inputs.num_adapter_parameters or inputs.num_parameters
-    states = 0 if settings.disable_ds else (_BYTES[inputs.config.ds.param_dtype] + _STATE_BYTES) * num_trained
+    states = 0 if settings.disable_ds else (WEIGHT_BYTES[inputs.config.ds.param_dtype] + STATE_BYTES) * num_trained
     return states + (model_bytes(inputs) if settings.save_hf else 0)
 
 

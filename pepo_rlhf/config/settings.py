@@ -79,6 +79,11 @@ class Config:
         return self.algo.kl.init_coef > 0
 
     @property
+    def dtype_name(self) -> str:
+        """Return the name that torch and vLLM have for --ds.param_dtype."""
+        return {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[self.ds.param_dtype]
+
+    @property
     def has_adapters(self) -> bool:
         """Return whether LoRA adapters are trained instead of the weights."""
         return self.ds.lora.rank > 0

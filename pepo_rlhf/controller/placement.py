@@ -116,7 +116,7 @@ def engine_arguments(config: Config) -> dict[str, Any]:
         "model": config.actor.model_name_or_path,
         "trust_remote_code": config.run.trust_remote_code,
         "load_format": "safetensors",  # "auto" would unpickle a folder that has no others
-        "dtype": {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[config.ds.param_dtype],
+        "dtype": config.dtype_name,
         "max_model_len": config.data.max_len,
         "limit_mm_per_prompt": {"image": config.data.max_images_per_prompt},
         "tensor_parallel_size": config.vllm.tensor_parallel_size,
