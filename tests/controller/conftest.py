@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pepo_rlhf.checkpoints import folders
 from pepo_rlhf.controller.batch import Draw, make_batch
 from pepo_rlhf.controller.prompts import Prompt
 from pepo_rlhf.workers.responses import Group, Response
@@ -57,3 +58,18 @@ def scored_batch():
         return batch
 
     return make
+
+
+@pytest.fixture
+def write_whole_checkpoint():
+    """Writes a checkpoint of a step into the run folder of a configuration, with one small file in it."""
+
+    def write(config, step):
+        checkpoint = config.checkpoints_dir / f"global_step{step}"
+        folders.begin(checkpoint)
+        states = folders.partial(checkpoint) / "states.pt"
+        states.write_bytes(b"weights")
+        folders.commit(checkpoint, {"states.pt": folders.seal(states)}, config)
+        return checkpoint
+
+    return write

@@ -64,29 +64,20 @@ def test_one_that_does_not_fit_is_left_out_with_a_warning_each_time_it_is_due(tm
     assert [record.message.partition(",")[0] for record in caplog.records] == ["no checkpoint is written"] * 2
 
 
-def write(tmp_path, step, config):
-    checkpoint = tmp_path / "checkpoints" / f"global_step{step}"
-    folders.begin(checkpoint)
-    states = folders.partial(checkpoint) / "states.pt"
-    states.write_bytes(b"weights")
-    folders.commit(checkpoint, {"states.pt": folders.seal(states)}, config)
-    return checkpoint
-
-
-def test_the_best_one_stays_where_older_ones_make_room(tmp_path):
+def test_the_best_one_stays_where_older_ones_make_room(tmp_path, write_whole_checkpoint):
     config = make(tmp_path).config
-    first, second = write(tmp_path, 1, config), write(tmp_path, 2, config)
+    first, second = write_whole_checkpoint(config, 1), write_whole_checkpoint(config, 2)
     best = second.with_name("best_global_step2")
     second.rename(best)
     folders.remove_older_than(best)
     assert best.exists() and not first.exists()
-    folders.remove_older_than(write(tmp_path, 3, config))
+    folders.remove_older_than(write_whole_checkpoint(config, 3))
     assert best.exists()
 
 
-def test_older_ones_make_room_and_the_newest_stays(tmp_path, clock, free, monkeypatch):
+def test_older_ones_make_room_and_the_newest_stays(tmp_path, clock, free, monkeypatch, write_whole_checkpoint):
     tight = make(tmp_path)
-    old, newest = write(tmp_path, 1, tight.config), write(tmp_path, 2, tight.config)
+    old, newest = write_whole_checkpoint(tight.config, 1), write_whole_checkpoint(tight.config, 2)
     size = folders.size_of(newest)
     monkeypatch.setattr(
         checkpoints.shutil, "disk_usage", lambda path: SimpleNamespace(free=size - 1 + size * (not old.exists()))

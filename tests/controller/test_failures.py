@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import ActorDiedError, OutOfDiskError, RayTaskError
 
-from pepo_rlhf.checkpoints import folders
 from pepo_rlhf.checkpoints.folders import CheckpointError
 from pepo_rlhf.config import Config
 from pepo_rlhf.controller.failures import explain
@@ -78,11 +77,7 @@ def test_what_the_kernel_says_of_a_full_disk(tmp_path):
     assert f" GB in {tmp_path}, " in line
 
 
-def test_the_death_of_a_worker_names_the_checkpoint_that_the_run_goes_on_from(tmp_path):
-    checkpoint = tmp_path / "checkpoints" / "global_step4"
-    folders.begin(checkpoint)
-    states = folders.partial(checkpoint) / "states.pt"
-    states.write_bytes(b"weights")
-    folders.commit(checkpoint, {"states.pt": folders.seal(states)}, Config())
+def test_the_death_of_a_worker_names_the_checkpoint_that_the_run_goes_on_from(tmp_path, write_whole_checkpoint):
+    checkpoint = write_whole_checkpoint(config_of(tmp_path), 4)
     line = explain(in_a_task(ActorDiedError()), config_of(tmp_path))
     assert line.startswith("a process of the run has died") and line.endswith(f"goes on from {checkpoint}")

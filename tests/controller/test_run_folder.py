@@ -2,7 +2,6 @@
 
 import pytest
 
-from pepo_rlhf.checkpoints import folders
 from pepo_rlhf.config import Config
 from pepo_rlhf.controller.run_folder import next_start
 from pepo_rlhf.train import checkpoint_to_resume
@@ -19,18 +18,13 @@ def write_steps(config):
     (config.run_dir / "metrics.jsonl").write_text('{"step": 1}\n')
 
 
-def write_checkpoint(config):
+def write_checkpoint(config, write_whole_checkpoint):
     write_steps(config)
-    checkpoint = config.checkpoints_dir / "global_step1"
-    folders.begin(checkpoint)
-    states = folders.partial(checkpoint) / "states.pt"
-    states.write_bytes(b"weights")
-    folders.commit(checkpoint, {"states.pt": folders.seal(states)}, config)
-    return checkpoint
+    return write_whole_checkpoint(config, 1)
 
 
-def test_a_checkpoint_is_what_auto_and_must_go_on_from(config):
-    checkpoint = write_checkpoint(config)
+def test_a_checkpoint_is_what_auto_and_must_go_on_from(config, write_whole_checkpoint):
+    checkpoint = write_checkpoint(config, write_whole_checkpoint)
     for config.ckpt.resume in ("auto", "must"):
         assert next_start(config) == f"the same command goes on from {checkpoint}"
         assert checkpoint_to_resume(config) == checkpoint
@@ -50,14 +44,14 @@ def test_without_a_checkpoint_must_is_refused(config):
         checkpoint_to_resume(config)
 
 
-def test_never_begins_anew_in_an_empty_folder_alone(config):
+def test_never_begins_anew_in_an_empty_folder_alone(config, write_whole_checkpoint):
     config.ckpt.resume = "never"
     assert next_start(config) == "there is no checkpoint: the same command begins anew"
     assert checkpoint_to_resume(config) is None
     write_steps(config)
     refused = "with --ckpt.resume never the same command needs another --run.dir"
     assert next_start(config) == f"there is no checkpoint; {refused}"
-    checkpoint = write_checkpoint(config)
+    checkpoint = write_checkpoint(config, write_whole_checkpoint)
     assert next_start(config) == f"--ckpt.resume auto goes on from {checkpoint}; {refused}"
     with pytest.raises(ValueError, match="holds a run; choose another"):
         checkpoint_to_resume(config)
