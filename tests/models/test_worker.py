@@ -99,7 +99,8 @@ def test_log_probs_and_gradients_equal_upstreams(batch):
     found = [row[: len(values)] for row, values in zip(found, expected, strict=True)]
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4)
     expected, found = gradients(model, expected), gradients(model, found)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    for name, gradient in expected.items():  # by norm: rounding in one element is that of a sum over all tokens
+        assert (found[name] - gradient).norm() <= 1e-3 * gradient.norm() + 1e-6, name
     vision = [name for name in found if "language_model" not in name and "lm_head" not in name]
     assert max(found[name].abs().max() for name in vision) > 1e-3
 
