@@ -21,7 +21,7 @@ from pepo_rlhf.rewards.notation import unwrap
 
 _PHRASE = (
     r"(?:(?:the )?(?:(?:correct|final|right) )?(?:answer|option|choice)(?: is)?:? *(?:option )?|"
-    r"(?:正确)?答案[是为]?:? *|选择? *)"
+    r"(?:正确)?答案[是为]?:? *|选[择项]?:? *)"
 )
 # A letter and what stands beside it, such as "B. blue", "(b)", "B (blue)", "the answer is B".
 _LETTER = re.compile(
