@@ -6,7 +6,8 @@ columns   {"problem" or "question": "Find x.", "images": [...] or "image": ..., 
           Hugging Face hub and most plain data sets
 
 Of two columns for one thing the first that is filled counts. The label is in "answer" or in "solution", bare or inside
-<answer> tags. An image is a path, a URL, a data URI, bytes, or a struct with "path" or "bytes" (base64 text in JSON).
+<answer> tags. An image is a path, a URL, a data URI, base64 text, bytes, or a struct with "path" or "bytes" (base64
+text in JSON).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from urllib.parse import unquote
 
 from pepo_rlhf.data.fetch import is_url
 from pepo_rlhf.data.row import Row
+
+_BASE64_IMAGES = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")  # how PNG, JPEG, GIF and WebP begin
 
 
 def row_from_record(record: Mapping[str, Any], folder: Path, source: str, datasource: str) -> Row:
@@ -119,7 +122,7 @@ def _read_image(value: Any, folder: Path, source: str) -> str | bytes:
         case {"bytes": str(text)}:
             return _decode_base64(text, source)
         case str(path) | {"path": str(path)} if path.strip():
-            if path.lstrip().startswith("data:"):
+            if path.lstrip().startswith(("data:", *_BASE64_IMAGES)):
                 return _decode_base64(path, source)
             return path if is_url(path) else str(folder / path)
     raise ValueError(f"{source}: an image must be a path or bytes, not {reprlib.repr(value)}; write its path")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import tempfile
 from decimal import Decimal
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from pepo_rlhf.data.load import load_rows
 from pepo_rlhf.data.records import row_from_record
@@ -134,6 +136,14 @@ TEXT = base64.b64encode(PICTURE).decode()
 )
 def test_base64_in_all_its_forms(image: object) -> None:
     assert read({"problem": "x", "image": image}).images == (PICTURE,)
+
+
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "GIF", "WEBP"])
+def test_base64_without_a_prefix_is_told_from_a_path_by_its_beginning(name: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(file, name)
+    text = base64.b64encode(file.getvalue()).decode()
+    assert read({"problem": "x", "image": text + "\n"}).images == (file.getvalue(),)
 
 
 @pytest.mark.parametrize(
