@@ -16,7 +16,7 @@ import torch
 from openrlhf.trainer import ppo_trainer
 from openrlhf.trainer.ray import launcher, ppo_actor
 from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
-from openrlhf.utils import get_strategy, loss_utils
+from openrlhf.utils import get_strategy
 from openrlhf.utils.utils import get_tokenizer
 from torchdata.stateful_dataloader import StatefulDataLoader
 
@@ -51,7 +51,6 @@ ONLY_UPSTREAM: dict[str, Any] = {
 def undo_patches() -> None:
     """Bind upstream's own classes and functions again, in a process where the register has replaced them."""
     ppo_actor.Actor = launcher.Actor = openrlhf.models.Actor
-    ppo_actor.iter_grad_accum_global_norm = loss_utils.iter_grad_accum_global_norm
 
 
 class StockPolicy(ppo_actor.PolicyModelActor.__ray_metadata__.modified_class):

@@ -67,22 +67,6 @@ PATCHES = (
     ),
     Patch(
         _OPENRLHF,
-        "openrlhf.trainer.ray.ppo_actor",
-        "iter_grad_accum_global_norm",
-        "pepo_rlhf.compat.openrlhf:trainable_windows",
-        "an update in which every response is masked divides 0 by 0",
-        "upstream skips updates without a token",
-    ),
-    Patch(
-        _OPENRLHF,
-        "openrlhf.trainer.ray.ppo_actor",
-        "tqdm",
-        "pepo_rlhf.compat.openrlhf:no_bar",
-        "a bar over the micro-batches of an update is redrawn at each, a line of the log each time",
-        "upstream's bar follows TQDM_DISABLE",
-    ),
-    Patch(
-        _OPENRLHF,
         "openrlhf.utils.deepspeed.deepspeed",
         "init_device_mesh",
         "pepo_rlhf.compat.openrlhf:device_mesh_on_cpu",

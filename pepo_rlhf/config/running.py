@@ -70,6 +70,9 @@ class Train:
     """Passes over the prompts."""
     max_epochs: int = number(1, AT_LEAST_1)
     """Passes over each training batch."""
+    skip_zero_advantages: bool = True
+    """Leave responses whose gradient is exactly 0 out of the update: those of groups with equal rewards, and masked
+    ones. Nothing is left out where a KL, an entropy or an auxiliary loss has a coefficient."""
     seed: int = number(42, SEED)
     """Random seed."""
     full_determinism_enable: bool = False

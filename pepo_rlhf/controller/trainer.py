@@ -6,14 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
 
 import ray
-from openrlhf.trainer.ppo_utils.experience import balance_experiences
 from openrlhf.trainer.ray.launcher import RayActorGroup
 
-from pepo_rlhf.config import Config, to_arguments
-from pepo_rlhf.controller.batch import Batch, to_experiences
+from pepo_rlhf.config import Config
+from pepo_rlhf.controller.batch import Batch
 from pepo_rlhf.controller.batch_metrics import response_metrics, token_metrics
 from pepo_rlhf.controller.checkpoints import Checkpoints
 from pepo_rlhf.controller.experience_maker import PepoExperienceMaker
@@ -23,6 +21,7 @@ from pepo_rlhf.controller.rollouts import Generation, Rollouts
 from pepo_rlhf.controller.scoring import add_scores, split_rows
 from pepo_rlhf.controller.stop_request import StopRequest
 from pepo_rlhf.controller.token_recorder import TokenRecorder
+from pepo_rlhf.controller.updates import plan_updates, update_metrics
 from pepo_rlhf.controller.watchdog import Watchdog
 from pepo_rlhf.evaluation.metrics import training_metrics
 from pepo_rlhf.metrics.run_log import RunLog
@@ -93,9 +92,9 @@ class Trainer:
             ahead = self._ahead.submit(following.run_as_far_as_possible) if is_async else None
 
             with self._phase("experience"):
-                experience = self._make_experience(batch)
+                self._make_experience(batch)
             with self._phase("update"):
-                update_metrics = self._update(experience)
+                metrics = self._update(batch)
             self.step, self.position, self.refill_position = (
                 self.step + 1,
                 generation.position,
@@ -108,7 +107,7 @@ class Trainer:
 
             self.token_recorder.finish()
             self.times["time_step"] = time.monotonic() - started if is_async else sum(self.times.values())
-            self.run_log.write_step(self.step, {**update_metrics, **self._metrics(batch), **self.times})
+            self.run_log.write_step(self.step, {**metrics, **self._metrics(batch), **self.times})
             self._save_and_evaluate()
             if ahead is None:
                 generation = self._complete(following)
@@ -140,8 +139,8 @@ class Trainer:
         ahead.result()
         return self._complete(following)
 
-    def _make_experience(self, batch: Batch) -> list[Any]:
-        """Return the batch as micro-batches for the update, after scores and advantages have been added to it."""
+    def _make_experience(self, batch: Batch) -> None:
+        """Add scores and advantages to the batch."""
         progress = self._progress(batch)
         splits, is_recorded = split_rows(batch, self.config), self.token_recorder.is_due(self.step + 1)
         # Records hold the similarity in any case; signals of a second pass only where the weighting pays for it.
@@ -151,20 +150,16 @@ class Trainer:
         if is_recorded:
             coefficient = self.experience_maker.schedule_coefficient(progress)
             self.token_recorder.record(self.step + 1, batch, coefficient)
-        experiences = to_experiences(batch, splits)
-        dynamic = self.config.train.dynamic_batch_enable
-        return balance_experiences(experiences, to_arguments(self.config)) if dynamic else experiences
 
-    def _update(self, experiences: list[Any]) -> dict[str, float]:
-        """Train the policy on the batch and return what the update measured."""
-        ray.get(self.policy.async_run_method_batch("append", experience=experiences))
+    def _update(self, batch: Batch) -> dict[str, float]:
+        """Train the policy on the batch and return what the updates measured."""
+        updates = plan_updates(batch, self.config, self.step + 1)
         if self.config.ds.enable_sleep:
             ray.get(self.policy.async_run_method("reload_states"))
-        of_ranks = ray.get(self.policy.async_run_method("fit", kl_ctl=self.config.algo.kl.init_coef))
+        (metrics,), *_ = ray.get(self.policy.async_run_method_batch("train", updates=updates))
         if self.config.ds.enable_sleep:
             ray.get(self.policy.async_run_method("offload_states"))
-        metrics: dict[str, float] = of_ranks[0]
-        return metrics
+        return {**metrics, **update_metrics(updates)}
 
     def _progress(self, batch: Batch) -> float:
         """Return the prompts consumed before a batch as a share of the whole run's."""

@@ -26,7 +26,7 @@ from pepo_rlhf.weight_sync.weights import PolicyWeights
 from pepo_rlhf.workers.adapters import without_adapters
 from pepo_rlhf.workers.image_tensors import merge_image_tensors
 from pepo_rlhf.workers.micro_batch import MicroBatch, PolicyScores
-from pepo_rlhf.workers.policy_trainer import PolicyTrainer
+from pepo_rlhf.workers.policy_trainer import PolicyTrainer, Update
 
 
 class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
@@ -49,16 +49,8 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
         super().init_model_from_pretrained(strategy, name, max_steps, vllm_engines=None)
         self.config = config
         self.tokenizer = get_tokenizer(name, None)  # the whole processor, where upstream keeps the tokenizer alone
-        self.trainer = PolicyTrainer(
-            strategy,
-            self.actor,
-            ema_model=self.ema_model,
-            actor_optim=self.actor_optim,
-            actor_scheduler=self.actor_scheduler,
-            micro_train_batch_size=config.train.micro_batch_size,
-            tokenizer=self.tokenizer,
-            ema_beta=config.train.ema_beta,
-        )
+        policy_loss, scheduler = self.trainer.actor_loss_fn, self.actor_scheduler
+        self.policy_trainer = PolicyTrainer(config, strategy, self.actor, self.ema_model, policy_loss, scheduler)
         self.weight_sync = WeightSync(config, self.actor.model.module, engines)
         if resume_from is not None:
             self._load_checkpoint(resume_from)
@@ -90,6 +82,14 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
         self.actor.train()
         found = {name: values.float().cpu() for name, values in scores.signals.items()}
         return PolicyScores(scores.action_log_probs.float().cpu(), found)
+
+    def train(self, updates: Sequence[Update]) -> dict[str, float]:
+        """Make this rank's part of the updates and return their metrics."""
+        torch.cuda.empty_cache()
+        metrics = self.policy_trainer.train(updates)
+        torch.cuda.empty_cache()
+        torch.cuda.synchronize()
+        return metrics
 
     @torch.no_grad()
     def reference_log_probs(self, micro_batch: MicroBatch) -> torch.Tensor:

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
 from openrlhf.models import Actor
-from openrlhf.trainer.ppo_utils.experience import balance_experiences
 from openrlhf.trainer.ray.launcher import RayActorGroup, ReferenceModelActor
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer, PolicyModelActor
 from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
@@ -34,8 +33,6 @@ def plain(ray_class):
 # Upstream's function -> the parameters that this project relies on, in order.
 SIGNATURES = {
     plain(PolicyModelActor).init_model_from_pretrained: ["self", "strategy", "pretrain", "max_steps", "vllm_engines"],
-    plain(PolicyModelActor).append: ["self", "experience"],
-    plain(PolicyModelActor).fit: ["self", "kl_ctl"],
     plain(ReferenceModelActor).init_model_from_pretrained: ["self", "strategy", "pretrain"],
     plain(RolloutRayActor).__init__: [
         *("self", "args", "bundle_indices", "agent_func_path", "remote_rm_url", "mm_pad_token_ids", "kwargs")
@@ -48,7 +45,6 @@ SIGNATURES = {
     plain(RolloutRayActor).update_weight_cuda_ipc: ["self", "name", "dtype", "shape", "ipc_handles", "empty_cache"],
     WorkerWrap.update_weight: ["self", "name", "dtype", "shape", "empty_cache"],
     WorkerWrap.update_weight_cuda_ipc: ["self", "name", "dtype", "shape", "ipc_handles", "empty_cache"],
-    ActorPPOTrainer.ppo_train: ["self", "kl_ctl"],
     ActorPPOTrainer.training_step: ["self", "experience", "kl_ctl", "step", "loss_batch_info"],
     Actor.forward: [
         *("self", "sequences", "action_mask", "attention_mask", "return_output", "allgather_logits"),
@@ -60,7 +56,6 @@ SIGNATURES = {
     ],
     RayActorGroup.async_run_method: ["self", "method_name", "args", "kwargs"],
     RayActorGroup.async_run_method_batch: ["self", "method_name", "kwargs"],
-    balance_experiences: ["experiences", "args"],
     get_tokenizer: ["pretrain", "model", "padding_side", "strategy", "use_fast"],
     stateless_init_process_group: ["master_address", "master_port", "rank", "world_size", "device"],
     TorchCheckpointEngine.save: ["self", "state_dict", "path"],

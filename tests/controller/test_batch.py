@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from openrlhf.trainer.ppo_utils.experience import Experience, balance_experiences
+from openrlhf.trainer.ppo_utils.experience import Experience
 
-from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.config import Config
 from pepo_rlhf.controller.batch import to_experiences
 from pepo_rlhf.controller.batch_metrics import response_metrics
 from pepo_rlhf.controller.experience_maker import PepoExperienceMaker
@@ -66,14 +66,6 @@ def test_experiences_hold_each_row_once_with_what_belongs_to_it(batch, splits):
                 expected = getattr(batch, ours)[row, : length - 1]
                 assert torch.equal(getattr(experience, theirs)[i, : length - 1], expected)
         assert experience.info == {} and experience.base_action_log_probs is None
-
-
-def test_upstream_balances_the_experiences_of_a_batch(batch):
-    config = Config()
-    config.actor.num_gpus_per_node = 2
-    balanced = balance_experiences(to_experiences(batch, [[0, 1], [2, 3]]), to_arguments(config))
-    assert len(balanced) == 2
-    assert sorted(length.item() for one in balanced for length in one.total_length) == [4, 5, 7, 8]
 
 
 def test_a_score_could_not_travel_in_an_experience():

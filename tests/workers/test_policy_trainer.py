@@ -1,101 +1,199 @@
-"""Updates without a token to learn from, through upstream's loop: no division by zero, no step, counted."""
+"""Updates of the policy, against upstream's trainer and by hand: gradients, boundaries, metrics, empty updates."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
-from openrlhf.trainer.ray import ppo_actor
+from openrlhf.models import PolicyLoss
+from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
-from openrlhf.utils.loss_utils import iter_grad_accum_global_norm
 
-from pepo_rlhf.compat.openrlhf import trainable_windows
-from pepo_rlhf.workers.policy_trainer import PolicyTrainer
+from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.workers.policy_trainer import PolicyTrainer, Update
+
+VOCABULARY = 7
 
 
-class Buffer(list):
-    sample_batch_size = 1
+class Engine(torch.nn.Module):
+    """What the trainer asks of a DeepSpeed engine: gradients add up until a step at a boundary."""
 
-    def collate_fn(self, items):
-        return items[0]
+    def __init__(self):
+        super().__init__()
+        self.log_odds = torch.nn.Parameter(torch.linspace(-1, 1, VOCABULARY))
+        self.boundaries, self.steps, self.is_boundary = [], [], True
 
-    def setup_dynamic_batch(self, strategy):
+    def set_gradient_accumulation_boundary(self, is_boundary):
+        self.is_boundary = is_boundary
+        self.boundaries.append(is_boundary)
+
+    def backward(self, loss, scale_wrt_gas=True):
+        loss.backward()
+
+    def step(self):
+        if self.is_boundary:
+            self.steps.append(self.log_odds.grad.clone())
+            self.log_odds.grad = None
+
+    def get_global_grad_norm(self):
+        return self.steps[-1].norm()
+
+
+class Policy(torch.nn.Module):
+    """Draws each token from one distribution, whatever came before."""
+
+    def __init__(self):
+        super().__init__()
+        self.model = Engine()
+
+    def forward(self, sequences, action_mask, attention_mask=None, return_output=False, return_entropy=False, **_):
+        log_probs = self.model.log_odds.log_softmax(-1)
+        entropy = -(log_probs.exp() * log_probs).sum().expand(action_mask.shape)
+        return log_probs[sequences[:, 1:]] * action_mask, SimpleNamespace(entropy=entropy * action_mask)
+
+
+class Strategy(SimpleNamespace):
+    world_size, ring_attn_group = 1, None
+
+    def all_reduce(self, data, op="mean"):
+        return data
+
+    def get_grad_norm(self, actor):
+        return actor.model.get_global_grad_norm().item()
+
+    def backward(self, loss, actor, optimiser):
+        actor.model.backward(loss)
+
+    def optimizer_step(self, *args, **kwargs):
         pass
 
 
-class Micro(SimpleNamespace):
-    def to_device(self, device):
-        pass
+def config_of(**settings):
+    config = Config()
+    config.algo.kl.init_coef = 0.1
+    for name, value in settings.items():
+        setattr(config.actor, name, value)
+    return config
 
 
-def micro_batch(*mask):
-    mask = torch.tensor([mask])
-    return Micro(action_mask=mask, sequences=mask, mm_train_inputs=[None], info={})
+def experience(*masks, seed=0):
+    """Rows of random tokens, advantages and log-probs, a mask each."""
+    generator, mask = torch.Generator().manual_seed(seed), torch.tensor(masks)
+
+    def random():
+        return torch.randn(mask.shape, generator=generator)
+
+    return Experience(
+        sequences=torch.randint(VOCABULARY, (len(masks), mask.shape[1] + 1), generator=generator),
+        attention_mask=torch.ones(len(masks), mask.shape[1] + 1, dtype=torch.long),
+        action_mask=mask,
+        action_log_probs=(-2 + 0.1 * random()) * mask,
+        base_action_log_probs=(-2 + 0.1 * random()) * mask,
+        rollout_log_probs=(-2 + 0.1 * random()) * mask,
+        advantages=random() * mask,
+        mm_train_inputs=[None] * len(masks),
+    )
 
 
 @pytest.fixture
-def trainer(monkeypatch):
-    """A trainer whose micro-batches take upstream's way to the loss, and no model."""
-    made = object.__new__(PolicyTrainer)
-    made.steps, boundaries = [], []
-
-    def training_step(self, experience, kl_ctl, step, info):
-        info = info or {"batch_num_tokens": self.replay_buffer.dynamic_batch_num_tokens[step]}
-        num_tokens = int(experience.action_mask.sum())
-        loss = experience.action_mask.sum() / torch.as_tensor(info["batch_num_tokens"])
-        if not self.args.train.dynamic_batch_enable or self.replay_buffer.dynamic_optimizer_step[step]:
-            made.steps.append(step)
-        mean = torch.tensor(2.0) if num_tokens else torch.tensor(0.0) / 0
-        return {
-            "metrics": {"policy_loss": loss, "ppo_kl": mean, "reward": torch.tensor(1.0)},
-            "weights": {"policy_loss": "token", "ppo_kl": "token", "reward": "sample"},
-            "num_action_tokens": num_tokens,
-            "num_samples": 1,
-        }
-
-    monkeypatch.setattr(ActorPPOTrainer, "training_step", training_step)
-    monkeypatch.setattr(ppo_actor, "iter_grad_accum_global_norm", trainable_windows(iter_grad_accum_global_norm))
-    monkeypatch.setattr(ppo_actor, "DataLoader", lambda buffer, **kwargs: list(buffer))
+def make_trainer(monkeypatch):
     monkeypatch.setattr(torch.cuda, "current_device", lambda: "cpu")
-    made.strategy = SimpleNamespace(
-        ring_attn_group=None,
-        accumulated_gradient=2,
-        is_rank_0=lambda: False,
-        all_reduce=lambda status: status,
-        ds_device_mesh={"dp": SimpleNamespace(get_group=lambda: None)},
+
+    def make(config, policy_loss=None):
+        arguments = to_arguments(config)
+        low, high = arguments.actor.eps_clip_low_high
+        loss = policy_loss or PolicyLoss(low, high, token_level_loss=config.actor.loss_agg_mode == "token-mean")
+        scheduler = SimpleNamespace(get_last_lr=lambda: [0.5])
+        return PolicyTrainer(config, Strategy(args=arguments), Policy(), None, loss, scheduler)
+
+    return make
+
+
+def upstreams_gradient(config, trainer, micro_batch, normaliser):
+    """The gradient and the losses of the trainer that this one takes the place of."""
+    stock = object.__new__(ActorPPOTrainer)
+    stock.strategy, stock.args, stock.actor = trainer.strategy, trainer.strategy.args, Policy()
+    stock.actor_loss_fn, stock.aux_loss, stock.ema_model = trainer.policy_loss, False, None
+    stock.actor_optim, stock.actor_scheduler = None, trainer.scheduler
+    stock.actor.model.steps = [torch.zeros(1)]  # the norm that it reports is DeepSpeed's
+    status = stock.training_step(micro_batch, config.algo.kl.init_coef, 0, {"dp_size": 1, **normaliser})
+    return stock.actor.model.log_odds.grad, status["metrics"]
+
+
+@pytest.mark.parametrize("mode", ["token-mean", "seq-mean"])
+@pytest.mark.parametrize("entropy_coef", [None, 0.0, 0.01])
+def test_gradients_and_losses_are_upstreams(make_trainer, mode, entropy_coef):
+    config = config_of(loss_agg_mode=mode, entropy_coef=entropy_coef)
+    trainer, masks = make_trainer(config), ([0, 1, 1, 1], [0, 0, 1, 0])
+    gradient, losses = upstreams_gradient(
+        config, trainer, experience(*masks), {"batch_num_tokens": 4, "global_batch_size": 2}
     )
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda group: 1)
-    made.args = SimpleNamespace(
-        train=SimpleNamespace(dynamic_batch_enable=False), ds=SimpleNamespace(tensor_parallel_size=1)
-    )
-    made.max_epochs, made.dataloader_pin_memory = 1, False
-    made.boundaries = boundaries
-    made.actor = SimpleNamespace(model=SimpleNamespace(set_gradient_accumulation_boundary=boundaries.append))
-    return made
+    metrics = trainer.train([Update([experience(*masks)], num_tokens=4, num_responses=2)])
+    assert torch.equal(trainer.actor.model.steps[0], gradient)
+    for name in ("policy_loss", "kl", "logprobs_diff", "ppo_kl", "ppo_clip_ratio"):
+        assert metrics[name] == pytest.approx(losses[name].item(), abs=1e-7), name
+    assert ("entropy_loss" in metrics) == (entropy_coef is not None)
+    assert (metrics["actor_lr"], metrics["skipped_updates"]) == (0.5, 0)
 
 
-def test_a_masked_micro_batch_of_an_update_weighs_nothing_in_the_means(trainer):
-    trainer.replay_buffer = Buffer([micro_batch(0, 0), micro_batch(1, 1)])
-    status = trainer.ppo_train(kl_ctl=0.0)
-    assert status["ppo_kl"] == pytest.approx(2.0)
-    assert (status["reward"], status["skipped_updates"]) == (1.0, 0)
+def test_an_update_is_one_step_however_it_is_split(make_trainer):
+    config, whole = config_of(), experience([0, 1, 1, 1], [0, 0, 1, 0], [0, 1, 1, 0])
+    rows = [
+        Experience(
+            **{
+                name: value[row : row + 1]
+                for name, value in vars(whole).items()
+                if isinstance(value, torch.Tensor | list) and len(value)
+            }
+        )
+        for row in range(3)
+    ]
+    results = []
+    for micro_batches in ([whole], rows):
+        trainer = make_trainer(config)
+        metrics = trainer.train([Update(micro_batches, num_tokens=6, num_responses=3)])
+        results.append((metrics, trainer.actor.model.steps))
+    assert trainer.actor.model.boundaries == [False, False, True]
+    (metrics, (gradient,)), (split_metrics, (split_gradient,)) = results
+    torch.testing.assert_close(split_gradient, gradient)
+    assert split_metrics == pytest.approx(metrics, abs=1e-6)
 
 
-def test_updates_skipped_are_counted_over_all_epochs(trainer):
-    trainer.max_epochs = 2
-    trainer.replay_buffer = Buffer([micro_batch(0, 0), micro_batch(0, 0), micro_batch(1, 0), micro_batch(1, 1)])
-    assert trainer.ppo_train(kl_ctl=0.0)["skipped_updates"] == 2
+def test_what_is_left_out_still_counts_in_the_means_of_the_losses(make_trainer):
+    """Its gradient is 0, and the loss is divided by its tokens as well."""
+    config = config_of()
+    config.algo.kl.init_coef = 0.0
+    trained, left_out = experience([0, 1, 1, 1]), experience([0, 1, 1, 0], seed=1)
+    left_out.advantages = torch.zeros(1, 4)
+    results = []
+    for micro_batches in ([trained, left_out], [trained]):
+        trainer = make_trainer(config)
+        metrics = trainer.train([Update(micro_batches, num_tokens=5, num_responses=2)])
+        results.append((metrics["policy_loss"], trainer.actor.model.steps[0]))
+    assert results[0][0] == results[1][0]
+    assert torch.equal(results[0][1], results[1][1])
 
 
-def test_a_dynamic_update_without_tokens_takes_no_step(trainer):
-    trainer.max_epochs = 2
-    trainer.args.train.dynamic_batch_enable = True
-    trainer.replay_buffer = Buffer([micro_batch(0, 0), micro_batch(1, 0), micro_batch(1, 1)])
-    trainer.replay_buffer.dynamic_batch_num_tokens = [0, 3, 3]  # two updates, of one and of two micro-batches
-    trainer.replay_buffer.dynamic_optimizer_step = [1, 0, 1]
-    status = trainer.ppo_train(kl_ctl=0.0)
-    assert trainer.steps == [2, 2]
-    assert trainer.boundaries == [False, False, True] * 2
-    assert status["skipped_updates"] == 2
-    assert status["ppo_kl"] == pytest.approx(2.0)
-    # Shares 1/3 and 2/3 of an update of three tokens: its mean loss is 1, of the three tokens that there are.
-    assert status["policy_loss"] == pytest.approx(1.0)
+def test_updates_without_a_token_take_no_step_and_are_counted(make_trainer):
+    trainer = make_trainer(config_of())
+    nothing = Update([experience([0, 0, 0, 0])], num_tokens=0, num_responses=0)
+    something = Update([experience([0, 1, 1, 0])], num_tokens=2, num_responses=1)
+    metrics = trainer.train([nothing, something, nothing])
+    assert (metrics["skipped_updates"], len(trainer.actor.model.steps)) == (2, 1)
+    assert trainer.train([nothing]) == {"skipped_updates": 1}
+
+
+def test_a_masked_micro_batch_of_an_update_weighs_nothing_in_the_means(make_trainer):
+    """Its own means are 0 / 0."""
+    trainer = make_trainer(config_of())
+    one, masked = experience([0, 1, 1, 1]), experience([0, 0, 0, 0])
+    alone = trainer.train([Update([experience([0, 1, 1, 1])], 3, 1)])
+    assert trainer.train([Update([one, masked], 3, 1)]) == pytest.approx(alone)
+
+
+def test_the_moving_average_follows_each_update(make_trainer):
+    trainer, calls = make_trainer(config_of()), []
+    trainer.ema_model = object()
+    trainer.strategy.moving_average = lambda *args: calls.append(args[2:])
+    trainer.train([Update([experience([0, 1, 1, 1])] * 2, 6, 2)] * 2)
+    assert calls == [(0.992, "cpu")] * 2
+    assert trainer.strategy.accumulated_gradient == 1

@@ -1,15 +1,11 @@
-"""Losses and update windows by hand, through upstream's functions as the policy worker uses them."""
+"""Losses by hand, through upstream's functions as the policy worker uses them."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
-from openrlhf.models import PolicyLoss, aggregate_loss
+from openrlhf.models import PolicyLoss
 from openrlhf.models.utils import compute_approx_kl
-from openrlhf.utils.loss_utils import iter_grad_accum_global_norm
-
-from pepo_rlhf.compat.openrlhf import trainable_windows
 
 # Two responses of 1 and 3 tokens. Ratio 1 everywhere: the loss of a token is minus its advantage.
 MASK = torch.tensor([[1.0, 0, 0], [1, 1, 1]])
@@ -52,31 +48,3 @@ def test_a_masked_response_carries_no_loss_in_either_mode():
     mask[0] = 0
     assert policy_loss(mask=mask, token_level_loss=True) == pytest.approx(-2)
     assert policy_loss(mask=mask, token_level_loss=False) == pytest.approx(-2)
-
-
-def windows(masks, accumulated_gradient):
-    strategy = SimpleNamespace(num_skipped_updates=0)
-    items = [torch.tensor(mask, dtype=torch.float32) for mask in masks]
-    kept = list(
-        trainable_windows(iter_grad_accum_global_norm)(items, strategy, accumulated_gradient, lambda item: item)
-    )
-    return kept, strategy.num_skipped_updates
-
-
-def test_windows_in_which_everything_is_masked_are_skipped_and_counted():
-    kept, num_skipped = windows([[[0, 0]], [[0, 0]], [[1, 0]], [[0, 0]], [[1, 1]], [[1, 1]]], 2)
-    assert len(kept) == 4
-    assert num_skipped == 1
-
-
-def test_a_masked_micro_batch_inside_a_window_adds_nothing_and_is_kept():
-    # DeepSpeed steps after two micro-batches: dropping one alone would shift every later boundary.
-    kept, num_skipped = windows([[[0, 0]], [[1, 1]]], 2)
-    assert (len(kept), num_skipped) == (2, 0)
-    losses = [aggregate_loss(torch.full((1, 2), 3.0), mask, **info).item() for mask, info in kept]
-    assert losses == [0.0, pytest.approx(6.0)]  # /2 by DeepSpeed: the mean over the window's two tokens is 3
-
-
-def test_nothing_left_of_a_batch():
-    kept, num_skipped = windows([[[0]], [[0]]], 1)
-    assert (kept, num_skipped) == ([], 2)
