@@ -90,9 +90,8 @@ def train(config: Config, inputs: Inputs, resume_from: Path | None) -> None:
 
 def _run(config: Config, inputs: Inputs, resume_from: Path | None, stop: StopRequest) -> None:
     """Run on the cluster, and disconnect from it."""
-    import ray
-
     from pepo_rlhf.checks.storage import one_checkpoint_bytes
+    from pepo_rlhf.controller import cluster
     from pepo_rlhf.controller.run import run
     from pepo_rlhf.controller.trainer import Stopped
 
@@ -109,7 +108,7 @@ def _run(config: Config, inputs: Inputs, resume_from: Path | None, stop: StopReq
         raise
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # another Ctrl-C does not wait for the end
-        ray.shutdown()
+        cluster.disconnect()
 
 
 def _explain(error: Exception, config: Config) -> None:

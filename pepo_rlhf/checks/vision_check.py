@@ -53,8 +53,6 @@ def check_model_sees(inputs: Inputs) -> Iterator[Finding]:
 def check_workers_see(inputs: Inputs) -> Iterator[Finding]:
     """Yield whether policy and rollout engine, started as a run starts them, pass the run's own vision check."""
     # Imported late: the whole stack comes with it.
-    import ray
-
     from pepo_rlhf.controller import cluster
     from pepo_rlhf.controller.run import run_vision_check
     from pepo_rlhf.controller.vision_check import VisionError
@@ -69,7 +67,7 @@ def check_workers_see(inputs: Inputs) -> Iterator[Finding]:
             yield error(str(problem))
             return
         finally:
-            ray.shutdown()
+            cluster.disconnect()
         was_made = (config.run_dir / "vision_check.json").exists()
     if was_made:
         yield ok("policy and rollout engine have passed the vision check")

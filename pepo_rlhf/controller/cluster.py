@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 
 import grpc
+import psutil
 import ray
 
 from pepo_rlhf.compat import cpu
@@ -14,6 +16,7 @@ from pepo_rlhf.config import Config
 from pepo_rlhf.config.reservations import required_gpus, shortfall
 
 _ANSWER_SECONDS = 30
+_END_SECONDS = 10  # given to the workers of a cluster that ends
 _SPARE_CPUS = 2  # for tasks of Ray itself; the loop runs in this process and reserves nothing
 
 
@@ -43,8 +46,19 @@ def connect(config: Config) -> None:
     environment = {"worker_process_setup_hook": "pepo_rlhf.compat.install_in_worker", "env_vars": variables}
     ray.init(**options, runtime_env=environment, log_to_driver=config.run.verbose)
     if problem := shortfall(config, alive_nodes()):
-        ray.shutdown()
+        disconnect()
         raise ValueError(problem)
+
+
+def disconnect() -> None:
+    """Leave the cluster, and end it with all of its processes if `connect` has started it."""
+    raylets = [child for child in psutil.Process().children() if child.name() == "raylet"]
+    workers = [worker for raylet in raylets for worker in raylet.children(recursive=True)]
+    ray.shutdown()
+    _, unfinished = psutil.wait_procs(workers, timeout=_END_SECONDS)
+    for worker in unfinished:  # Ray asks its workers to end: one that stands still would outlive the run
+        with suppress(psutil.NoSuchProcess):
+            worker.kill()
 
 
 def require_reachable(name: str, address: str) -> None:

@@ -16,15 +16,16 @@ class Stalled(RuntimeError):
 
 
 class Watchdog:
-    """Raise Stalled in the main thread when `enter` has not named another phase for `timeout` seconds.
+    """Interrupt the main thread when `enter` has not named another phase for `timeout` seconds.
 
-    It is a context, to be entered in the main thread. What waits in Ray there is interrupted, too.
+    It is a context, to be entered in the main thread, which then ends with Stalled. What waits in Ray is interrupted,
+    too.
     """
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._closed = threading.Event()
-        self._phase, self._since = "start", time.monotonic()
+        self._phase, self._since, self._message = "start", time.monotonic(), ""
         signal.signal(signal.SIGUSR1, self._on_signal)
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
@@ -36,8 +37,13 @@ class Watchdog:
     def __enter__(self) -> Watchdog:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._closed.set()
+        # A call of Ray that does not expect an exception there turns it into a SystemError.
+        if self._message and isinstance(
+            error.__cause__ if isinstance(error, SystemError) else error, KeyboardInterrupt
+        ):
+            raise Stalled(self._message) from None
 
     def _watch(self) -> None:
         while not self._closed.wait(min(1.0, self._timeout / 10)):
@@ -52,4 +58,4 @@ class Watchdog:
                 return
 
     def _on_signal(self, signum: int, frame: object) -> None:
-        raise Stalled(self._message)
+        raise KeyboardInterrupt  # `ray.get` ignores every other exception of a handler, and goes on waiting

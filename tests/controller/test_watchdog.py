@@ -21,6 +21,26 @@ def test_a_phase_that_does_not_end_is_named_and_interrupted():
         time.sleep(20)
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_waits_in_ray_is_interrupted_as_by_ctrl_c(wrapped):
+    """`ray.get` lets KeyboardInterrupt alone through, made anew, and `ray.wait` hides it in a SystemError."""
+    with pytest.raises(Stalled, match="update, step 3"), Watchdog(0.3) as watchdog:
+        watchdog.enter("update, step 3")
+        try:
+            time.sleep(20)
+        except KeyboardInterrupt as interrupt:
+            if wrapped:
+                raise SystemError("returned a result with an exception set") from interrupt
+            raise KeyboardInterrupt from None
+
+
+def test_what_ends_a_run_otherwise_stays_as_it_is():
+    with pytest.raises(KeyboardInterrupt), Watchdog(20):
+        raise KeyboardInterrupt
+    with pytest.raises(ValueError, match="mine"), Watchdog(20):
+        raise ValueError("mine")
+
+
 def test_phases_that_end_in_time_are_left_alone():
     with Watchdog(0.6) as watchdog:
         for step in range(6):
