@@ -35,6 +35,8 @@ BENCHMARKS = {
     "rewards": "rewards:run",
     "step": "step:run",
     "step_152k": "step:run_large_vocabulary",
+    "step_skipping": "step:run_skipping",
+    "step_single_pass": "step:run_single_pass",
 }
 
 

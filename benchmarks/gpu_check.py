@@ -136,7 +136,7 @@ def large(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
     if NUM_GPUS and not (folder / "model" / "config.json").exists():
         _python("benchmarks.random_model", str(folder / "model"))
     stock, stock_peak = _train(arguments.output, "c stock", flags | {"pepo.method": "uniform"}, "stock")
-    ours, our_peak = _train(arguments.output, "c ours", flags | {"train.num_episodes": 3}, "alternating")
+    ours, our_peak = _train(arguments.output, "c ours", flags | {"train.num_episodes": 3}, "methods")
     results |= {"peak of stock, MiB": stock_peak, "peak of ours, MiB": our_peak}
     _add_phases(results, "stock", stock[1:])
     # Odd steps have uniform weights, even ones PEPO's; the first two compile, and eight pairs are left.

@@ -28,13 +28,31 @@ TRAINERS = {"stock OpenRLHF, GRPO": ("stock", "step_total"), "ours, GRPO": ("our
 def run(rounds: int) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         model = _model(Path(folder, "model"), None)
-        return _compare_trainers("step", model, rounds, []) + _compare_methods(model, rounds)
+        phases = {"step": ["time_step"], "experience of a step": ["time_experience"]}
+        methods = _compare_turns("methods", ("uniform", "PEPO"), phases, model, rounds, [])
+        return _compare_trainers("step", model, rounds, []) + methods
 
 
 def run_large_vocabulary(rounds: int) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         model = _model(Path(folder, "model"), 151_936)
         return _compare_trainers("step of a quarter of the batch, vocabulary of 152k", model, rounds, QUARTER)
+
+
+def run_skipping(rounds: int) -> list[dict]:
+    """Half of the groups have equal rewards, and no KL a coefficient."""
+    names = ("all responses are trained on", "those without a gradient are left out")
+    return _compare_turns_of_a_run("skipping", names, rounds, ["--algo.kl.init_coef", "0"])
+
+
+def run_single_pass(rounds: int) -> list[dict]:
+    return _compare_turns_of_a_run("passes", ("two passes", "single pass"), rounds, [])
+
+
+def _compare_turns_of_a_run(side: str, names: tuple[str, str], rounds: int, flags: list[str]) -> list[dict]:
+    phases = {"step": ["time_step"], "experience and update of a step": ["time_experience", "time_update"]}
+    with tempfile.TemporaryDirectory() as folder:
+        return _compare_turns(side, names, phases, _model(Path(folder, "model"), None), rounds, flags)
 
 
 def _compare_trainers(benchmark: str, model: Path, rounds: int, flags: list[str]) -> list[dict]:
@@ -54,16 +72,18 @@ def _compare_trainers(benchmark: str, model: Path, rounds: int, flags: list[str]
     return [row(benchmark, name, times, [stock] * len(times)) for name, times in seconds.items()]
 
 
-def _compare_methods(model: Path, rounds: int) -> list[dict]:
-    """Odd steps have uniform weights, even ones PEPO's; the first two are left out. They differ in one phase only."""
-    flags, cores = ["--train.num_episodes", str(1 + rounds)], sorted(os.sched_getaffinity(0))
-    steps = _train("alternating", model, model.parent / "alternating", flags, cores)
+def _compare_turns(
+    side: str, names: tuple[str, str], phases: dict[str, list[str]], model: Path, rounds: int, flags: list[str]
+) -> list[dict]:
+    """Two variants that take turns from step to step of one run; its first two steps are left out."""
+    flags, cores = ["--train.num_episodes", str(1 + rounds), *flags], sorted(os.sched_getaffinity(0))
+    steps = _train(side, model, model.parent / side, flags, cores)[2:]
     rows = []
-    for phase, key in (("step", "time_step"), ("experience of a step", "time_experience")):
-        seconds = [step[key] for step in steps[2:]]
-        uniform, pepo = seconds[::2], seconds[1::2]
-        title = f"{phase}, PEPO against uniform weights"
-        rows += [row(title, "uniform", uniform, uniform), row(title, "PEPO", pepo, uniform)]
+    for phase, keys in phases.items():
+        seconds = [sum(step[key] for key in keys) for step in steps]
+        first, second = seconds[::2], seconds[1::2]
+        title = f"{phase}, {names[1]} against {names[0]}"
+        rows += [row(title, names[0], first, first), row(title, names[1], second, first)]
     return rows
 
 

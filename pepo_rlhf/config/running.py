@@ -70,6 +70,8 @@ class Train:
     """Passes over the prompts."""
     max_epochs: int = number(1, AT_LEAST_1)
     """Passes over each training batch."""
+    single_pass: bool = False
+    """Take signals, old log-probs and weights from the update's own forward pass, where a batch is one update."""
     skip_zero_advantages: bool = True
     """Leave responses whose gradient is exactly 0 out of the update: those of groups with equal rewards, and masked
     ones. Nothing is left out where a KL, an entropy or an auxiliary loss has a coefficient."""

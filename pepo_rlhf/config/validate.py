@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pepo_rlhf.config import adapters, placement
 from pepo_rlhf.config.ranges import values_in_range
 from pepo_rlhf.config.settings import Config
+from pepo_rlhf.config.single_pass import one_pass_is_enough
 from pepo_rlhf.core.weighting import load_weighting
 
 # Metrics of a response; a component of that name would overwrite one.
@@ -281,6 +282,7 @@ RULES: tuple[Callable[[Config], str | None], ...] = (
     token_records_hold_a_group,
     weights_reach_the_engines,
     adapters.adapters_combine,
+    one_pass_is_enough,
     trackio_is_installed,
     wandb_has_a_key,
 )

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from openrlhf.trainer.ppo_utils.experience import Experience
 from torch.nn.functional import pad
 
 from pepo_rlhf.controller.prompts import Prompt
-from pepo_rlhf.workers.micro_batch import MicroBatch
+from pepo_rlhf.workers.micro_batch import MicroBatch, UpdateBatch
 from pepo_rlhf.workers.responses import Group
 
 
@@ -109,6 +108,22 @@ class Batch:
             [self.perturbed_tensors[row] for row in rows],
         )
 
+    def update_batch(self, rows: Sequence[int], is_weighed: bool = True) -> UpdateBatch:
+        """Return some rows for the policy's update; unless they are weighed, without old log-probs and weights."""
+        micro_batch = self.micro_batch(rows)
+
+        def part(values: torch.Tensor) -> torch.Tensor:
+            return values[rows, : micro_batch.action_mask.shape[1]]
+
+        return UpdateBatch(
+            micro_batch,
+            loss_mask=part(self.loss_mask),
+            advantages=part(self.advantages if is_weighed else self.unweighted_advantages),
+            rollout_log_probs=part(self.rollout_log_probs),
+            action_log_probs=part(self.action_log_probs) if is_weighed else None,
+            reference_log_probs=None if self.reference_log_probs is None else part(self.reference_log_probs),
+        )
+
 
 def make_batch(prompts: Sequence[Prompt], groups: Sequence[Group], draw: Draw, pad_token_id: int) -> Batch:
     """Return the batch of the groups that were sampled, one a prompt."""
@@ -141,29 +156,3 @@ def make_batch(prompts: Sequence[Prompt], groups: Sequence[Group], draw: Draw, p
         image_tensors=[group.image_tensors for group, _ in rows],
         perturbed_tensors=[group.perturbed_tensors for group, _ in rows],
     )
-
-
-def to_experiences(batch: Batch, micro_batches: Sequence[Sequence[int]]) -> list[Experience]:
-    """Return OpenRLHF's form of the batch, the door of the policy's update: one Experience a micro-batch.
-
-    `info` stays empty: metrics of the batch are computed from the batch.
-    """
-    experiences = []
-    for rows in micro_batches:
-        micro_batch = batch.micro_batch(rows)
-        length = micro_batch.action_mask.shape[1]
-        reference = batch.reference_log_probs
-        experiences.append(
-            Experience(
-                sequences=micro_batch.sequences,
-                attention_mask=micro_batch.attention_mask,
-                action_mask=batch.loss_mask[rows, :length],
-                action_log_probs=batch.action_log_probs[rows, :length],
-                base_action_log_probs=None if reference is None else reference[rows, :length],
-                rollout_log_probs=batch.rollout_log_probs[rows, :length],
-                advantages=batch.advantages[rows, :length],
-                total_length=batch.total_lengths[rows].float(),
-                mm_train_inputs=micro_batch.image_tensors,
-            )
-        )
-    return experiences

@@ -14,7 +14,7 @@ from pepo_rlhf.controller.token_recorder import token_texts
 from pepo_rlhf.core.group_advantages import advantages
 from pepo_rlhf.core.rewards import shape_rewards
 from pepo_rlhf.core.signal import ResponseText, response_values
-from pepo_rlhf.core.token_advantages import token_advantages
+from pepo_rlhf.core.token_advantages import spread_advantages
 from pepo_rlhf.core.weighting import load_weighting
 
 
@@ -32,7 +32,6 @@ class PepoExperienceMaker:
         self.weighting = load_weighting(config.pepo.method, config.pepo.settings)
         self.tokenizer = getattr(processor, "tokenizer", processor)
 
-    @torch.no_grad()
     def make(self, batch: Batch, progress: float) -> None:
         """Add loss mask, token weights and advantages to a scored batch, and put its shaped rewards in place.
 
@@ -42,16 +41,34 @@ class PepoExperienceMaker:
         Raises:
             ValueError: if prompts have no image and --pepo.no_image is error.
         """
+        self.compare_groups(batch)
+        self.weigh_tokens(batch, progress)
+
+    @torch.no_grad()
+    def compare_groups(self, batch: Batch) -> None:
+        """Add shaped rewards, loss mask and the advantages of the responses, for which no signal is needed."""
         batch.rewards = self._shaped_rewards(batch)
         batch.unweighted_advantages = self._response_advantages(batch)
         batch.loss_mask = batch.action_mask
         if self.config.algo.overlong_filtering_enable:
             # Rewards of truncated responses have counted in their group (DAPO, arXiv 2503.14476, overlong filtering).
             batch.loss_mask = batch.action_mask * ~batch.truncated.unsqueeze(-1)
-        batch.weights = self._weights(batch)
-        weighted = token_advantages(batch.unweighted_advantages, batch.weights, self.schedule_coefficient(progress))
-        # Columns outside the loss keep the group's advantage: with uniform weights no bit differs from OpenRLHF.
-        batch.advantages = torch.where(batch.loss_mask.bool(), weighted, batch.unweighted_advantages)
+
+    @torch.no_grad()
+    def weigh_tokens(self, batch: Batch, progress: float) -> None:
+        """Add the weights of the whole batch, over which some methods threshold, and the weighted advantages.
+
+        Raise as `make`.
+        """
+        batch.weights, batch.advantages = spread_advantages(
+            self.weighting,
+            {**batch.signals, **self._response_signals(batch)},
+            batch.loss_mask,
+            batch.unweighted_advantages,
+            self.schedule_coefficient(progress),
+            batch.has_image,
+            self.config.pepo.no_image,
+        )
 
     def schedule_coefficient(self, progress: float) -> float:
         """Return p of the formula: the influence of the token weights at this point of the run."""
@@ -101,18 +118,3 @@ class PepoExperienceMaker:
             no_std_norm=algo.advantage.no_std_norm,
             std_epsilon=algo.advantage.std_epsilon,
         )
-
-    def _weights(self, batch: Batch) -> torch.Tensor:
-        """Return the token weights of the whole batch, over which one method thresholds."""
-        weights = self.weighting({**batch.signals, **self._response_signals(batch)}, batch.loss_mask)
-        has_image = batch.has_image
-        if has_image.all() or not self.weighting.signals:
-            return weights
-        if self.config.pepo.no_image == "error":
-            raise ValueError(
-                f"{int((~has_image).sum())} responses of this batch belong to prompts without an image; "
-                "--pepo.no_image uniform gives their tokens equal weights"
-            )
-        if self.config.pepo.no_image == "uniform":
-            weights = torch.where(has_image.unsqueeze(-1), weights, batch.loss_mask.float())
-        return weights

@@ -13,7 +13,7 @@ from openrlhf.utils.seqlen_balancing import get_minimum_num_micro_batch_size, ge
 
 from pepo_rlhf.config import Config
 from pepo_rlhf.controller.batch import Batch
-from pepo_rlhf.workers.micro_batch import MicroBatch
+from pepo_rlhf.workers.micro_batch import MicroBatch, PolicyScores
 
 
 def split_rows(batch: Batch, config: Config) -> list[list[int]]:
@@ -42,6 +42,8 @@ def add_scores(
 ) -> None:
     """Add the scores of policy and reference to the batch. On GPUs of their own they work at the same time.
 
+    With --train.single_pass those of the policy come from its update (`take_scores`).
+
     Args:
         reference: None where the policy without its adapters is the reference, or no KL is asked for.
         signals: names out of pepo_rlhf.core.signals that the policy computes; it returns the entropy in any case.
@@ -49,12 +51,20 @@ def add_scores(
     micro_batches = [batch.micro_batch(rows) for rows in splits]
     takes_turns = config.train.colocate_all or config.train.colocate_actor_ref
     asked = [tuple(signals)] * len(splits)
-    pending = _start(policy, takes_turns, "score", micro_batch=micro_batches, signals=asked)
+    pending = []
+    if not config.train.single_pass:
+        pending = _start(policy, takes_turns, "score", micro_batch=micro_batches, signals=asked)
     if config.has_reference:
         worker = policy if reference is None else reference
         pending_reference = _start(worker, takes_turns, "reference_log_probs", micro_batch=micro_batches)
         batch.reference_log_probs = _whole(batch, splits, _gather(pending_reference))
-    log_probs, found = zip(*_gather(pending), strict=True)
+    if pending:
+        take_scores(batch, splits, _gather(pending))
+
+
+def take_scores(batch: Batch, splits: Sequence[Sequence[int]], scores: Sequence[PolicyScores]) -> None:
+    """Put what the policy computed of each micro-batch into the batch."""
+    log_probs, found = zip(*scores, strict=True)
     batch.action_log_probs = _whole(batch, splits, log_probs)
     batch.signals = {name: _whole(batch, splits, [part[name] for part in found]) for name in found[0]}
 
@@ -80,7 +90,7 @@ def _gather(references: list[ray.ObjectRef[Any]]) -> list[Any]:
     return list(itertools.chain.from_iterable(ray.get(references)))
 
 
-def _whole(batch: Batch, splits: Sequence[list[int]], parts: Sequence[torch.Tensor]) -> torch.Tensor:
+def _whole(batch: Batch, splits: Sequence[Sequence[int]], parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return [B, S - 1] float32 of the micro-batches' tensors, 0 in padding."""
     result = torch.zeros(batch.action_mask.shape)
     for rows, part in zip(splits, parts, strict=True):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 
 import ray
 from openrlhf.trainer.ray.launcher import RayActorGroup
@@ -18,13 +19,14 @@ from pepo_rlhf.controller.experience_maker import PepoExperienceMaker
 from pepo_rlhf.controller.prompt_count import PromptCount
 from pepo_rlhf.controller.prompts import Prompt, PromptSchedule
 from pepo_rlhf.controller.rollouts import Generation, Rollouts
-from pepo_rlhf.controller.scoring import add_scores, split_rows
+from pepo_rlhf.controller.scoring import add_scores, split_rows, take_scores
 from pepo_rlhf.controller.stop_request import StopRequest
 from pepo_rlhf.controller.token_recorder import TokenRecorder
 from pepo_rlhf.controller.updates import plan_updates, update_metrics
 from pepo_rlhf.controller.watchdog import Watchdog
 from pepo_rlhf.evaluation.metrics import training_metrics
 from pepo_rlhf.metrics.run_log import RunLog
+from pepo_rlhf.workers.policy_trainer import Weighing
 
 
 class Stopped(RuntimeError):
@@ -140,26 +142,45 @@ class Trainer:
         return self._complete(following)
 
     def _make_experience(self, batch: Batch) -> None:
-        """Add scores and advantages to the batch."""
-        progress = self._progress(batch)
-        splits, is_recorded = split_rows(batch, self.config), self.token_recorder.is_due(self.step + 1)
-        # Records hold the similarity in any case; signals of a second pass only where the weighting pays for it.
-        signals = {*self.experience_maker.weighting.policy_signals, *(["visual_similarity"] if is_recorded else [])}
-        add_scores(batch, splits, self.policy, self.reference, self.config, sorted(signals))
-        self.experience_maker.make(batch, progress)
-        if is_recorded:
-            coefficient = self.experience_maker.schedule_coefficient(progress)
-            self.token_recorder.record(self.step + 1, batch, coefficient)
+        """Add scores and advantages to the batch; with --train.single_pass, those that need no scores of the policy."""
+        signals = self._signals()
+        add_scores(batch, split_rows(batch, self.config), self.policy, self.reference, self.config, signals)
+        self.experience_maker.compare_groups(batch)
+        if not self.config.train.single_pass:
+            self._weigh(batch)
 
     def _update(self, batch: Batch) -> dict[str, float]:
         """Train the policy on the batch and return what the updates measured."""
-        updates = plan_updates(batch, self.config, self.step + 1)
+        is_single, coefficient = self.config.train.single_pass, self._schedule_coefficient(batch)
+        weighing = Weighing(self._signals(), coefficient) if is_single else None
+        plans = plan_updates(batch, self.config, self.step + 1, weighing)
         if self.config.ds.enable_sleep:
             ray.get(self.policy.async_run_method("reload_states"))
-        (metrics,), *_ = ray.get(self.policy.async_run_method_batch("train", updates=updates))
+        pending = self.policy.async_run_method_batch("train", updates=[plan.updates for plan in plans])
+        metrics, scores = zip(*chain.from_iterable(ray.get(pending)), strict=True)
         if self.config.ds.enable_sleep:
             ray.get(self.policy.async_run_method("offload_states"))
-        return {**metrics, **update_metrics(updates)}
+        if is_single:
+            take_scores(batch, list(chain.from_iterable(plan.rows for plan in plans)), list(chain(*scores)))
+            self._weigh(batch)
+        return {**metrics[0], **update_metrics(plans)}
+
+    def _weigh(self, batch: Batch) -> None:
+        """Add token weights and advantages to a scored batch, and record it if that is due."""
+        self.experience_maker.weigh_tokens(batch, self._progress(batch))
+        if self.token_recorder.is_due(self.step + 1):
+            self.token_recorder.record(self.step + 1, batch, self._schedule_coefficient(batch))
+
+    def _signals(self) -> list[str]:
+        """Return the names of the signals that the policy computes in this step."""
+        needed = {*self.experience_maker.weighting.policy_signals}
+        if self.token_recorder.is_due(self.step + 1):
+            # Records hold the similarity in any case; signals of a second pass only where the weighting pays for it.
+            needed.add("visual_similarity")
+        return sorted(needed)
+
+    def _schedule_coefficient(self, batch: Batch) -> float:
+        return self.experience_maker.schedule_coefficient(self._progress(batch))
 
     def _progress(self, batch: Batch) -> float:
         """Return the prompts consumed before a batch as a share of the whole run's."""

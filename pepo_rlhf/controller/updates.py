@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from openrlhf.utils.seqlen_balancing import get_minimum_num_micro_batch_size, get_seqlen_balanced_partitions
 
 from pepo_rlhf.config import Config
-from pepo_rlhf.controller.batch import Batch, to_experiences
-from pepo_rlhf.workers.policy_trainer import Update
+from pepo_rlhf.controller.batch import Batch
+from pepo_rlhf.workers.policy_trainer import Update, Weighing
 
 
-def plan_updates(batch: Batch, config: Config, step: int) -> list[list[Update]]:
+class Plan(NamedTuple):
+    """The updates of one rank.
+
+    Attributes:
+        rows: of the batch, in each micro-batch of each update and behind them in those that it leaves out.
+    """
+
+    updates: list[Update]
+    rows: list[list[int]]
+
+
+def plan_updates(batch: Batch, config: Config, step: int, weighing: Weighing | None = None) -> list[Plan]:
     """Return the updates that a batch with advantages is trained on, for each rank.
 
     Responses without a gradient are left out, but for what fills up the ranks: each has as many responses as the
@@ -20,19 +32,24 @@ def plan_updates(batch: Batch, config: Config, step: int) -> list[list[Update]]:
 
     Args:
         step: number of the training step, from which the responses of an update are drawn.
+        weighing: with --train.single_pass; the batch has advantages of responses only then.
     """
     lengths, has_gradient = batch.total_lengths.tolist(), needs_update(batch, config).tolist()
-    with_loss = batch.loss_mask.sum(dim=-1)
-    of_ranks: list[list[Update]] = [[] for _ in range(config.num_policy_ranks)]
+    with_loss, is_weighed = batch.loss_mask.sum(dim=-1), weighing is None
+    plans = [Plan([], []) for _ in range(config.num_policy_ranks)]
     for rows in _rows_of_updates(len(batch), config, step):
         kept = sorted((row for row in rows if has_gradient[row]), key=lambda row: -lengths[row])
         spare = sorted((row for row in rows if not has_gradient[row]), key=lambda row: lengths[row])
         num_missing = -len(kept) % config.num_policy_ranks or (0 if kept else config.num_policy_ranks)
-        dealt = deal(kept + spare[:num_missing], lengths, config)
+        in_update = deal(kept + spare[:num_missing], lengths, config)
+        left_out = deal([] if is_weighed else spare[num_missing:][::-1], lengths, config)
         num_tokens, num_responses = int(with_loss[rows].sum()), int(with_loss[rows].count_nonzero())
-        for updates, micro_batches in zip(of_ranks, dealt, strict=True):
-            updates.append(Update(to_experiences(batch, micro_batches), num_tokens, num_responses))
-    return of_ranks
+        for plan, micro_batches, others in zip(plans, in_update, left_out, strict=True):
+            parts = [batch.update_batch(part, is_weighed) for part in (*micro_batches, *others)]
+            number = len(micro_batches)
+            plan.updates.append(Update(parts[:number], num_tokens, num_responses, parts[number:], weighing))
+            plan.rows.extend((*micro_batches, *others))
+    return plans
 
 
 def needs_update(batch: Batch, config: Config) -> torch.Tensor:
@@ -47,7 +64,7 @@ def needs_update(batch: Batch, config: Config) -> torch.Tensor:
     )
     if has_other_loss or not config.train.skip_zero_advantages:
         return torch.ones(len(batch), dtype=torch.bool)
-    return (batch.advantages * batch.loss_mask != 0).any(dim=-1)
+    return (batch.unweighted_advantages * batch.loss_mask != 0).any(dim=-1)
 
 
 def deal(rows: Sequence[int], lengths: Sequence[int], config: Config) -> list[list[list[int]]]:
@@ -58,6 +75,8 @@ def deal(rows: Sequence[int], lengths: Sequence[int], config: Config) -> list[li
         lengths: tokens of every row, prompt included.
     """
     ranks = config.num_policy_ranks
+    if not rows:
+        return [[] for _ in range(ranks)]
     hands = [rows[rank::ranks] for rank in range(ranks)]
     if not config.train.dynamic_batch_enable:
         size = config.train.micro_batch_size
@@ -68,9 +87,10 @@ def deal(rows: Sequence[int], lengths: Sequence[int], config: Config) -> list[li
     return [[[hand[index] for index in part] for part in parts] for hand, parts in zip(hands, partitions, strict=True)]
 
 
-def update_metrics(of_ranks: Sequence[Sequence[Update]]) -> dict[str, float]:
+def update_metrics(plans: Sequence[Plan]) -> dict[str, float]:
     """Return how many responses the updates see, counted anew in each, and the share of padding in them."""
-    masks = [part.attention_mask for updates in of_ranks for update in updates for part in update.micro_batches]
+    parts = [part for plan in plans for update in plan.updates for part in update.micro_batches]
+    masks = [part.rows.attention_mask for part in parts]
     num_tokens, num_positions = (sum(int(mask.sum()) for mask in masks), sum(int(mask.numel()) for mask in masks))
     return {"num_samples_updated": sum(map(len, masks)), "padding_fraction": 1 - num_tokens / num_positions}
 

@@ -69,18 +69,23 @@ class _LogProbsAndEntropy(torch.autograd.Function):
         log_probs, entropy, log_sums = (torch.cat(column) for column in columns)
         ctx.save_for_backward(hidden_states, weight, tokens, log_sums, entropy)
         ctx.temperature, ctx.with_entropy, ctx.cap = temperature, with_entropy, cap
+        ctx.set_materialize_grads(False)  # the entropy's is None where it is only looked at, which saves its part
         return log_probs, entropy if with_entropy else None
 
     @staticmethod
-    def backward(ctx: Any, log_prob_gradient: torch.Tensor, entropy_gradient: torch.Tensor) -> tuple[Any, ...]:
+    def backward(
+        ctx: Any, log_prob_gradient: torch.Tensor | None, entropy_gradient: torch.Tensor | None
+    ) -> tuple[Any, ...]:
         hidden_states, weight, tokens, log_sums, entropy = ctx.saved_tensors
+        if log_prob_gradient is None:
+            log_prob_gradient = torch.zeros_like(log_sums)
         num_tokens, num_entries = TILE[weight.device.type]
         hidden_gradient = torch.zeros_like(hidden_states)
         weight_gradient = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for chunk in slices(len(tokens), num_tokens):
             hidden = hidden_states[chunk]
             of_token = [log_sums[chunk], log_prob_gradient[chunk]]
-            if ctx.with_entropy:
+            if ctx.with_entropy and entropy_gradient is not None:
                 of_token += [entropy[chunk], entropy_gradient[chunk]]
             # In float32: bfloat16 would round per tile.
             total = torch.zeros(hidden.shape, dtype=torch.float32, device=hidden.device)

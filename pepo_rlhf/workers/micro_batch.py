@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ray
 import torch
@@ -26,6 +26,36 @@ class MicroBatch(NamedTuple):
     image_tensors: list[ray.ObjectRef | dict[str, torch.Tensor] | None]
     perturbed_tensors: Sequence[ray.ObjectRef | dict[str, torch.Tensor] | None] = ()
 
+    def to(self, device: Any) -> MicroBatch:
+        """Return the rows with their tokens on a device; images follow in `merge_image_tensors`."""
+        sequences, action_mask, attention_mask = (tensor.to(device) for tensor in self[:3])
+        return self._replace(sequences=sequences, action_mask=action_mask, attention_mask=attention_mask)
+
+
+class UpdateBatch(NamedTuple):
+    """Some rows of a batch with what the policy is trained on. Column j describes position j + 1, [B, S - 1] each.
+
+    Attributes:
+        rows: the tokens and images.
+        loss_mask: tokens that carry a loss.
+        advantages: of tokens; with --train.single_pass those of the responses, which the update itself weighs.
+        rollout_log_probs: those that the engine sampled with.
+        action_log_probs: before the update; None with --train.single_pass.
+        reference_log_probs: None without a reference.
+    """
+
+    rows: MicroBatch
+    loss_mask: torch.Tensor
+    advantages: torch.Tensor
+    rollout_log_probs: torch.Tensor
+    action_log_probs: torch.Tensor | None = None
+    reference_log_probs: torch.Tensor | None = None
+
+    def to(self, device: Any) -> UpdateBatch:
+        """Return the rows on a device."""
+        tensors: list[Any] = [None if tensor is None else tensor.to(device) for tensor in self[1:]]
+        return UpdateBatch(self.rows.to(device), *tensors)
+
 
 class PolicyScores(NamedTuple):
     """What the policy's forward passes give. Column j describes the token at sequence position j + 1.
@@ -37,3 +67,8 @@ class PolicyScores(NamedTuple):
 
     action_log_probs: torch.Tensor
     signals: dict[str, torch.Tensor]
+
+    def on_cpu(self) -> PolicyScores:
+        """Return the scores in float32 on the CPU, for the controller."""
+        signals = {name: values.float().cpu() for name, values in self.signals.items()}
+        return PolicyScores(self.action_log_probs.float().cpu(), signals)

@@ -82,7 +82,7 @@ class VisionLanguageActor(Actor):
             action_mask = torch.nn.functional.pad(action_mask, (0, len(self.blank_image.token_ids)))
         next_tokens = sequences.roll(-1, dims=1)
         mask = torch.nn.functional.pad(action_mask.bool(), (0, 1))  # the last position predicts nothing
-        head = response_head(model, next_tokens, mask, scorer or self._scorer(return_entropy))
+        head = response_head(model, next_tokens, mask, scorer or self.scorer(return_entropy))
         # On a CPU torch's kernels take a mask, and are no faster without one.
         attention = without_padding_mask(model) if sequences.is_cuda else nullcontext()
         with head, attention, shared_images(model, inputs) as inputs:
@@ -96,16 +96,51 @@ class VisionLanguageActor(Actor):
             (output.entropy,) = entropy
         return action_log_probs, output
 
-    def _scorer(self, with_entropy: bool) -> TokenScorer:
+    def scorer(self, with_entropy: bool, entropy_has_gradient: bool = True) -> TokenScorer:
+        """Return what makes log-probs of hidden states, and the entropy if it is asked for."""
+
         def scorer(
             hidden_states: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor, cap: float | None
         ) -> tuple[torch.Tensor, ...]:
             log_probs, entropy = log_probs_and_entropy(
                 hidden_states, weight, tokens, self.sampling_temperature, with_entropy, cap
             )
-            return (log_probs,) if entropy is None else (log_probs, entropy)
+            if entropy is None:
+                return (log_probs,)
+            return log_probs, entropy if entropy_has_gradient else entropy.detach()
 
         return scorer
+
+    def forward_with_signals(
+        self,
+        sequences: torch.Tensor,
+        action_mask: torch.Tensor,
+        attention_mask: torch.Tensor,
+        similarity: VisualSimilarity | None,
+        num_layers: int | None,
+        scorer: TokenScorer,
+        **inputs: torch.Tensor,
+    ) -> tuple[torch.Tensor, Any, dict[str, torch.Tensor]]:
+        """Return log-probs, the model's output with `entropy`, and the signals of the same pass, without gradients.
+
+        See `score` for the arguments; the scorer returns log-probs and entropy.
+        """
+        model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
+
+        def add(states: torch.Tensor) -> None:
+            assert similarity is not None
+            similarity.add(states[:, : sequences.shape[1]].detach())  # without those of a blank image
+
+        # The hooks are gone before gradient checkpointing computes layers again.
+        streaming = nullcontext() if similarity is None else stream_hidden_states(model, add, num_layers)
+        with streaming:
+            log_probs, output = self(
+                sequences, action_mask, attention_mask, return_output=True, return_entropy=True, scorer=scorer, **inputs
+            )
+        signals = {"entropy": output.entropy.detach()}
+        if similarity is not None:
+            signals["visual_similarity"] = similarity.result()[:, 1:]
+        return log_probs, output, signals
 
     @torch.no_grad()
     def score(
@@ -131,7 +166,7 @@ class VisionLanguageActor(Actor):
             mm_inputs: the processor's image tensors and `image_index`, from `merge_image_tensors`.
         """
         states: list[torch.Tensor] = []  # of the response's positions: [N, D], where logits would be [N, V]
-        scorer = self._scorer(with_entropy=True)
+        scorer = self.scorer(with_entropy=True)
 
         def score_true(hidden: torch.Tensor, *head: Any) -> Sequence[torch.Tensor]:
             if perturbed_inputs is not None:
@@ -146,18 +181,7 @@ class VisionLanguageActor(Actor):
             return divergence, image_sensitivity(log_probs, perturbed_log_probs)
 
         batch = (sequences, action_mask, attention_mask)
-        model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
-
-        def add(states: torch.Tensor) -> None:
-            assert similarity is not None
-            similarity.add(states[:, : sequences.shape[1]])  # without those of a blank image
-
-        streaming = nullcontext() if similarity is None else stream_hidden_states(model, add, num_layers)
-        with streaming:
-            log_probs, output = self(*batch, return_output=True, return_entropy=True, scorer=score_true, **mm_inputs)
-        signals = {"entropy": output.entropy}
-        if similarity is not None:
-            signals["visual_similarity"] = similarity.result()[:, 1:]
+        log_probs, _, signals = self.forward_with_signals(*batch, similarity, num_layers, score_true, **mm_inputs)
         if perturbed_inputs is not None:
             # Its two columns stand where log-probs and entropy would.
             signals["image_dependence"], output = self(

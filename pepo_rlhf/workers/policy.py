@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,12 @@ from pepo_rlhf.checkpoints import folders, states
 from pepo_rlhf.checkpoints.adapters import save_adapters
 from pepo_rlhf.compat import log_files
 from pepo_rlhf.config import Config
-from pepo_rlhf.core.masks import sequence_mask, vision_mask
 from pepo_rlhf.core.signals import describe
-from pepo_rlhf.core.signals.visual_similarity import VisualSimilarity
 from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.weight_sync.sync import WeightSync
 from pepo_rlhf.weight_sync.weights import PolicyWeights
 from pepo_rlhf.workers.adapters import without_adapters
+from pepo_rlhf.workers.image_positions import image_positions, similarity_for
 from pepo_rlhf.workers.image_tensors import merge_image_tensors
 from pepo_rlhf.workers.micro_batch import MicroBatch, PolicyScores
 from pepo_rlhf.workers.policy_trainer import PolicyTrainer, Update
@@ -49,8 +47,9 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
         super().init_model_from_pretrained(strategy, name, max_steps, vllm_engines=None)
         self.config = config
         self.tokenizer = get_tokenizer(name, None)  # the whole processor, where upstream keeps the tokenizer alone
-        policy_loss, scheduler = self.trainer.actor_loss_fn, self.actor_scheduler
-        self.policy_trainer = PolicyTrainer(config, strategy, self.actor, self.ema_model, policy_loss, scheduler)
+        self.image_token_ids = vision_token_ids(self.tokenizer)
+        models, of_upstream = (self.actor, self.ema_model), (self.trainer.actor_loss_fn, self.actor_scheduler)
+        self.policy_trainer = PolicyTrainer(config, strategy, *models, *of_upstream, self.image_token_ids)
         self.weight_sync = WeightSync(config, self.actor.model.module, engines)
         if resume_from is not None:
             self._load_checkpoint(resume_from)
@@ -65,41 +64,35 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
             ValueError: if a row has an image without image tokens, or tokens without an image.
         """
         device, pepo = torch.cuda.current_device(), self.config.pepo
-        sequences, action_mask, attention_mask = (tensor.to(device) for tensor in micro_batch[:3])
-        vision = self._vision_mask(sequences, action_mask, attention_mask, micro_batch.image_tensors)
-        described = [describe(name) for name in signals]
-        similarity = None
-        if any(signal.reads_hidden_states for signal in described):
-            is_response = torch.nn.functional.pad(action_mask, (1, 0))  # column j describes position j + 1
-            similarity = VisualSimilarity(vision, pepo.similarity, is_response)
-        self.actor.eval()
-        images = merge_image_tensors(micro_batch.image_tensors, device)
-        perturbed = None
-        if any(signal.perturbs_images for signal in described):
-            perturbed = merge_image_tensors(list(micro_batch.perturbed_tensors), device)
+        sequences, action_mask, attention_mask, images, perturbed_images = micro_batch.to(device)
         batch = (sequences, action_mask, attention_mask)
-        scores = self.actor.score(*batch, similarity, pepo.num_layers, perturbed, **images)
+        positions = image_positions(*batch, images, self.image_token_ids, pepo.no_image)
+        similarity = similarity_for(signals, positions, action_mask, pepo)
+        self.actor.eval()
+        perturbed = None
+        if any(describe(name).perturbs_images for name in signals):
+            perturbed = merge_image_tensors(list(perturbed_images), device)
+        tensors = merge_image_tensors(images, device)
+        scores: PolicyScores = self.actor.score(*batch, similarity, pepo.num_layers, perturbed, **tensors)
         self.actor.train()
-        found = {name: values.float().cpu() for name, values in scores.signals.items()}
-        return PolicyScores(scores.action_log_probs.float().cpu(), found)
+        return scores.on_cpu()
 
-    def train(self, updates: Sequence[Update]) -> dict[str, float]:
-        """Make this rank's part of the updates and return their metrics."""
+    def train(self, updates: Sequence[Update]) -> tuple[dict[str, float], list[PolicyScores]]:
+        """Make this rank's part of the updates and return what `PolicyTrainer.train` does."""
         torch.cuda.empty_cache()
-        metrics = self.policy_trainer.train(updates)
+        result = self.policy_trainer.train(updates)
         torch.cuda.empty_cache()
         torch.cuda.synchronize()
-        return metrics
+        return result
 
     @torch.no_grad()
     def reference_log_probs(self, micro_batch: MicroBatch) -> torch.Tensor:
         """Return what ReferenceWorker's method does, from the policy with its adapters off, which is the reference."""
         device = torch.cuda.current_device()
-        sequences, action_mask, attention_mask = (tensor.to(device) for tensor in micro_batch[:3])
-        images = merge_image_tensors(micro_batch.image_tensors, device)
+        *batch, images, _ = micro_batch.to(device)
         self.actor.eval()
         with without_adapters(self.actor.model.module):
-            log_probs = self.actor(sequences, action_mask, attention_mask, **images).cpu()
+            log_probs = self.actor(*batch, **merge_image_tensors(images, device)).cpu()
         self.actor.train()
         return log_probs
 
@@ -110,20 +103,6 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
             return self.score(micro_batch).action_log_probs
         finally:
             self.actor.sampling_temperature = sampling_temperature
-
-    def _vision_mask(
-        self, sequences: torch.Tensor, action_mask: torch.Tensor, attention_mask: torch.Tensor, images: list[Any]
-    ) -> torch.Tensor:
-        mask = vision_mask(sequences, action_mask, vision_token_ids(self.tokenizer))
-        num_wrong = sum(map(operator.ne, [image is not None for image in images], mask.any(dim=-1).tolist()))
-        if num_wrong:  # the policy would train blind, and nothing else would show it
-            raise ValueError(
-                f"{num_wrong} prompts of a micro-batch have an image without image tokens, or tokens without an image"
-            )
-        if self.config.pepo.no_image == "sequence":
-            without_image = ~mask.any(dim=-1, keepdim=True)
-            mask = torch.where(without_image, sequence_mask(attention_mask), mask)
-        return mask
 
     def send_weights(self, version: int) -> None:
         """Send the weights, which `version` training steps have made, to every engine."""

@@ -25,9 +25,8 @@ class ReferenceWorker(ReferenceModelActor.__ray_metadata__.modified_class):
     def reference_log_probs(self, micro_batch: MicroBatch) -> torch.Tensor:
         """Return the log-probs of the response tokens, [B, S - 1] float32 on the CPU, 0 outside the response."""
         device = torch.cuda.current_device()
-        sequences, action_mask, attention_mask = (tensor.to(device) for tensor in micro_batch[:3])
-        images = merge_image_tensors(micro_batch.image_tensors, device)
-        return self.model(sequences, action_mask, attention_mask, **images).cpu()
+        *batch, images, _ = micro_batch.to(device)
+        return self.model(*batch, **merge_image_tensors(images, device)).cpu()
 
 
 ReferenceActor = ray.remote(num_gpus=1)(ReferenceWorker)

@@ -32,6 +32,7 @@ OURS = {
     "algo.overlong_filtering_enable",
     "ckpt.resume",
     "ckpt.save_merged",
+    "train.single_pass",
     "train.skip_zero_advantages",
     "ckpt.save_minutes",
     "data.fetch_urls",

@@ -31,6 +31,18 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("adapters_combine", {"ckpt.save_merged": True}, "--ckpt.save_merged merges adapters, and there are none"),
     ("adapters_combine", {"ds.lora.rank": 8, "ds.lora.target_modules": []}, "--ds.lora.target_modules is empty"),
+    ("one_pass_is_enough", {"train.single_pass": True, "train.batch_size": 32}, "--train.batch_size 32"),
+    ("one_pass_is_enough", {"train.single_pass": True, "train.max_epochs": 2}, "--train.max_epochs 2"),
+    (
+        "one_pass_is_enough",
+        {"train.single_pass": True, "algo.kl.use_loss": False, "pepo.method": "uniform"},
+        "set --algo.kl.use_loss",
+    ),
+    (
+        "one_pass_is_enough",
+        {"train.single_pass": True, "ds.lora.rank": 8, "ds.lora.dropout": 0.1},
+        "--ds.lora.dropout changes",
+    ),
     ("weights_reach_the_engines", {"ds.tensor_parallel_size": 2}, "--ds.zero_stage 3"),
     (
         "packed_transfer_is_possible",

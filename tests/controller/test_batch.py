@@ -1,11 +1,9 @@
-"""From groups to a padded batch, to micro-batches, to OpenRLHF's experiences: nothing is lost, moved or invented."""
+"""From groups to a padded batch, to micro-batches, to those of an update: nothing is lost, moved or invented."""
 
 import pytest
 import torch
-from openrlhf.trainer.ppo_utils.experience import Experience
 
 from pepo_rlhf.config import Config
-from pepo_rlhf.controller.batch import to_experiences
 from pepo_rlhf.controller.batch_metrics import response_metrics
 from pepo_rlhf.controller.experience_maker import PepoExperienceMaker
 from pepo_rlhf.controller.scoring import split_rows
@@ -50,27 +48,22 @@ def test_a_micro_batch_leaves_out_what_is_padding_in_all_its_rows(batch):
     assert micro_batch.image_tensors == ["reference"] * 2
 
 
-@pytest.mark.parametrize("splits", [[[0, 1], [2, 3]], [[3, 0], [1, 2]], [[0], [1], [2], [3]]])
-def test_experiences_hold_each_row_once_with_what_belongs_to_it(batch, splits):
-    experiences = to_experiences(batch, splits)
-    for rows, experience in zip(splits, experiences, strict=True):
-        for i, row in enumerate(rows):
-            length = int(batch.total_lengths[row])
-            assert experience.sequences[i, :length].tolist() == batch.sequences[row, :length].tolist()
-            for ours, theirs in (
-                ("advantages", "advantages"),
-                ("action_log_probs", "action_log_probs"),
-                ("rollout_log_probs", "rollout_log_probs"),
-                ("loss_mask", "action_mask"),
-            ):
-                expected = getattr(batch, ours)[row, : length - 1]
-                assert torch.equal(getattr(experience, theirs)[i, : length - 1], expected)
-        assert experience.info == {} and experience.base_action_log_probs is None
+@pytest.mark.parametrize("rows", [[0, 1], [3, 0], [2]])
+def test_what_an_update_is_given_belongs_to_its_rows(batch, rows):
+    batch.reference_log_probs = batch.action_log_probs - 1
+    part = batch.update_batch(rows)
+    assert torch.equal(part.rows.sequences, batch.micro_batch(rows).sequences)
+    names = ("loss_mask", "advantages", "rollout_log_probs", "action_log_probs", "reference_log_probs")
+    for i, row in enumerate(rows):
+        for name in names:
+            length = int(batch.total_lengths[row]) - 1
+            assert torch.equal(getattr(part, name)[i, :length], getattr(batch, name)[row, :length]), name
 
 
-def test_a_score_could_not_travel_in_an_experience():
-    """Should upstream carry arbitrary per-token fields one day, scores need not stay on the controller any more."""
-    assert not {"visual_similarity", "entropy", "weights"} & Experience.__dataclass_fields__.keys()
+def test_an_update_that_weighs_by_itself_is_given_the_advantages_of_responses(batch):
+    part = batch.update_batch([1], is_weighed=False)
+    assert part.action_log_probs is None
+    assert torch.equal(part.advantages, batch.unweighted_advantages[[1], :4])
 
 
 def test_micro_batches_are_of_equal_size_or_filled_by_tokens(batch):

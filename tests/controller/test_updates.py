@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pepo_rlhf.config import Config
 from pepo_rlhf.controller.experience_maker import PepoExperienceMaker
 from pepo_rlhf.controller.updates import deal, needs_update, plan_updates, update_metrics
+from pepo_rlhf.workers.policy_trainer import Weighing
 
 LENGTHS = [4, 2, 5, 1, 3, 3, 2, 6]
 
@@ -33,12 +34,17 @@ def batch(scored_batch):
 
 def lengths_of(updates):
     """Tokens of the responses in each micro-batch."""
-    return [[part.action_mask.sum(dim=-1).tolist() for part in update.micro_batches] for update in updates]
+    return [[part.rows.action_mask.sum(dim=-1).tolist() for part in update.micro_batches] for update in updates]
+
+
+def updates_of(batch, config, step=1):
+    """Of each rank."""
+    return [plan.updates for plan in plan_updates(batch, config, step)]
 
 
 def test_every_response_is_in_one_update_of_a_pass(batch):
     config = config_of(batch_size=4, kl=0.1, max_epochs=2)
-    (updates,) = plan_updates(batch, config, step=1)
+    (updates,) = updates_of(batch, config)
     first, second = ([length for part in lengths_of(updates[i : i + 2]) for (length,) in part] for i in (0, 2))
     assert sorted(first) == sorted(second) == sorted(LENGTHS)
     assert first != second, "each pass draws its own updates"
@@ -48,12 +54,12 @@ def test_every_response_is_in_one_update_of_a_pass(batch):
 
 def test_a_step_draws_the_same_updates_again_and_another_step_others(batch):
     config = config_of(batch_size=4, kl=0.1)
-    first, again, other = (lengths_of(plan_updates(batch, config, step)[0]) for step in (1, 1, 2))
+    first, again, other = (lengths_of(updates_of(batch, config, step)[0]) for step in (1, 1, 2))
     assert first == again != other
 
 
 def test_responses_whose_advantages_are_zero_are_left_out_and_still_counted(batch):
-    (updates,) = plan_updates(batch, config_of(), step=1)
+    (updates,) = updates_of(batch, config_of())
     assert lengths_of(updates) == [[[6], [4], [2], [2]]]  # of the first and the last group, longest first
     assert (updates[0].num_tokens, updates[0].num_responses) == (sum(LENGTHS), 8)
 
@@ -61,21 +67,21 @@ def test_responses_whose_advantages_are_zero_are_left_out_and_still_counted(batc
 def test_a_masked_response_is_left_out_and_not_counted(batch):
     batch.loss_mask = batch.loss_mask.clone()
     batch.loss_mask[7] = 0
-    (updates,) = plan_updates(batch, config_of(), step=1)
+    (updates,) = updates_of(batch, config_of())
     assert lengths_of(updates) == [[[4], [2], [2]]]
     assert (updates[0].num_tokens, updates[0].num_responses) == (sum(LENGTHS) - 6, 7)
 
 
 def test_ranks_get_as_many_responses_filled_up_with_the_shortest_of_the_others(batch):
-    batch.advantages[7] = 0.0
-    of_ranks = plan_updates(batch, config_of(ranks=2), step=1)
+    batch.unweighted_advantages[7] = 0.0
+    of_ranks = updates_of(batch, config_of(ranks=2))
     assert [lengths_of(updates) for updates in of_ranks] == [[[[4], [2]]], [[[2], [1]]]]
     assert {(update.num_tokens, update.num_responses) for (update,) in of_ranks} == {(sum(LENGTHS), 8)}
 
 
 def test_an_update_without_any_gradient_keeps_a_response_a_rank(batch):
-    batch.advantages = torch.zeros_like(batch.advantages)
-    of_ranks = plan_updates(batch, config_of(ranks=2), step=1)
+    batch.unweighted_advantages = torch.zeros_like(batch.advantages)
+    of_ranks = updates_of(batch, config_of(ranks=2))
     assert [lengths_of(updates) for updates in of_ranks] == [[[[1]]], [[[2]]]]
 
 
@@ -93,11 +99,25 @@ def test_a_kl_in_the_reward_leaves_out_what_it_makes_zero_only(batch):
     assert needs_update(batch, config).tolist() == [True, True, False, False, False, False, True, True]
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_single_pass_scores_what_it_leaves_out_and_says_which_rows_are_whose(batch, ranks):
+    weighing = Weighing(("visual_similarity",), 0.5)
+    plans = plan_updates(batch, config_of(ranks=ranks, micro_batch_size=2), 1, weighing)
+    assert sorted(row for plan in plans for rows in plan.rows for row in rows) == list(range(8))
+    for updates, rows in plans:
+        parts = [*updates[0].micro_batches, *updates[0].left_out]
+        assert [part.rows.action_mask.sum(dim=-1).tolist() for part in parts] == [
+            [LENGTHS[row] for row in part] for part in rows
+        ]
+        assert all(part.action_log_probs is None for part in parts) and updates[0].weighing == weighing
+    assert sum(len(part.loss_mask) for updates, _ in plans for part in updates[0].left_out) == 4
+
+
 def test_rows_of_similar_length_share_a_micro_batch(batch):
-    (updates,) = plan_updates(batch, config_of(micro_batch_size=2, kl=0.1), step=1)
-    assert lengths_of(updates) == [[[6, 5], [4, 3], [3, 2], [2, 1]]]
+    plans = plan_updates(batch, config_of(micro_batch_size=2, kl=0.1), step=1)
+    assert lengths_of(plans[0].updates) == [[[6, 5], [4, 3], [3, 2], [2, 1]]]
     # Prompts have 3 tokens. Of 2 x (9 + 7 + 6 + 5) positions 1 of each pair but one is padding: 54 less 50 tokens.
-    assert update_metrics([updates]) == {"num_samples_updated": 8, "padding_fraction": pytest.approx(4 / 54)}
+    assert update_metrics(plans) == {"num_samples_updated": 8, "padding_fraction": pytest.approx(4 / 54)}
 
 
 @settings(max_examples=100, deadline=None)

@@ -151,3 +151,26 @@ def test_gradients_in_bfloat16_are_as_close_as_those_of_all_logits_at_once(monke
     ours = gradients(lambda *inputs: log_probs_and_entropy(*inputs, tokens, with_entropy=False)[0], torch.bfloat16)
     for best, reference, actual in zip(exact, stock, ours, strict=True):
         assert (actual - best).norm() <= 1.5 * (reference - best).norm()
+
+
+@pytest.mark.usefixtures("tiles")
+def test_an_entropy_that_is_only_looked_at_changes_no_gradient():
+    hidden, weight, tokens = torch.randn(5, 3), torch.randn(7, 3), torch.tensor([0, 6, 3, 3, 1])
+    gradients = []
+    for with_entropy in (False, True):
+        leaves = hidden.clone().requires_grad_(), weight.clone().requires_grad_()
+        log_probs, entropy = log_probs_and_entropy(*leaves, tokens, 0.7, with_entropy)
+        assert not with_entropy or entropy.detach().min() > 0
+        gradients.append(torch.autograd.grad(log_probs.exp().sum(), leaves))
+    for without, with_entropy in zip(*gradients, strict=True):
+        assert torch.equal(without, with_entropy)
+
+
+@pytest.mark.usefixtures("tiles")
+def test_the_entropy_alone_has_a_gradient():
+    hidden = torch.randn(5, 3, requires_grad=True)
+    weight, tokens = torch.randn(7, 3), torch.tensor([0, 6, 3, 3, 1])
+    _, entropy = log_probs_and_entropy(hidden, weight, tokens)
+    _, exact = by_definition(hidden, weight, tokens, 1.0)
+    found, expected = (torch.autograd.grad(values.sum(), hidden)[0] for values in (entropy, exact))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)

@@ -1,49 +1,9 @@
 """What the policy worker computes of a micro-batch, by the names that it is asked for. No Ray, no DeepSpeed."""
 
 import pytest
-import torch
-from PIL import Image
-from transformers import AutoProcessor
 
-from pepo_rlhf.config import Config
 from pepo_rlhf.core.signals import BUILT_IN
-from pepo_rlhf.data.perturbations import Perturbation, perturb
-from pepo_rlhf.data.prompt import encode_prompt
-from pepo_rlhf.toy.tiny_vlm import build_tiny_qwen2_5_vl
 from pepo_rlhf.workers.micro_batch import MicroBatch
-from pepo_rlhf.workers.model import VisionLanguageActor
-from pepo_rlhf.workers.policy import PolicyWorker
-
-TEXT = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Find x.<|im_end|>\n"
-
-
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory):
-    folder = build_tiny_qwen2_5_vl(tmp_path_factory.mktemp("models") / "tiny")
-    worker = object.__new__(PolicyWorker)
-    worker.config, worker.tokenizer = Config(), AutoProcessor.from_pretrained(folder)
-    worker.actor = VisionLanguageActor(str(folder), param_dtype="fp32")
-    return worker
-
-
-@pytest.fixture(scope="module")
-def micro_batch(worker):
-    """Two rows that share an image, and one without; the perturbed image is another one's."""
-    generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (112, 84, 3), generator=generator, dtype=torch.uint8).numpy()
-    picture = Image.fromarray(pixels)
-    prompt, images = encode_prompt(worker.tokenizer, TEXT, [picture], {})
-    _, perturbed = encode_prompt(worker.tokenizer, TEXT, perturb([picture], Perturbation("blank")), {})
-    plain, _ = encode_prompt(worker.tokenizer, TEXT.replace("<|vision_start|><|image_pad|><|vision_end|>", ""), [], {})
-    rows = [torch.tensor([*start, *range(20, 20 + length)]) for start, length in ((prompt, 5), (prompt, 3), (plain, 4))]
-    sequences = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    attention_mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-    action_mask = attention_mask.clone()
-    for row, start in enumerate((prompt, prompt, plain)):
-        action_mask[row, : len(start)] = 0
-    return MicroBatch(
-        sequences, action_mask[:, 1:], attention_mask, [images, images, None], [perturbed, perturbed, None]
-    )
 
 
 @pytest.mark.parametrize(

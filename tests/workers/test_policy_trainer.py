@@ -9,6 +9,7 @@ from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
 
 from pepo_rlhf.config import Config, to_arguments
+from pepo_rlhf.workers.micro_batch import MicroBatch, UpdateBatch
 from pepo_rlhf.workers.policy_trainer import PolicyTrainer, Update
 
 VOCABULARY = 7
@@ -75,22 +76,41 @@ def config_of(**settings):
     return config
 
 
-def experience(*masks, seed=0):
+def rows_of(*masks, seed=0):
     """Rows of random tokens, advantages and log-probs, a mask each."""
     generator, mask = torch.Generator().manual_seed(seed), torch.tensor(masks)
 
     def random():
         return torch.randn(mask.shape, generator=generator)
 
-    return Experience(
-        sequences=torch.randint(VOCABULARY, (len(masks), mask.shape[1] + 1), generator=generator),
-        attention_mask=torch.ones(len(masks), mask.shape[1] + 1, dtype=torch.long),
-        action_mask=mask,
-        action_log_probs=(-2 + 0.1 * random()) * mask,
-        base_action_log_probs=(-2 + 0.1 * random()) * mask,
-        rollout_log_probs=(-2 + 0.1 * random()) * mask,
+    shape = (len(masks), mask.shape[1] + 1)
+    sequences = torch.randint(VOCABULARY, shape, generator=generator)
+    return UpdateBatch(
+        MicroBatch(sequences, mask, torch.ones(shape, dtype=torch.long), [None] * len(masks)),
+        loss_mask=mask,
         advantages=random() * mask,
-        mm_train_inputs=[None] * len(masks),
+        rollout_log_probs=(-2 + 0.1 * random()) * mask,
+        action_log_probs=(-2 + 0.1 * random()) * mask,
+        reference_log_probs=(-2 + 0.1 * random()) * mask,
+    )
+
+
+def row_of(rows, row):
+    """One row of several."""
+    batch = MicroBatch(*(part[row : row + 1] for part in rows.rows[:4]))
+    return UpdateBatch(batch, *(part[row : row + 1] for part in rows[1:]))
+
+
+def experience_of(rows):
+    """Rows in the form of upstream's trainer."""
+    return Experience(
+        sequences=rows.rows.sequences,
+        attention_mask=rows.rows.attention_mask,
+        action_mask=rows.loss_mask,
+        action_log_probs=rows.action_log_probs,
+        base_action_log_probs=rows.reference_log_probs,
+        rollout_log_probs=rows.rollout_log_probs,
+        advantages=rows.advantages,
     )
 
 
@@ -103,7 +123,7 @@ def make_trainer(monkeypatch):
         low, high = arguments.actor.eps_clip_low_high
         loss = policy_loss or PolicyLoss(low, high, token_level_loss=config.actor.loss_agg_mode == "token-mean")
         scheduler = SimpleNamespace(get_last_lr=lambda: [0.5])
-        return PolicyTrainer(config, Strategy(args=arguments), Policy(), None, loss, scheduler)
+        return PolicyTrainer(config, Strategy(args=arguments), Policy(), None, loss, scheduler, [VOCABULARY])
 
     return make
 
@@ -125,9 +145,9 @@ def test_gradients_and_losses_are_upstreams(make_trainer, mode, entropy_coef):
     config = config_of(loss_agg_mode=mode, entropy_coef=entropy_coef)
     trainer, masks = make_trainer(config), ([0, 1, 1, 1], [0, 0, 1, 0])
     gradient, losses = upstreams_gradient(
-        config, trainer, experience(*masks), {"batch_num_tokens": 4, "global_batch_size": 2}
+        config, trainer, experience_of(rows_of(*masks)), {"batch_num_tokens": 4, "global_batch_size": 2}
     )
-    metrics = trainer.train([Update([experience(*masks)], num_tokens=4, num_responses=2)])
+    metrics, _ = trainer.train([Update([rows_of(*masks)], num_tokens=4, num_responses=2)])
     assert torch.equal(trainer.actor.model.steps[0], gradient)
     for name in ("policy_loss", "kl", "logprobs_diff", "ppo_kl", "ppo_clip_ratio"):
         assert metrics[name] == pytest.approx(losses[name].item(), abs=1e-7), name
@@ -136,21 +156,12 @@ def test_gradients_and_losses_are_upstreams(make_trainer, mode, entropy_coef):
 
 
 def test_an_update_is_one_step_however_it_is_split(make_trainer):
-    config, whole = config_of(), experience([0, 1, 1, 1], [0, 0, 1, 0], [0, 1, 1, 0])
-    rows = [
-        Experience(
-            **{
-                name: value[row : row + 1]
-                for name, value in vars(whole).items()
-                if isinstance(value, torch.Tensor | list) and len(value)
-            }
-        )
-        for row in range(3)
-    ]
+    config, whole = config_of(), rows_of([0, 1, 1, 1], [0, 0, 1, 0], [0, 1, 1, 0])
+    rows = [row_of(whole, row) for row in range(3)]
     results = []
     for micro_batches in ([whole], rows):
         trainer = make_trainer(config)
-        metrics = trainer.train([Update(micro_batches, num_tokens=6, num_responses=3)])
+        metrics, _ = trainer.train([Update(micro_batches, num_tokens=6, num_responses=3)])
         results.append((metrics, trainer.actor.model.steps))
     assert trainer.actor.model.boundaries == [False, False, True]
     (metrics, (gradient,)), (split_metrics, (split_gradient,)) = results
@@ -162,12 +173,12 @@ def test_what_is_left_out_still_counts_in_the_means_of_the_losses(make_trainer):
     """Its gradient is 0, and the loss is divided by its tokens as well."""
     config = config_of()
     config.algo.kl.init_coef = 0.0
-    trained, left_out = experience([0, 1, 1, 1]), experience([0, 1, 1, 0], seed=1)
-    left_out.advantages = torch.zeros(1, 4)
+    trained, left_out = rows_of([0, 1, 1, 1]), rows_of([0, 1, 1, 0], seed=1)
+    left_out = left_out._replace(advantages=torch.zeros(1, 4))
     results = []
     for micro_batches in ([trained, left_out], [trained]):
         trainer = make_trainer(config)
-        metrics = trainer.train([Update(micro_batches, num_tokens=5, num_responses=2)])
+        metrics, _ = trainer.train([Update(micro_batches, num_tokens=5, num_responses=2)])
         results.append((metrics["policy_loss"], trainer.actor.model.steps[0]))
     assert results[0][0] == results[1][0]
     assert torch.equal(results[0][1], results[1][1])
@@ -175,25 +186,25 @@ def test_what_is_left_out_still_counts_in_the_means_of_the_losses(make_trainer):
 
 def test_updates_without_a_token_take_no_step_and_are_counted(make_trainer):
     trainer = make_trainer(config_of())
-    nothing = Update([experience([0, 0, 0, 0])], num_tokens=0, num_responses=0)
-    something = Update([experience([0, 1, 1, 0])], num_tokens=2, num_responses=1)
-    metrics = trainer.train([nothing, something, nothing])
+    nothing = Update([rows_of([0, 0, 0, 0])], num_tokens=0, num_responses=0)
+    something = Update([rows_of([0, 1, 1, 0])], num_tokens=2, num_responses=1)
+    metrics, _ = trainer.train([nothing, something, nothing])
     assert (metrics["skipped_updates"], len(trainer.actor.model.steps)) == (2, 1)
-    assert trainer.train([nothing]) == {"skipped_updates": 1}
+    assert trainer.train([nothing])[0] == {"skipped_updates": 1}
 
 
 def test_a_masked_micro_batch_of_an_update_weighs_nothing_in_the_means(make_trainer):
     """Its own means are 0 / 0."""
     trainer = make_trainer(config_of())
-    one, masked = experience([0, 1, 1, 1]), experience([0, 0, 0, 0])
-    alone = trainer.train([Update([experience([0, 1, 1, 1])], 3, 1)])
-    assert trainer.train([Update([one, masked], 3, 1)]) == pytest.approx(alone)
+    one, masked = rows_of([0, 1, 1, 1]), rows_of([0, 0, 0, 0])
+    alone, _ = trainer.train([Update([rows_of([0, 1, 1, 1])], 3, 1)])
+    assert trainer.train([Update([one, masked], 3, 1)])[0] == pytest.approx(alone)
 
 
 def test_the_moving_average_follows_each_update(make_trainer):
     trainer, calls = make_trainer(config_of()), []
     trainer.ema_model = object()
     trainer.strategy.moving_average = lambda *args: calls.append(args[2:])
-    trainer.train([Update([experience([0, 1, 1, 1])] * 2, 6, 2)] * 2)
+    trainer.train([Update([rows_of([0, 1, 1, 1])] * 2, 6, 2)] * 2)
     assert calls == [(0.992, "cpu")] * 2
     assert trainer.strategy.accumulated_gradient == 1
