@@ -37,6 +37,7 @@ BENCHMARKS = {
     "step_152k": "step:run_large_vocabulary",
     "step_skipping": "step:run_skipping",
     "step_single_pass": "step:run_single_pass",
+    "peers": "peers:run",
 }
 
 

@@ -27,7 +27,7 @@ TRAINERS = {"stock OpenRLHF, GRPO": ("stock", "step_total"), "ours, GRPO": ("our
 
 def run(rounds: int) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
-        model = _model(Path(folder, "model"), None)
+        model = make_model(Path(folder, "model"))
         phases = {"step": ["time_step"], "experience of a step": ["time_experience"]}
         methods = _compare_turns("methods", ("uniform", "PEPO"), phases, model, rounds, [])
         return _compare_trainers("step", model, rounds, []) + methods
@@ -35,7 +35,7 @@ def run(rounds: int) -> list[dict]:
 
 def run_large_vocabulary(rounds: int) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
-        model = _model(Path(folder, "model"), 151_936)
+        model = make_model(Path(folder, "model"), 151_936)
         return _compare_trainers("step of a quarter of the batch, vocabulary of 152k", model, rounds, QUARTER)
 
 
@@ -52,7 +52,7 @@ def run_single_pass(rounds: int) -> list[dict]:
 def _compare_turns_of_a_run(side: str, names: tuple[str, str], rounds: int, flags: list[str]) -> list[dict]:
     phases = {"step": ["time_step"], "experience and update of a step": ["time_experience", "time_update"]}
     with tempfile.TemporaryDirectory() as folder:
-        return _compare_turns(side, names, phases, _model(Path(folder, "model"), None), rounds, flags)
+        return _compare_turns(side, names, phases, make_model(Path(folder, "model")), rounds, flags)
 
 
 def _compare_trainers(benchmark: str, model: Path, rounds: int, flags: list[str]) -> list[dict]:
@@ -64,7 +64,7 @@ def _compare_trainers(benchmark: str, model: Path, rounds: int, flags: list[str]
             runs = {}
             for position, (name, (side, _)) in enumerate(TRAINERS.items()):
                 run_dir, half = model.parent / f"{side}_{round_number}", halves[(position + round_number) % 2]
-                runs[name] = pool.submit(_train, side, model, run_dir, ["--pepo.method", "uniform", *flags], half)
+                runs[name] = pool.submit(train, side, model, run_dir, ["--pepo.method", "uniform", *flags], half)
         for name, (_, key) in TRAINERS.items():
             seconds[name] += [step[key] for step in runs[name].result()[1:]]
     # Steps of runs side by side are no pairs: each is compared with the other trainer's median.
@@ -77,7 +77,7 @@ def _compare_turns(
 ) -> list[dict]:
     """Two variants that take turns from step to step of one run; its first two steps are left out."""
     flags, cores = ["--train.num_episodes", str(1 + rounds), *flags], sorted(os.sched_getaffinity(0))
-    steps = _train(side, model, model.parent / side, flags, cores)[2:]
+    steps = train(side, model, model.parent / side, flags, cores)[2:]
     rows = []
     for phase, keys in phases.items():
         seconds = [sum(step[key] for key in keys) for step in steps]
@@ -87,8 +87,8 @@ def _compare_turns(
     return rows
 
 
-def _model(path: Path, vocabulary: int | None) -> Path:
-    """The model, and the rows that runs train on, beside it."""
+def make_model(path: Path, vocabulary: int | None = None, text: dict | None = None) -> Path:
+    """The model, and the rows that runs train on, beside it; text: settings of a larger decoder."""
     if DEVICE == "cuda":
         write_rows(path.parent / "data", 8 * STEPS)
         # In a process of its own, which leaves no memory of the GPU taken.
@@ -98,20 +98,22 @@ def _model(path: Path, vocabulary: int | None) -> Path:
     subprocess.run([sys.executable, "-m", "pepo_rlhf.toy.counting", *rows], check=True, capture_output=True)
     from pepo_rlhf.toy import tiny_vlm
 
-    if vocabulary is None:
+    if vocabulary is None and text is None:
         return tiny_vlm.build_tiny_qwen2_5_vl(path)
     import transformers
 
     processor = tiny_vlm.build_processor()
     config = tiny_vlm.build_config(processor.tokenizer)
-    config.text_config.vocab_size = vocabulary
+    config.text_config.update({"vocab_size": vocabulary or config.text_config.vocab_size, **(text or {})})
+    config.vision_config.out_hidden_size = config.text_config.hidden_size
     tiny_vlm.save(path, transformers.Qwen2_5_VLForConditionalGeneration(config), processor)
     return path
 
 
-def _train(side: str, model: Path, run_dir: Path, flags: list[str], cores: list[int]) -> list[dict]:
-    """The metrics of each step of a run on these cores."""
-    command = ["-m", "benchmarks.step_run", side, "--config", "examples/quickstart.yaml"]
+def run_python(
+    command: list[str], model: Path, run_dir: Path, flags: list[str], cores: list[int], packages: Path | None = None
+) -> None:
+    """Run a trainer's command with the settings of a benchmark, on these cores and with a folder of more packages."""
     settings = {
         "actor.model_name_or_path": model,
         "data.prompt_dataset": model.parent / "data" / "train.jsonl",
@@ -119,14 +121,21 @@ def _train(side: str, model: Path, run_dir: Path, flags: list[str], cores: list[
         "ds.attn_implementation": "sdpa",
     }
     settings |= LARGE if DEVICE == "cuda" else {}
+    command = [*command, "--config", "examples/quickstart.yaml"]
     command += [part for flag, value in settings.items() for part in (f"--{flag}", str(value))]
+    # Without bytecode each of a run's many processes compiles vLLM, transformers and Ray again.
+    environment = os.environ | {"OMP_NUM_THREADS": str(len(cores)), "PYTHONDONTWRITEBYTECODE": ""}
     result = subprocess.run(
         ["taskset", "--cpu-list", ",".join(map(str, cores)), sys.executable, *command, *flags],
-        # Without bytecode each of a run's many processes compiles vLLM, transformers and Ray again.
-        env=os.environ | {"OMP_NUM_THREADS": str(len(cores)), "PYTHONDONTWRITEBYTECODE": ""},
+        env=environment | ({"PYTHONPATH": str(packages)} if packages else {}),
         capture_output=True,
         text=True,
     )
     if result.returncode != 0:
         raise RuntimeError(f"the run {run_dir.name} failed:\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")
+
+
+def train(side: str, model: Path, run_dir: Path, flags: list[str], cores: list[int]) -> list[dict]:
+    """The metrics of each step of a run on these cores."""
+    run_python(["-m", "benchmarks.step_run", side], model, run_dir, flags, cores)
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]

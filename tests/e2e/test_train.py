@@ -314,6 +314,31 @@ def test_batches_by_tokens(one_of_each, tiny_model, problems, tmp_path):
     assert_same(metrics, one_of_each)
 
 
+@pytest.mark.full
+@pytest.mark.usefixtures("no_process_left")
+@pytest.mark.parametrize("ranks", [[], [*ZERO_3, "--actor.gradient_checkpointing_enable", "true"]], ids=["1", "2"])
+def test_a_single_pass_trains_as_two_do(one_of_each, tiny_model, problems, tmp_path, ranks):
+    assert_same(train(tiny_model, problems, tmp_path / "run", "--train.single_pass", "true", *ranks), one_of_each)
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("no_process_left")
+@pytest.mark.parametrize("ranks", [[], ZERO_3], ids=["1", "2"])
+def test_responses_without_a_gradient_change_nothing(tiny_model, problems, tmp_path, ranks):
+    """With --train.single_pass they are scored all the same."""
+    flags = ["--algo.kl.init_coef", "0", *ranks]
+    expected = train(tiny_model, problems, tmp_path / "all", *flags, "--train.skip_zero_advantages", "false")
+    for name, more in (("two_passes", []), ("one_pass", ["--train.single_pass", "true"])):
+        steps = train(tiny_model, problems, tmp_path / name, *flags, *more)
+        assert {step["num_samples_updated"] for step in steps} != {8}, (
+            "no batch has a group of equal rewards: choose other rewards"
+        )
+        for step, other in zip(steps, expected, strict=True):
+            assert other["num_samples_updated"] == 8
+            for metric in ("actor_grad_norm", "policy_loss", *(name for name in SAME if name != "kl")):
+                assert step[metric] == pytest.approx(other[metric], rel=1e-3, abs=1e-4), metric
+
+
 @pytest.mark.parametrize("flags", [["--pepo.alhpa", "1"], ["--train.batch_size", "6"]])
 def test_a_mistake_costs_one_line_and_no_ray(tmp_path, flags):
     process = start("model", "data", tmp_path / "run", *flags)
