@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from pepo_rlhf.checks.finding import Finding, error, ok
+from pepo_rlhf.checks.finding import Finding, ok
 from pepo_rlhf.checks.inputs import Inputs
 from pepo_rlhf.data.batches import prompts_per_episode
 
 
 def check_rows(inputs: Inputs) -> Iterator[Finding]:
-    """Yield whether every row can be trained on, how many steps they make, and whether ranks can work on them together.
+    """Yield whether every row can be trained on, and how many steps they make.
 
     Loading has measured every prompt, and refuses one that leaves no room for the response.
     """
@@ -29,15 +28,3 @@ def check_rows(inputs: Inputs) -> Iterator[Finding]:
     )
     if config.eval.dataset:
         yield ok(f"{len(inputs.evaluation_rows.rows)} rows to evaluate on")
-    num_without_image = sum(not row.images for row in loaded.rows)
-    if 0 < num_without_image < len(loaded.rows) and _ranks_share_the_encoder(config):
-        yield error(
-            f"{num_without_image} rows have no image: a rank with such rows alone leaves out the vision encoder, whose "
-            "weights or gradients the others wait for: drop these rows, or set --actor.freeze_visual_encoder true and "
-            "--ds.zero_stage 2"
-        )
-
-
-def _ranks_share_the_encoder(config: Any) -> bool:
-    several = config.actor.num_nodes * config.actor.num_gpus_per_node > 1
-    return several and (config.ds.zero_stage == 3 or not config.actor.freeze_visual_encoder)

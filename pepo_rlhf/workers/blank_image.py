@@ -1,9 +1,9 @@
 """A blank image for micro-batches without one, so that every forward pass runs the vision encoder.
 
-Gemma 3 trains only where it is told which tokens are images. Ranks that share an encoder, under ZeRO-3 or because it is
-trained, need the same of each other; `check` still refuses them rows without images, as docs/models.md says. The
-image's tokens stand after a response. They are attended and outside the loss, and no token before them sees them, so
-that log-probs stay what they are and the encoder's gradients are 0.
+Under ZeRO-3 the ranks gather the encoder's weights together, and where it is trained they reduce its gradients
+together: a rank that left it out would let the others wait. Gemma 3 trains only where it is told which tokens are
+images. The image's tokens stand after a response. They are attended and outside the loss, and no token before them
+sees them, so that log-probs stay what they are and the encoder's gradients are 0.
 """
 
 from __future__ import annotations

@@ -41,26 +41,6 @@ def test_steps_of_an_episode(make_inputs, run_check):
     assert "12 rows; an episode takes 10, 2 steps of 5 prompts" in message
 
 
-@pytest.mark.parametrize(
-    ("changes", "fails"),
-    [
-        ({"ds__zero_stage": 3}, True),
-        ({"actor__freeze_visual_encoder": False}, True),
-        ({}, False),
-        ({"ds__zero_stage": 3, "actor__num_gpus_per_node": 1, "ref__num_gpus_per_node": 1}, False),
-    ],
-)
-def test_ranks_do_not_wait_for_a_vision_encoder_that_one_leaves_out(
-    changes, fails, make_inputs, write_problems, run_check
-):
-    ranks = {"actor__num_gpus_per_node": 2, "ref__num_gpus_per_node": 2, "actor__freeze_visual_encoder": True}
-    text_only = {0: {"image": None, "images": []}}
-    found = run_check(check_rows, make_inputs(data__prompt_dataset=write_problems(text_only), **(ranks | changes)))
-    assert [finding.message[:22] for finding in found["error"]] == ["1 rows have no image: "] * fails
-    found = run_check(check_rows, make_inputs(data__prompt_dataset=write_problems(), **(ranks | changes)))
-    assert not found["error"]
-
-
 def test_a_row_that_spells_the_image_placeholder_is_found_before_any_worker_starts(make_inputs, write_problems):
     rows = write_problems({3: {"problem": "What is <|image_pad|>?"}})
     with pytest.raises(ValueError, match=r"image_pad"):

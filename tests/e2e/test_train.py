@@ -308,6 +308,29 @@ def test_zero_3_with_a_frozen_encoder_and_layers_computed_again(tiny_model, prob
 
 @pytest.mark.full
 @pytest.mark.usefixtures("no_process_left")
+@pytest.mark.parametrize(("texts", "no_image"), [(0, "error"), (5, "uniform"), (10, "sequence")])
+def test_rows_without_images_on_ranks_that_share_a_trained_encoder(texts, no_image, tiny_model, problems, tmp_path):
+    """A rank without an image runs the encoder all the same, which ZeRO-3 gathers and whose gradients are reduced."""
+    mixed = shutil.copytree(problems, tmp_path / "mixed")
+    rows = [json.loads(line) for line in (mixed / "problems.jsonl").read_text().splitlines()]
+    for row in rows[:texts]:  # as long as those with images, so that either kind fills micro-batches of its own
+        row |= {"image": None, "images": [], "problem": "Find x. " * (3 + row["id"])}
+    (mixed / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    flags = ["--actor.freeze_visual_encoder", "false", "--pepo.no_image", no_image, "--pepo.temperature", "0.2"]
+    flags += ["--logger.tokens_every", "1"]
+    # Two groups of three: scoring gives each rank a group, and in the update one rank has two of the longer three.
+    flags += ["--rollout.n_samples_per_prompt", "3", "--rollout.micro_batch_size", "3"]
+    flags += ["--train.batch_size", "6", "--train.micro_batch_size", "1"]
+    expected = train(tiny_model, mixed, tmp_path / "one", *flags)
+    assert_same(train(tiny_model, mixed, tmp_path / "two", *flags, *ZERO_3, "--vllm.num_engines", "2"), expected)
+    recorded = [row for step in read_steps(tmp_path / "two") for row in step.table.to_pylist()]
+    assert {row["has_image"] for row in recorded} == {0: {True}, 5: {True, False}, 10: {False}}[texts]
+    for row in recorded:
+        assert (set(row["weight"]) == {1}) == (not row["has_image"] and no_image == "uniform")
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("no_process_left")
 def test_batches_by_tokens(one_of_each, tiny_model, problems, tmp_path):
     flags = ["--train.dynamic_batch_enable", "--train.max_tokens_per_gpu", "300"]
     metrics = train(tiny_model, problems, tmp_path / "run", *flags)
