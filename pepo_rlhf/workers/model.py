@@ -77,8 +77,10 @@ class VisionLanguageActor(Actor):
         """
         model = getattr(self.model, "module", self.model)  # unwraps the DeepSpeed engine
         num_columns = action_mask.shape[1]
-        if self.blank_image is not None and attention_mask is not None and not inputs:
-            sequences, attention_mask, inputs = self.blank_image.after(sequences, attention_mask)
+        has_images = any(isinstance(value, torch.Tensor) for value in inputs.values())
+        if self.blank_image is not None and attention_mask is not None and not has_images:
+            sequences, attention_mask, blank = self.blank_image.after(sequences, attention_mask)
+            inputs |= blank
             action_mask = torch.nn.functional.pad(action_mask, (0, len(self.blank_image.token_ids)))
         next_tokens = sequences.roll(-1, dims=1)
         mask = torch.nn.functional.pad(action_mask.bool(), (0, 1))  # the last position predicts nothing
