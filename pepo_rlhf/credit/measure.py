@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
+from pepo_rlhf.core.signal import response_values
 from pepo_rlhf.core.weighting import BUILT_IN, load_weighting
 from pepo_rlhf.credit.responses import ScoredResponse
 from pepo_rlhf.evaluation.bootstrap import bootstrap_interval
@@ -99,18 +100,21 @@ def signal_table(responses: Sequence[ScoredResponse]) -> dict[str, tuple[Estimat
 def method_table(responses: Sequence[ScoredResponse]) -> dict[str, MethodMeasure]:
     """Return what each built-in weighting makes of the signals of all responses, taken as one batch."""
 
-    def padded(rows: Sequence[np.ndarray]) -> torch.Tensor:
-        return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+    def padded(rows: Sequence[np.ndarray | torch.Tensor]) -> torch.Tensor:
+        return torch.nn.utils.rnn.pad_sequence([torch.as_tensor(row) for row in rows], batch_first=True)
 
-    mask = padded([np.ones(len(response.texts), dtype=bool) for response in responses])
+    mask = padded([np.ones(len(response.target), dtype=bool) for response in responses])
     signals = {name: padded([response.signals[name] for response in responses]) for name in responses[0].signals}
     measures = {}
     for method in BUILT_IN:
-        weights = load_weighting(method, {})(signals, mask)
+        weighting = load_weighting(method, {})
+        own = [response_values(weighting.response_signals, response.text) for response in responses]
+        texts = {name: padded([values[name] for values in own]) for name in weighting.response_signals}
+        weights = weighting(signals | texts, mask)
         low, high = np.quantile(weights[mask].numpy(), [0.2, 0.8], method="nearest")
 
         def share(number: int, response: ScoredResponse, weights: torch.Tensor = weights) -> float:
-            own = weights[number, : len(response.texts)].numpy()
+            own = weights[number, : len(response.target)].numpy()
             return float(own[top_tokens(response.target)].sum() / own.sum()) if own.any() else float("nan")
 
         measures[method] = MethodMeasure(float(low), float(high), over_prompts(responses, share))
@@ -122,7 +126,7 @@ def words_at_both_ends(responses: Sequence[ScoredResponse], name: str) -> tuple[
     ranks: dict[str, list[float]] = defaultdict(list)
     for response in responses:
         values = response.target if name == "target" else response.signals[name]
-        for text, rank in zip(response.texts, rankdata(values) / len(values), strict=True):
+        for text, rank in zip(response.text.token_texts, rankdata(values) / len(values), strict=True):
             if text.strip():
                 ranks[text.strip()].append(float(rank))
     often = {text: float(np.mean(each)) for text, each in ranks.items() if len(each) >= _MIN_COUNT}

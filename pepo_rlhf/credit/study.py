@@ -71,7 +71,7 @@ def _load(config: Config) -> Any:
 
 def _text(config: Config, responses: list[ScoredResponse], kind: str) -> str:
     num_prompts = len({response.question for response in responses})
-    num_tokens = sum(len(response.texts) for response in responses)
+    num_tokens = sum(len(response.target) for response in responses)
     dependence = over_prompts(responses, lambda _, response: float(response.target.mean()))
     lines = [
         f"{config.actor.model_name_or_path}: {num_prompts} prompts, {len(responses)} responses, {num_tokens} tokens; "
@@ -124,7 +124,7 @@ def _shown(questions: list[Question], responses: list[ScoredResponse]) -> list[d
             "prompt": question.prompt,
             "pictures": question.pictures,
             "responses": [
-                {"texts": each.texts, "rows": {"image dependence, blank": each.target} | each.signals}
+                {"texts": each.text.token_texts, "rows": {"image dependence, blank": each.target} | each.signals}
                 for each in responses
                 if each.question == number
             ],

@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
+from pepo_rlhf.core.signal import ResponseText
 from pepo_rlhf.core.signals import BUILT_IN
 from pepo_rlhf.credit import measure
 from pepo_rlhf.credit.measure import (
@@ -25,7 +26,7 @@ def respond(question, target, texts=None, **signals):
     target = np.array(target, dtype=np.float32)
     named = {name: np.array(signals.get(name, target), dtype=np.float32) for name in BUILT_IN}
     texts = texts or [f"t{place}" for place in range(len(target))]
-    return ScoredResponse(question, texts, named, target, np.abs(target))
+    return ScoredResponse(question, ResponseText(texts, "3", "How many?", "toy"), named, target, np.abs(target))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -72,21 +73,25 @@ def test_a_signal_that_is_the_target_finds_it_and_one_turned_round_does_not():
 
 
 def test_methods_by_hand(monkeypatch):
-    monkeypatch.setattr(measure, "BUILT_IN", ("uniform", "vppo"))
-    responses = [respond(0, [0.0, 4.0, 1.0, 2.0, 3.0]), respond(1, [4.0, 0.0, 3.0, 2.0, 1.0])]
+    monkeypatch.setattr(measure, "BUILT_IN", ("looking", "uniform", "vppo"))
+    texts = ["<think", " 3", "</", "think", "4"]
+    responses = [respond(0, [0.0, 4.0, 1.0, 2.0, 3.0], texts), respond(1, [4.0, 0.0, 3.0, 2.0, 1.0], texts)]
     table = method_table(responses)
     assert (table["uniform"].p20, table["uniform"].p80) == (1, 1)
     assert table["uniform"].share.mean == pytest.approx(0.2)
     # Two of five tokens are kept, and one of these is the top one; both responses depend alike on their images.
     assert (table["vppo"].p20, table["vppo"].p80) == (0, 1)
     assert table["vppo"].share.mean == pytest.approx(0.5)
+    # Digits are the second token and the last; the top token is a digit in the first response alone.
+    assert (table["looking"].p20, table["looking"].p80) == (0, 2.5)
+    assert table["looking"].share.mean == pytest.approx((0.5 + 0) / 2)
 
 
 def test_words_at_both_ends_are_those_that_occur_often():
     texts = ["<think>", " 3", " x", "rare"]
     responses = [respond(0, [0.1, 0.9, 0.5, 0.2], texts[: 3 + (number == 0)]) for number in range(3)]
     responses = [
-        respond(0, target[: len(r.texts)], r.texts)
+        respond(0, target[: len(r.text.token_texts)], r.text.token_texts)
         for r, target in zip(responses, [[0.1, 0.9, 0.5, 2.0]] * 3, strict=True)
     ]
     highest, lowest = words_at_both_ends(responses, "target")
