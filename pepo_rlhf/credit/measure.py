@@ -56,10 +56,13 @@ def rank_correlation(signal: np.ndarray, target: np.ndarray) -> float:
 
 
 def top_tokens(target: np.ndarray) -> np.ndarray:
-    """Return which of the tokens are among the TOP_FRACTION with the largest target, at least one; [T] bool."""
-    is_top = np.zeros(len(target), dtype=bool)
-    is_top[np.argsort(-target, kind="stable")[: max(1, round(TOP_FRACTION * len(target)))]] = True
-    return is_top
+    """Return 1 for the TOP_FRACTION of the tokens with the largest target, at least one, and 0 for others; [T].
+
+    Tokens of equal target at the edge count in part.
+    """
+    _, level, counts = np.unique(-target, return_inverse=True, return_counts=True)  # largest target first
+    room = max(1, round(TOP_FRACTION * len(target))) - (np.cumsum(counts) - counts)
+    return np.clip(room / counts, 0.0, 1.0)[level]
 
 
 def roc_area(signal: np.ndarray, target: np.ndarray) -> float:
@@ -67,11 +70,13 @@ def roc_area(signal: np.ndarray, target: np.ndarray) -> float:
 
     It is nan where all tokens have one target.
     """
-    is_top = top_tokens(target)
-    num_top, num_other = is_top.sum(), (~is_top).sum()
-    if num_other == 0 or np.ptp(target) == 0:
+    if np.ptp(target) == 0:
         return float("nan")
-    return float((rankdata(signal)[is_top].sum() - num_top * (num_top + 1) / 2) / (num_top * num_other))
+    top = top_tokens(target)
+    _, level = np.unique(signal, return_inverse=True)
+    others = np.bincount(level, weights=1 - top)
+    below = np.cumsum(others) - others / 2  # of those with the same signal one half
+    return float(top @ below[level] / (top.sum() * others.sum()))
 
 
 def over_prompts(responses: Sequence[ScoredResponse], value: Callable[[int, ScoredResponse], float]) -> Estimate:
@@ -97,6 +102,18 @@ def signal_table(responses: Sequence[ScoredResponse]) -> dict[str, tuple[Estimat
     return {name: both(name) for name in sorted(responses[0].signals)}
 
 
+def agreement(responses: Sequence[ScoredResponse], name: str) -> tuple[Estimate, Estimate]:
+    """Return how well the target ranks the top tokens by a signal, and which share of the top tokens both have."""
+
+    def shared(_: int, response: ScoredResponse) -> float:
+        top, other = top_tokens(response.target), top_tokens(response.signals[name])
+        return float(top @ other / top.sum()) if np.ptp(response.target) > 0 else float("nan")
+
+    return over_prompts(responses, lambda _, each: roc_area(each.target, each.signals[name])), over_prompts(
+        responses, shared
+    )
+
+
 def method_table(responses: Sequence[ScoredResponse]) -> dict[str, MethodMeasure]:
     """Return what each built-in weighting makes of the signals of all responses, taken as one batch."""
 
@@ -115,7 +132,7 @@ def method_table(responses: Sequence[ScoredResponse]) -> dict[str, MethodMeasure
 
         def share(number: int, response: ScoredResponse, weights: torch.Tensor = weights) -> float:
             own = weights[number, : len(response.target)].numpy()
-            return float(own[top_tokens(response.target)].sum() / own.sum()) if own.any() else float("nan")
+            return float(own @ top_tokens(response.target) / own.sum()) if own.any() else float("nan")
 
         measures[method] = MethodMeasure(float(low), float(high), over_prompts(responses, share))
     return measures

@@ -44,16 +44,22 @@ class ScoredResponse:
 
     Attributes:
         question: number of its question.
+        token_ids: up to the end token, or to the longest response.
         signals: [T] by name; image dependence and sensitivity under another perturbation than the target's.
         target: [T], image dependence under a blank image.
         change: [T], absolute change of the log-prob under a blank image.
+        advantages, squares: [T], by Monte Carlo, as TokenAdvantage has them; nan where they were not measured, empty
+            where none was.
     """
 
     question: int
+    token_ids: list[int]
     text: ResponseText
     signals: dict[str, np.ndarray]
     target: np.ndarray
     change: np.ndarray
+    advantages: np.ndarray = field(default_factory=lambda: np.empty(0))
+    squares: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
 def questions_of_rows(rows: list[Row], processor: Any, num_prompts: int) -> list[Question]:
@@ -152,6 +158,7 @@ class Scorer:
             texts = token_texts(self.processor.tokenizer, response)
             yield ScoredResponse(
                 number,
+                response,
                 ResponseText(texts, question.label, question.prompt, question.task),
                 {name: values[row, columns].float().cpu().numpy() for name, values in signals.items()},
                 target["image_dependence"][row, columns].float().cpu().numpy(),

@@ -26,7 +26,9 @@ def respond(question, target, texts=None, **signals):
     target = np.array(target, dtype=np.float32)
     named = {name: np.array(signals.get(name, target), dtype=np.float32) for name in BUILT_IN}
     texts = texts or [f"t{place}" for place in range(len(target))]
-    return ScoredResponse(question, ResponseText(texts, "3", "How many?", "toy"), named, target, np.abs(target))
+    return ScoredResponse(
+        question, list(range(len(target))), ResponseText(texts, "3", "How many?", "toy"), named, target, np.abs(target)
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -52,8 +54,17 @@ def test_what_is_constant_has_no_value():
 
 
 def test_at_least_one_token_is_a_top_one():
-    assert top_tokens(np.array([0.1, 0.3])).tolist() == [False, True]
+    assert top_tokens(np.array([0.1, 0.3])).tolist() == [0, 1]
     assert top_tokens(np.arange(10.0)).sum() == 2
+
+
+def test_equal_tokens_at_the_edge_are_top_ones_in_part():
+    target = np.array([0.0, 5, 0, 0, -1, 0, 0, 0, 0, 0])  # two places, the second of which eight tokens share
+    top = top_tokens(target)
+    assert top.tolist() == [0.125, 1, 0.125, 0.125, 0, *[0.125] * 5]
+    signal = np.arange(10.0)
+    chosen = [[int(place in (1, other)) for place in range(10)] for other in (0, 2, 3, 5, 6, 7, 8, 9)]
+    assert roc_area(signal, target) == pytest.approx(np.mean([roc_auc_score(each, signal) for each in chosen]))
 
 
 def test_means_are_over_prompts_and_leave_out_what_has_no_value():
