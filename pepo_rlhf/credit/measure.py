@@ -114,8 +114,15 @@ def agreement(responses: Sequence[ScoredResponse], name: str) -> tuple[Estimate,
     )
 
 
-def method_table(responses: Sequence[ScoredResponse]) -> dict[str, MethodMeasure]:
-    """Return what each built-in weighting makes of the signals of all responses, taken as one batch."""
+def method_table(
+    responses: Sequence[ScoredResponse], target_of: Callable[[ScoredResponse], np.ndarray]
+) -> dict[str, MethodMeasure]:
+    """Return what each built-in weighting makes of the signals of all responses, taken as one batch.
+
+    Args:
+        responses: with all of their tokens.
+        target_of: returns the [T] target of a response, nan at tokens that are left out of the shares.
+    """
 
     def padded(rows: Sequence[np.ndarray | torch.Tensor]) -> torch.Tensor:
         return torch.nn.utils.rnn.pad_sequence([torch.as_tensor(row) for row in rows], batch_first=True)
@@ -131,8 +138,9 @@ def method_table(responses: Sequence[ScoredResponse]) -> dict[str, MethodMeasure
         low, high = np.quantile(weights[mask].numpy(), [0.2, 0.8], method="nearest")
 
         def share(number: int, response: ScoredResponse, weights: torch.Tensor = weights) -> float:
-            own = weights[number, : len(response.target)].numpy()
-            return float(own @ top_tokens(response.target) / own.sum()) if own.any() else float("nan")
+            known = np.isfinite(target := target_of(response))
+            own, target = weights[number, : len(target)].numpy()[known], target[known]
+            return float(own @ top_tokens(target) / own.sum()) if own.any() and np.ptp(target) > 0 else float("nan")
 
         measures[method] = MethodMeasure(float(low), float(high), over_prompts(responses, share))
     return measures

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from pepo_rlhf.credit.measure import (
     method_table,
     over_prompts,
     signal_table,
-    top_tokens,
     words_at_both_ends,
 )
 from pepo_rlhf.credit.responses import ScoredResponse
@@ -51,7 +50,13 @@ def image_text(config: Config, responses: Sequence[ScoredResponse], kind: str) -
         )
         return "\n".join([*lines, verdict])
     signals = signal_table(responses)
-    lines += [*_signal_lines(signals, OWN_KIND), "", *_method_lines(responses), "", *_word_lines(responses, signals)]
+    lines += [
+        *_signal_lines(signals, OWN_KIND),
+        "",
+        *_method_lines(responses, lambda each: each.target),
+        "",
+        *_word_lines(responses, signals),
+    ]
     verdicts = [_verdict(name, area, "image-dependent") for name, (_, area) in signals.items() if name not in OWN_KIND]
     return "\n".join([*lines, "", *verdicts])
 
@@ -84,6 +89,8 @@ def reward_text(responses: Sequence[ScoredResponse], decisive: Decisive, num_err
             f"reward dependence, {back} the other way; {shared} of the top tokens are the same, by chance "
             f"{TOP_FRACTION}",
             "",
+            *_method_lines(responses, lambda each: each.squares),
+            "",
             *_word_lines(found, ()),
             "",
             *(_verdict(name, own, "reward-deciding") for name, (_, own) in signals.items() if name not in OWN_KIND),
@@ -103,10 +110,11 @@ def _signal_lines(signals: dict[str, tuple[Estimate, Estimate]], marked: Sequenc
     return [f"{'signal':<22}{'rank correlation':<24}{'AUC, top 20%':<24}".rstrip(), *rows]
 
 
-def _method_lines(responses: Sequence[ScoredResponse]) -> list[str]:
-    even = over_prompts(responses, lambda _, response: float(top_tokens(response.target).mean()))
+def _method_lines(responses: Sequence[ScoredResponse], target_of: Callable[[ScoredResponse], np.ndarray]) -> list[str]:
+    table = method_table(responses, target_of)
+    even = table["uniform"].share
     lines = [f"{'method':<16}{'weight p20':>10}{'p80':>8}{'p80/p20':>9}  advantage on the top tokens"]
-    for method, measured in method_table(responses).items():
+    for method, measured in table.items():
         spread = f"{measured.p80 / measured.p20:.3f}" if measured.p20 else "-"
         lines.append(f"{method:<16}{measured.p20:>10.3f}{measured.p80:>8.3f}{spread:>9}  {measured.share}")
     return [*lines, f"(the top tokens are {even.mean:.0%} of a response, and of its advantage under even weights)"]

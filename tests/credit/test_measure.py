@@ -87,7 +87,7 @@ def test_methods_by_hand(monkeypatch):
     monkeypatch.setattr(measure, "BUILT_IN", ("looking", "uniform", "vppo"))
     texts = ["<think", " 3", "</", "think", "4"]
     responses = [respond(0, [0.0, 4.0, 1.0, 2.0, 3.0], texts), respond(1, [4.0, 0.0, 3.0, 2.0, 1.0], texts)]
-    table = method_table(responses)
+    table = method_table(responses, lambda response: response.target)
     assert (table["uniform"].p20, table["uniform"].p80) == (1, 1)
     assert table["uniform"].share.mean == pytest.approx(0.2)
     # Two of five tokens are kept, and one of these is the top one; both responses depend alike on their images.
@@ -96,6 +96,13 @@ def test_methods_by_hand(monkeypatch):
     # Digits are the second token and the last; the top token is a digit in the first response alone.
     assert (table["looking"].p20, table["looking"].p80) == (0, 2.5)
     assert table["looking"].share.mean == pytest.approx((0.5 + 0) / 2)
+
+
+def test_tokens_without_a_target_and_responses_without_a_difference_are_left_out_of_the_share():
+    targets = {0: [np.nan, 4.0, 1.0, 2.0], 1: [1.0, 1.0, 1.0, 1.0]}
+    responses = [respond(number, [0.0, 4.0, 1.0, 2.0], ["a", " 3", " 4", "b"]) for number in targets]
+    table = method_table(responses, lambda response: np.array(targets[response.question]))
+    assert table["looking"].share.mean == pytest.approx(1 / 2) and table["uniform"].share.mean == pytest.approx(1 / 3)
 
 
 def test_words_at_both_ends_are_those_that_occur_often():
