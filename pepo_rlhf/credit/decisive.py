@@ -71,9 +71,10 @@ def measure_decisions(
 def at_measured_positions(responses: Sequence[ScoredResponse]) -> list[ScoredResponse]:
     """Return the responses with their measured tokens alone, whose target is the reward dependence.
 
-    Image dependence under a blank image is one of their signals, IMAGE_DEPENDENCE.
+    Image dependence under a blank image is one of their signals, IMAGE_DEPENDENCE. Responses without one are left out.
     """
-    return [_at(response, np.flatnonzero(np.isfinite(response.squares))) for response in responses]
+    measured = [(response, np.flatnonzero(np.isfinite(response.squares))) for response in responses]
+    return [_at(response, places) for response, places in measured if places.size]
 
 
 def _at(response: ScoredResponse, places: np.ndarray) -> ScoredResponse:

@@ -70,6 +70,12 @@ def reward_text(responses: Sequence[ScoredResponse], decisive: Decisive, num_err
         num_errors: responses that could not be graded.
     """
     found = at_measured_positions(responses)
+    if all(np.ptp(each.squares) == 0 for each in found):
+        return (
+            "second target: no measured token decides about the reward. All continuations of a response have one "
+            "reward: look at --reward.functions, and at what the model answers"
+            + (f"; {num_errors} could not be graded" if num_errors else "")
+        )
     noise = over_prompts(found, lambda _, each: float(np.mean(each.advantages**2 - each.squares)))
     square = over_prompts(found, lambda _, each: float(each.squares.mean()))
     signals = signal_table(found)

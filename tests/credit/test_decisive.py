@@ -83,6 +83,15 @@ def test_only_as_many_positions_as_asked_for_are_measured(measured):
     assert left.signals[IMAGE_DEPENDENCE].tolist() == responses[0].target[places].tolist()
 
 
+def test_where_nothing_decides_it_is_said(measured):
+    responses, decisive, num_errors = measured(3)
+    responses[0].squares[:] = 0.0
+    text = reward_text(responses, decisive, num_errors)
+    assert "no measured token decides about the reward" in text and "1 could not be graded" in text
+    responses[0].squares[:] = np.nan
+    assert reward_text(responses, decisive, num_errors) == text
+
+
 def test_both_targets_are_compared(measured):
     responses, decisive, num_errors = measured(3)
     found = at_measured_positions(responses)
