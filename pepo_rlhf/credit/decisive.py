@@ -16,7 +16,7 @@ from pepo_rlhf.credit.responses import Question, ScoredResponse
 from pepo_rlhf.data.pixel_limits import pixel_limits
 from pepo_rlhf.rewards import RewardService
 
-IMAGE_DEPENDENCE = "image dependence"  # name of the image dependence beside the signals
+IMAGE_DEPENDENCE = "first target"  # its name beside the signals
 
 
 class Decisive(NamedTuple):

@@ -102,6 +102,26 @@ def signal_table(responses: Sequence[ScoredResponse]) -> dict[str, tuple[Estimat
     return {name: both(name) for name in sorted(responses[0].signals)}
 
 
+def captured_share(responses: Sequence[ScoredResponse], name: str) -> Estimate:
+    """Return the share of the whole target that lies on the top tokens by a signal.
+
+    A noisy target does not bias it, as it would where the top tokens by the target are chosen. It is a ratio of means
+    over prompts, since the sum over one response may be 0, and linearised for its interval; nan if the mean sum is not
+    above 0.
+    """
+
+    def captured(response: ScoredResponse) -> float:
+        return float(top_tokens(response.signals[name]) @ response.target)
+
+    total = over_prompts(responses, lambda _, response: float(response.target.sum())).mean
+    if not total > 0:
+        return Estimate(*[float("nan")] * 3)
+    share = over_prompts(responses, lambda _, response: captured(response)).mean / total
+    return over_prompts(
+        responses, lambda _, response: share + (captured(response) - share * float(response.target.sum())) / total
+    )
+
+
 def agreement(responses: Sequence[ScoredResponse], name: str) -> tuple[Estimate, Estimate]:
     """Return how well the target ranks the top tokens by a signal, and which share of the top tokens both have."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from pepo_rlhf.credit.measure import (
     TOP_FRACTION,
     Estimate,
     agreement,
+    captured_share,
     method_table,
     over_prompts,
     signal_table,
@@ -79,41 +80,38 @@ def reward_text(responses: Sequence[ScoredResponse], decisive: Decisive, num_err
     noise = over_prompts(found, lambda _, each: float(np.mean(each.advantages**2 - each.squares)))
     square = over_prompts(found, lambda _, each: float(each.squares.mean()))
     signals = signal_table(found)
-    correlation, area = signals[IMAGE_DEPENDENCE]
     back, shared = agreement(found, IMAGE_DEPENDENCE)
-    return "\n".join(
-        [
-            f"second target: reward dependence, squared advantage of a token, {square.mean:.3g} a token, by "
-            f"{decisive.num_continuations} continuations before and after it, at up to {decisive.num_positions} "
-            f"positions of a response; {sum(len(each.token_ids) for each in found)} tokens, standard error of an "
-            f"advantage {math.sqrt(max(noise.mean, 0.0)):.2g}",
-            *([f"{num_errors} responses could not be graded, and are left out"] if num_errors else []),
-            "",
-            *_signal_lines({name: both for name, both in signals.items() if name != IMAGE_DEPENDENCE}),
-            "",
-            f"both targets: rank correlation {correlation}; AUC {area} of image dependence for the top tokens by "
-            f"reward dependence, {back} the other way; {shared} of the top tokens are the same, by chance "
-            f"{TOP_FRACTION}",
-            "",
-            *_method_lines(responses, lambda each: each.squares),
-            "",
-            *_word_lines(found, ()),
-            "",
-            *(_verdict(name, own, "reward-deciding") for name, (_, own) in signals.items() if name not in OWN_KIND),
-        ]
-    )
+    lines = [
+        f"second target: reward dependence, squared advantage of a token, {square.mean:.3g} a token; "
+        f"{sum(len(each.token_ids) for each in found)} tokens, up to {decisive.num_positions} of a response, with "
+        f"{decisive.num_continuations} continuations before and after each; standard error of an advantage "
+        f"{math.sqrt(max(noise.mean, 0.0)):.2g}",
+        *([f"{num_errors} responses could not be graded, and are left out"] if num_errors else []),
+        "",
+        *_signal_lines(signals, decided={name: captured_share(found, name) for name in signals}),
+        f"(of the top tokens by the first target {shared} are top tokens by the second, by chance {TOP_FRACTION:.2f}; "
+        f"the second ranks them with AUC {back})",
+        "",
+    ]
+    verdicts = [_verdict(name, area, "reward-deciding") for name, (_, area) in signals.items() if name not in OWN_KIND]
+    methods = _method_lines(responses, lambda each: each.squares)
+    return "\n".join([*lines, *methods, "", *_word_lines(found, ()), "", *verdicts])
 
 
 def _change(responses: Sequence[ScoredResponse]) -> float:
     return float(np.concatenate([response.change for response in responses]).mean())
 
 
-def _signal_lines(signals: dict[str, tuple[Estimate, Estimate]], marked: Sequence[str] = ()) -> list[str]:
-    rows = [
-        f"{name + ('*' if name in marked else ''):<22}{correlation!s:<24}{area!s:<24}".rstrip()
-        for name, (correlation, area) in signals.items()
-    ]
-    return [f"{'signal':<22}{'rank correlation':<24}{'AUC, top 20%':<24}".rstrip(), *rows]
+def _signal_lines(
+    signals: Mapping[str, tuple[Estimate, Estimate]],
+    marked: Sequence[str] = (),
+    decided: Mapping[str, Estimate] | None = None,
+) -> list[str]:
+    rows = [("signal", "rank correlation", "AUC, top 20%", "decided by its top 20%" if decided else "")]
+    for name, (correlation, area) in signals.items():
+        label = name + ("*" if name in marked else "")
+        rows.append((label, str(correlation), str(area), str(decided[name]) if decided else ""))
+    return [f"{row[0]:<22}{row[1]:<24}{row[2]:<24}{row[3]}".rstrip() for row in rows]
 
 
 def _method_lines(responses: Sequence[ScoredResponse], target_of: Callable[[ScoredResponse], np.ndarray]) -> list[str]:
@@ -135,7 +133,7 @@ def _word_lines(responses: Sequence[ScoredResponse], signals: Iterable[str]) -> 
 
 
 def _verdict(name: str, area: Estimate, kind: str) -> str:
-    name = name.replace("_", " ").capitalize()
+    name = "Image dependence" if name == IMAGE_DEPENDENCE else name.replace("_", " ").capitalize()
     if math.isnan(area.mean):
         return f"{name} cannot be judged: no response has tokens that differ in being {kind}."
     how = "no better than chance"

@@ -99,6 +99,8 @@ def test_both_targets_are_compared(measured):
     assert (back.mean, shared.mean) == (1, 1), "the second token is the top one by both"
     text = reward_text(responses, decisive, num_errors)
     assert "1 responses could not be graded" in text
-    assert "rank correlation 1.00 [1.00, 1.00]; AUC 1.00" in text, "both rank the tokens 1, 3, 2"
+    line = next(line for line in text.splitlines() if line.startswith("first target "))
+    # Both rank the tokens 1, 3, 2, and the top one has 1/6 of -1/12 + 1/6 + 0.
+    assert line.split()[2::3] == ["1.00", "1.00", "2.00"]
     assert "Image dependence ranks reward-deciding tokens better than chance on this model: AUC 1.00" in text
     assert "Entropy ranks reward-deciding tokens no better than chance on this model: AUC 0.50 [0.50, 0.50]" in text

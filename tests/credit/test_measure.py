@@ -11,6 +11,7 @@ from pepo_rlhf.core.signal import ResponseText
 from pepo_rlhf.core.signals import BUILT_IN
 from pepo_rlhf.credit import measure
 from pepo_rlhf.credit.measure import (
+    captured_share,
     method_table,
     over_prompts,
     rank_correlation,
@@ -103,6 +104,19 @@ def test_tokens_without_a_target_and_responses_without_a_difference_are_left_out
     responses = [respond(number, [0.0, 4.0, 1.0, 2.0], ["a", " 3", " 4", "b"]) for number in targets]
     table = method_table(responses, lambda response: np.array(targets[response.question]))
     assert table["looking"].share.mean == pytest.approx(1 / 2) and table["uniform"].share.mean == pytest.approx(1 / 3)
+
+
+def test_the_share_of_the_target_on_a_signals_top_tokens():
+    # The top token by entropy has 3 of 4 in one response, and 0 of -1 + 1 in the other: 1.5 of 2 on the mean.
+    responses = [
+        respond(0, [3.0, 0, 1, 0], entropy=[9.0, 1, 1, 1]),
+        respond(1, [-1.0, 0, 1, 0], entropy=[0.0, 1, 0, 0]),
+    ]
+    found = captured_share(responses, "entropy")
+    assert found.mean == pytest.approx(0.75) and found.low == found.high == pytest.approx(0.75)
+    responses = [respond(0, [2.0, 0], entropy=[1.0, 0]), respond(1, [2.0, 0], entropy=[0.0, 1])]
+    assert captured_share(responses, "entropy") == pytest.approx((0.5, 0.0, 1.0))
+    assert math.isnan(captured_share([respond(0, [0.5, -0.5])], "entropy").mean)
 
 
 def test_words_at_both_ends_are_those_that_occur_often():
