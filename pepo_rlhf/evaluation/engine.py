@@ -94,12 +94,20 @@ class Engine:
             prompt: rendered; pictures: its images, decoded.
             seed: number of the response, which the continuations' seeds depend on.
             prefixes: token ids.
+
+        Raises:
+            ValueError: if a prefix leaves no room for another token.
         """
         from vllm import SamplingParams
 
         settings = self._settings
         prompt_ids, _ = encode_prompt(self._processor, prompt, pictures, self._pixels)
         longest = settings.max_new_tokens or settings.max_len - len(prompt_ids)
+        if (most := max(map(len, prefixes))) >= longest:
+            raise ValueError(
+                f"a response of more than {most} tokens cannot be continued where the longest has {longest}: raise "
+                "--rollout.max_new_tokens, or --data.max_len"
+            )
         collapsed = collapse_images(prompt_ids, self._processor) if pictures else prompt_ids
         images = {"multi_modal_data": {"image": pictures}} if pictures else {}
         prompts: list[Any] = [{"prompt_token_ids": collapsed + prefix, **images} for prefix in prefixes]
