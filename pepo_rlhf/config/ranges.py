@@ -21,6 +21,7 @@ class Range(NamedTuple):
 
 AT_LEAST_0 = Range("at least 0", lambda value: value >= 0)
 AT_LEAST_1 = Range("at least 1", lambda value: value >= 1)
+AT_LEAST_2 = Range("at least 2", lambda value: value >= 2)
 ABOVE_0 = Range("greater than 0", lambda value: value > 0)
 ABOVE_0_OR_INFINITE = Range("greater than 0 (inf is allowed)", lambda value: value > 0)
 ABOVE_0_TO_1 = Range("greater than 0 and at most 1", lambda value: 0 < value <= 1)

@@ -1,9 +1,10 @@
-"""python -m pepo_rlhf.credit MODEL DATA [--num_prompts N] [--num_samples N] [--output FILE] [--section.key value ...]
+"""python -m pepo_rlhf.credit MODEL DATA [--num_prompts N] [--num_samples N] [--decisive K] [--output FILE] [--FLAG ...]
 
 Asks, before any training, whether the signals of token weightings find the tokens that depend on the image, on this
-model and these data. DATA is a data set, to whose prompts responses are sampled, or the folder of a run, whose last
-token records are taken. All other flags are those of pepo_rlhf.train. Prints tables and verdicts, and writes one HTML
-file with the responses and all signals side by side. docs/credit.md explains the numbers.
+model and these data, and with --decisive whether these are the tokens that decide about the reward. DATA is a data set,
+to whose prompts responses are sampled, or the folder of a run, whose last token records are taken. All other flags are
+those of pepo_rlhf.train. Prints tables and verdicts, and writes one HTML file with the responses and all signals side
+by side. docs/credit.md explains the numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from pepo_rlhf import compat
 from pepo_rlhf.compat.remote_code import TRUST_REMOTE_CODE
 from pepo_rlhf.config import parse_arguments
-from pepo_rlhf.config.ranges import AT_LEAST_1, argument
+from pepo_rlhf.config.ranges import AT_LEAST_1, AT_LEAST_2, argument
 
 
 def main() -> int:
@@ -26,10 +27,12 @@ def main() -> int:
     compat.install()
     os.environ[TRUST_REMOTE_CODE] = "1" if config.run.trust_remote_code else "0"
     # Imported late, after the patches: OpenRLHF comes with it.
+    from pepo_rlhf.credit.decisive import Decisive
     from pepo_rlhf.credit.study import study
 
+    decisive = Decisive(options.decisive, options.num_continuations) if options.decisive else None
     try:
-        found = study(config, options.num_prompts, options.num_samples, run_dir)
+        found = study(config, options.num_prompts, options.num_samples, run_dir, decisive)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -52,6 +55,18 @@ def _parse_options() -> tuple[argparse.Namespace, list[str]]:
         "--num_prompts", type=argument(int, AT_LEAST_1), default=32, help="prompts with images, at most (32)"
     )
     parser.add_argument("--num_samples", type=argument(int, AT_LEAST_1), default=2, help="responses to each prompt (2)")
+    parser.add_argument(
+        "--decisive",
+        type=argument(int, AT_LEAST_1),
+        metavar="K",
+        help="measure at K tokens of each response how far they decide about the reward",
+    )
+    parser.add_argument(
+        "--num_continuations",
+        type=argument(int, AT_LEAST_2),
+        default=16,
+        help="with --decisive: continuations before and after each of these tokens (16)",
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("credit.html"), metavar="FILE", help="credit.html by default"
     )

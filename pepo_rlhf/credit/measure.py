@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
+from pepo_rlhf.core.signal import response_values
 from pepo_rlhf.core.weighting import BUILT_IN, load_weighting
 from pepo_rlhf.credit.responses import ScoredResponse
 from pepo_rlhf.evaluation.bootstrap import bootstrap_interval
@@ -55,10 +56,13 @@ def rank_correlation(signal: np.ndarray, target: np.ndarray) -> float:
 
 
 def top_tokens(target: np.ndarray) -> np.ndarray:
-    """Return which of the tokens are among the TOP_FRACTION with the largest target, at least one; [T] bool."""
-    is_top = np.zeros(len(target), dtype=bool)
-    is_top[np.argsort(-target, kind="stable")[: max(1, round(TOP_FRACTION * len(target)))]] = True
-    return is_top
+    """Return 1 for the TOP_FRACTION of the tokens with the largest target, at least one, and 0 for others; [T].
+
+    Tokens of equal target at the edge count in part.
+    """
+    _, level, counts = np.unique(-target, return_inverse=True, return_counts=True)  # largest target first
+    room = max(1, round(TOP_FRACTION * len(target))) - (np.cumsum(counts) - counts)
+    return np.clip(room / counts, 0.0, 1.0)[level]
 
 
 def roc_area(signal: np.ndarray, target: np.ndarray) -> float:
@@ -66,11 +70,13 @@ def roc_area(signal: np.ndarray, target: np.ndarray) -> float:
 
     It is nan where all tokens have one target.
     """
-    is_top = top_tokens(target)
-    num_top, num_other = is_top.sum(), (~is_top).sum()
-    if num_other == 0 or np.ptp(target) == 0:
+    if np.ptp(target) == 0:
         return float("nan")
-    return float((rankdata(signal)[is_top].sum() - num_top * (num_top + 1) / 2) / (num_top * num_other))
+    top = top_tokens(target)
+    _, level = np.unique(signal, return_inverse=True)
+    others = np.bincount(level, weights=1 - top)
+    below = np.cumsum(others) - others / 2  # of those with the same signal one half
+    return float(top @ below[level] / (top.sum() * others.sum()))
 
 
 def over_prompts(responses: Sequence[ScoredResponse], value: Callable[[int, ScoredResponse], float]) -> Estimate:
@@ -96,22 +102,65 @@ def signal_table(responses: Sequence[ScoredResponse]) -> dict[str, tuple[Estimat
     return {name: both(name) for name in sorted(responses[0].signals)}
 
 
-def method_table(responses: Sequence[ScoredResponse]) -> dict[str, MethodMeasure]:
-    """Return what each built-in weighting makes of the signals of all responses, taken as one batch."""
+def captured_share(responses: Sequence[ScoredResponse], name: str) -> Estimate:
+    """Return the share of the whole target that lies on the top tokens by a signal.
 
-    def padded(rows: Sequence[np.ndarray]) -> torch.Tensor:
-        return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+    A noisy target does not bias it, as it would where the top tokens by the target are chosen. It is a ratio of means
+    over prompts, since the sum over one response may be 0, and linearised for its interval; nan if the mean sum is not
+    above 0.
+    """
 
-    mask = padded([np.ones(len(response.texts), dtype=bool) for response in responses])
+    def captured(response: ScoredResponse) -> float:
+        return float(top_tokens(response.signals[name]) @ response.target)
+
+    total = over_prompts(responses, lambda _, response: float(response.target.sum())).mean
+    if not total > 0:
+        return Estimate(*[float("nan")] * 3)
+    share = over_prompts(responses, lambda _, response: captured(response)).mean / total
+    return over_prompts(
+        responses, lambda _, response: share + (captured(response) - share * float(response.target.sum())) / total
+    )
+
+
+def agreement(responses: Sequence[ScoredResponse], name: str) -> tuple[Estimate, Estimate]:
+    """Return how well the target ranks the top tokens by a signal, and which share of the top tokens both have."""
+
+    def shared(_: int, response: ScoredResponse) -> float:
+        top, other = top_tokens(response.target), top_tokens(response.signals[name])
+        return float(top @ other / top.sum()) if np.ptp(response.target) > 0 else float("nan")
+
+    return over_prompts(responses, lambda _, each: roc_area(each.target, each.signals[name])), over_prompts(
+        responses, shared
+    )
+
+
+def method_table(
+    responses: Sequence[ScoredResponse], target_of: Callable[[ScoredResponse], np.ndarray]
+) -> dict[str, MethodMeasure]:
+    """Return what each built-in weighting makes of the signals of all responses, taken as one batch.
+
+    Args:
+        responses: with all of their tokens.
+        target_of: returns the [T] target of a response, nan at tokens that are left out of the shares.
+    """
+
+    def padded(rows: Sequence[np.ndarray | torch.Tensor]) -> torch.Tensor:
+        return torch.nn.utils.rnn.pad_sequence([torch.as_tensor(row) for row in rows], batch_first=True)
+
+    mask = padded([np.ones(len(response.target), dtype=bool) for response in responses])
     signals = {name: padded([response.signals[name] for response in responses]) for name in responses[0].signals}
     measures = {}
     for method in BUILT_IN:
-        weights = load_weighting(method, {})(signals, mask)
+        weighting = load_weighting(method, {})
+        own = [response_values(weighting.response_signals, response.text) for response in responses]
+        texts = {name: padded([values[name] for values in own]) for name in weighting.response_signals}
+        weights = weighting(signals | texts, mask)
         low, high = np.quantile(weights[mask].numpy(), [0.2, 0.8], method="nearest")
 
         def share(number: int, response: ScoredResponse, weights: torch.Tensor = weights) -> float:
-            own = weights[number, : len(response.texts)].numpy()
-            return float(own[top_tokens(response.target)].sum() / own.sum()) if own.any() else float("nan")
+            known = np.isfinite(target := target_of(response))
+            own, target = weights[number, : len(target)].numpy()[known], target[known]
+            return float(own @ top_tokens(target) / own.sum()) if own.any() and np.ptp(target) > 0 else float("nan")
 
         measures[method] = MethodMeasure(float(low), float(high), over_prompts(responses, share))
     return measures
@@ -122,7 +171,7 @@ def words_at_both_ends(responses: Sequence[ScoredResponse], name: str) -> tuple[
     ranks: dict[str, list[float]] = defaultdict(list)
     for response in responses:
         values = response.target if name == "target" else response.signals[name]
-        for text, rank in zip(response.texts, rankdata(values) / len(values), strict=True):
+        for text, rank in zip(response.text.token_texts, rankdata(values) / len(values), strict=True):
             if text.strip():
                 ranks[text.strip()].append(float(rank))
     often = {text: float(np.mean(each)) for text, each in ranks.items() if len(each) >= _MIN_COUNT}

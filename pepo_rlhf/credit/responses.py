@@ -16,6 +16,7 @@ from pepo_rlhf.config import Config
 from pepo_rlhf.controller.prompts import render_prompts
 from pepo_rlhf.controller.token_recorder import token_texts
 from pepo_rlhf.core.masks import vision_mask
+from pepo_rlhf.core.signal import ResponseText
 from pepo_rlhf.core.signals.visual_similarity import VisualSimilarity
 from pepo_rlhf.data import Row, decode_image
 from pepo_rlhf.data.perturbations import Perturbation, perturb
@@ -31,6 +32,8 @@ class Question:
     """A prompt with images, and responses to it; none yet where they are to be sampled."""
 
     prompt: str
+    label: str
+    task: str
     pictures: list[Image.Image]
     token_ids: list[list[int]] = field(default_factory=list)
 
@@ -41,22 +44,31 @@ class ScoredResponse:
 
     Attributes:
         question: number of its question.
+        token_ids: up to the end token, or to the longest response.
         signals: [T] by name; image dependence and sensitivity under another perturbation than the target's.
         target: [T], image dependence under a blank image.
         change: [T], absolute change of the log-prob under a blank image.
+        advantages, squares: [T], by Monte Carlo, as TokenAdvantage has them; nan where they were not measured, empty
+            where none was.
     """
 
     question: int
-    texts: list[str]
+    token_ids: list[int]
+    text: ResponseText
     signals: dict[str, np.ndarray]
     target: np.ndarray
     change: np.ndarray
+    advantages: np.ndarray = field(default_factory=lambda: np.empty(0))
+    squares: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
 def questions_of_rows(rows: list[Row], processor: Any, num_prompts: int) -> list[Question]:
     """Return the first rows with images as questions without responses."""
     chosen = [prompt for prompt in render_prompts(rows, processor) if prompt.images][:num_prompts]
-    return [Question(prompt.text, [decode_image(image) for image in prompt.images]) for prompt in chosen]
+    return [
+        Question(prompt.text, prompt.label, prompt.datasource, [decode_image(image) for image in prompt.images])
+        for prompt in chosen
+    ]
 
 
 def questions_of_run(run_dir: Path, num_prompts: int, num_samples: int) -> list[Question]:
@@ -72,7 +84,8 @@ def questions_of_run(run_dir: Path, num_prompts: int, num_samples: int) -> list[
         if not rows[0]["images"]:
             continue
         pictures = [decode_image(str(run_dir / "tokens" / "images" / name)) for name in rows[0]["images"]]
-        questions.append(Question(rows[0]["prompt"], pictures, [row["token_ids"] for row in rows]))
+        prompt, label, task = (rows[0][name] for name in ("prompt", "label", "task"))
+        questions.append(Question(prompt, label, task, pictures, [row["token_ids"] for row in rows]))
     return questions[:num_prompts]
 
 
@@ -142,9 +155,11 @@ class Scorer:
         signals = {**perturbed, "visual_similarity": target["visual_similarity"]}
         for row, response in enumerate(responses):
             columns = slice(len(prompt_ids) - 1, len(prompt_ids) - 1 + len(response))
+            texts = token_texts(self.processor.tokenizer, response)
             yield ScoredResponse(
                 number,
-                token_texts(self.processor.tokenizer, response),
+                response,
+                ResponseText(texts, question.label, question.prompt, question.task),
                 {name: values[row, columns].float().cpu().numpy() for name, values in signals.items()},
                 target["image_dependence"][row, columns].float().cpu().numpy(),
                 target["image_sensitivity"][row, columns].float().cpu().numpy(),

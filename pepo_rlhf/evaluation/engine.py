@@ -13,7 +13,8 @@ import numpy as np
 from pepo_rlhf.compat import cpu
 from pepo_rlhf.compat.environment import worker_environment
 from pepo_rlhf.data import Row, decode_image
-from pepo_rlhf.data.prompt import render_prompt
+from pepo_rlhf.data.prompt import encode_prompt, render_prompt
+from pepo_rlhf.data.vision_tokens import collapse_images, vision_token_ids
 
 
 class Generation(NamedTuple):
@@ -41,7 +42,7 @@ class Engine:
 
         # On a CPU it warns with every prompt that it leaves the number of threads as it is.
         logging.getLogger("vllm.v1.worker.cpu_worker").setLevel(logging.ERROR)
-        self._settings, self._processor = settings, processor
+        self._settings, self._processor, self._pixels = settings, processor, pixels
         self._llm = vllm.LLM(
             model=settings.model,
             trust_remote_code=settings.trust_remote_code,
@@ -83,6 +84,47 @@ class Engine:
             for completion, seed in zip(completions, seeds, strict=True)
         ]
         return [samples[start : start + settings.num_samples] for start in range(0, len(samples), settings.num_samples)]
+
+    def continue_response(
+        self, prompt: str, pictures: list, seed: int, prefixes: Sequence[list[int]], num: int
+    ) -> list[list[list[int]]]:
+        """Return `num` continuations of each prefix of a response, which end where the response would.
+
+        Args:
+            prompt: rendered; pictures: its images, decoded.
+            seed: number of the response, which the continuations' seeds depend on.
+            prefixes: token ids.
+
+        Raises:
+            ValueError: if a prefix leaves no room for another token.
+        """
+        from vllm import SamplingParams
+
+        settings = self._settings
+        prompt_ids, _ = encode_prompt(self._processor, prompt, pictures, self._pixels)
+        longest = settings.max_new_tokens or settings.max_len - len(prompt_ids)
+        if (most := max(map(len, prefixes))) >= longest:
+            raise ValueError(
+                f"a response of more than {most} tokens cannot be continued where the longest has {longest}: raise "
+                "--rollout.max_new_tokens, or --data.max_len"
+            )
+        collapsed = collapse_images(prompt_ids, self._processor) if pictures else prompt_ids
+        images = {"multi_modal_data": {"image": pictures}} if pictures else {}
+        prompts: list[Any] = [{"prompt_token_ids": collapsed + prefix, **images} for prefix in prefixes]
+        params = [
+            SamplingParams(
+                n=num,
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                top_k=settings.top_k,
+                max_tokens=longest - len(prefix),
+                logit_bias={token: -100.0 for token in vision_token_ids(self._processor)} or None,
+                seed=sample_seed(settings.seed, seed, len(prefix)),
+            )
+            for prefix in prefixes
+        ]
+        outputs = self._llm.generate(prompts, params, use_tqdm=False)
+        return [[list(completion.token_ids) for completion in output.outputs] for output in outputs]
 
     def close(self) -> None:
         """Shut the engine down; at the end of the interpreter its compiled parts would report it as leaked."""

@@ -48,7 +48,7 @@ def _rows(response: dict[str, Any]) -> list[dict[str, Any]]:
     for label, values in response["rows"].items():
         shades = _shades(values)
         tokens = [
-            {"text": text, "shade": shade, "value": rounded(float(value))}
+            {"text": text, "shade": shade, "value": "not measured" if np.isnan(value) else rounded(float(value))}
             for text, shade, value in zip(response["texts"], shades, values, strict=True)
         ]
         rows.append({"label": label.replace("_", " "), "tokens": tokens})
@@ -56,9 +56,12 @@ def _rows(response: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _shades(values: np.ndarray) -> list[int]:
-    """Return 0 to _NUM_SHADES for each value: ranks, since a few large values would take the shade from all others."""
-    share = (rankdata(values) - 1) / max(len(values) - 1, 1)
-    return [round(float(each) * _NUM_SHADES) for each in share]
+    """Return 0 to _NUM_SHADES for each value: ranks, since a few large values would take the shade from all others.
+
+    A token that was not measured, nan, has none.
+    """
+    share = (rankdata(values, nan_policy="omit") - 1) / max(np.isfinite(values).sum() - 1, 1)
+    return [round(float(each) * _NUM_SHADES) for each in np.nan_to_num(share)]
 
 
 def _data_uri(picture: Image.Image) -> str:

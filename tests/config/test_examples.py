@@ -63,6 +63,7 @@ PEPO = {"method": "pepo", "schedule": "linear", "similarity": "cosine", "num_lay
         ("grpo", {"method": "uniform"}, False),
         ("dapo", {"method": "uniform"}, True),
         ("high_entropy", {"method": "high_entropy", "settings": SETTINGS | {"top_fraction": 0.2}}, False),
+        ("looking", {"method": "looking"}, False),
         ("pepo_g", PEPO, False),
         ("pepo_d", PEPO, True),
         ("perception_only", PEPO | {"method": "perception"}, False),

@@ -178,7 +178,11 @@ def test_a_dropped_key_in_a_file_is_refused_with_its_reason(capsys, tmp_path):
         ("--pepo.settings.alfa", "1", "which has --pepo.settings.temperature, --pepo.settings.alpha"),
         ("--actor.adam.lr", "high", "Expected a float"),
         ("--train.batch_size", "6.5", "Expected a int"),
-        ("--pepo.method", "magic", "choose one of additive, entropy, high_entropy, pepo, perception, pgpo, tor,"),
+        (
+            "--pepo.method",
+            "magic",
+            "choose one of additive, entropy, high_entropy, looking, pepo, perception, pgpo, tor,",
+        ),
         ("--algo.advantage.estimator", "gae", "one of 'reinforce'"),
         ("--actor.eps_clip_low_high", "0.2", "Expected a tuple"),
         ("--train.colocate_all", "maybe", "Expected a bool"),

@@ -235,9 +235,10 @@ def record(run_dir, batch, progress=0.0, **settings):
     """The batch of one step that has been recorded in `run_dir`."""
     config = make_config(**settings)
     config.run.dir = str(run_dir)
-    maker = PepoExperienceMaker(config)
+    processor = train_tokenizer(["Find x."])
+    maker = PepoExperienceMaker(config, processor)
     maker.make(batch, progress)
-    recorder = TokenRecorder(config, train_tokenizer(["Find x."]), 1)
+    recorder = TokenRecorder(config, processor, 1)
     recorder.record(1, batch, maker.schedule_coefficient(progress))
     recorder.finish()
     return batch

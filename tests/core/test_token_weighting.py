@@ -15,10 +15,11 @@ MEAN_ONE = sorted(set(BUILT_IN) - {"high_entropy", "tor", "vppo"})  # which drop
 
 
 def weigh(method, similarity, entropy, mask, **options):
-    """With the size of the similarity for the signals of a second pass, which are not negative."""
+    """With the size of the similarity for the signals of a second pass and of the text, which are not negative."""
+    weighting = load_weighting(method, options)
     signals = {"visual_similarity": similarity, "entropy": entropy}
-    signals |= dict.fromkeys(("image_dependence", "image_sensitivity"), similarity.abs())
-    return load_weighting(method, options)(signals, mask)
+    signals |= dict.fromkeys(("image_dependence", "image_sensitivity", *weighting.response_signals), similarity.abs())
+    return weighting(signals, mask)
 
 
 @st.composite
@@ -66,8 +67,9 @@ def test_permuting_tokens_permutes_weights(method):
 @pytest.mark.parametrize("method", BUILT_IN)
 def test_a_weighting_uses_the_signals_that_it_names_and_no_others(method):
     weighting = load_weighting(method, {})
-    assert set(weighting.signals) <= set(core_signals.BUILT_IN)
-    signals = {name: torch.rand(3, 6) for name in core_signals.BUILT_IN}
+    known = {*core_signals.BUILT_IN, *weighting.response_signals}
+    assert set(weighting.signals) <= known
+    signals = {name: torch.rand(3, 6) for name in known}
     mask = torch.rand(3, 6) < 0.8
     needed = {name: signals[name] for name in weighting.signals}
     assert torch.equal(weighting(needed, mask), weighting(signals, mask))

@@ -37,7 +37,8 @@ def test_a_runs_last_recorded_step_gives_prompts_with_images_and_their_responses
     write_step(tmp_path, 9, rows, {}, batch_size=12)
     write_step(tmp_path, 2, rows[:1], {}, batch_size=1)
     questions = questions_of_run(tmp_path, num_prompts=2, num_samples=2)
-    assert [question.prompt for question in questions] == ["prompt 0", "prompt 2"]
+    texts = [(question.prompt, question.label, question.task) for question in questions]
+    assert texts == [("prompt 0", "3", "counting"), ("prompt 2", "3", "counting")]
     assert [question.token_ids for question in questions] == [[[0, 7], [1, 7]], [[20, 7], [21, 7]]]
     assert questions[0].pictures[0].size == (6, 4)
 

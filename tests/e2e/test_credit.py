@@ -28,14 +28,16 @@ def credit(model, problems, output, *flags):
 @pytest.mark.full
 @pytest.mark.timeout(700)
 def test_a_model_that_sees_gets_tables_and_verdicts_and_a_page(tiny_model, problems, tmp_path):
-    done = credit(tiny_model, problems, tmp_path / "credit.html", "--num_samples", "2")
+    flags = ["--num_samples", "2", "--decisive", "3", "--num_continuations", "4"]
+    done = credit(tiny_model, problems, tmp_path / "credit.html", *flags)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "4 prompts, 8 responses, " in done.stdout
     for line in ("visual_similarity ", "image_dependence* ", "vppo "):
         assert any(row.startswith(line) for row in done.stdout.splitlines()), line
     assert "Visual similarity ranks image-dependent tokens " in done.stdout and "blind" not in done.stdout
+    assert "second target: no measured token decides about the reward" in done.stdout, "it has random weights"
     page = (tmp_path / "credit.html").read_text()
-    assert page.count("<table>") == 8 and page.count("<tr>") == 8 * 5
+    assert page.count("<table>") == 8 and page.count("<tr>") == 8 * 7
 
 
 @pytest.mark.full

@@ -42,7 +42,7 @@ def outside(tmp_path):
 
 
 def test_the_files_of_the_folder_are_the_names():
-    names = "additive entropy high_entropy pepo perception pgpo tor uniform vgpo vppo"
+    names = "additive entropy high_entropy looking pepo perception pgpo tor uniform vgpo vppo"
     assert names.split() == list(BUILT_IN)
 
 
