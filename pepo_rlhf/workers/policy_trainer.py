@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from openrlhf.models.utils import compute_approx_kl, masked_mean
 
 from pepo_rlhf.config import Config
 from pepo_rlhf.core.token_advantages import spread_advantages
+from pepo_rlhf.core.token_weighting import TokenWeighting
 from pepo_rlhf.core.weighting import load_weighting
 from pepo_rlhf.workers.image_positions import image_positions, similarity_for
 from pepo_rlhf.workers.image_tensors import merge_image_tensors
@@ -71,8 +73,12 @@ class PolicyTrainer:
     ) -> None:
         self.config, self.strategy, self.actor, self.ema_model = config, strategy, actor, ema_model
         self.policy_loss, self.scheduler, self.image_token_ids = policy_loss, scheduler, image_token_ids
-        self.weighting = load_weighting(config.pepo.method, config.pepo.settings)
         strategy.accumulated_gradient = 1  # of its moving average, which is asked for once an update
+
+    @cached_property
+    def weighting(self) -> TokenWeighting:
+        """Return the weighting; only a single pass loads it here, where a user's file may not be."""
+        return load_weighting(self.config.pepo.method, self.config.pepo.settings)
 
     def train(self, updates: Sequence[Update]) -> tuple[dict[str, float], list[PolicyScores]]:
         """Make the updates.
