@@ -21,10 +21,10 @@ from pepo_rlhf.data.vision_tokens import vision_token_ids
 from pepo_rlhf.weight_sync.sync import WeightSync
 from pepo_rlhf.weight_sync.weights import PolicyWeights
 from pepo_rlhf.workers.adapters import without_adapters
-from pepo_rlhf.workers.image_positions import image_positions, similarity_for
 from pepo_rlhf.workers.image_tensors import merge_image_tensors
 from pepo_rlhf.workers.micro_batch import MicroBatch, PolicyScores
 from pepo_rlhf.workers.policy_trainer import PolicyTrainer, Update
+from pepo_rlhf.workers.similarity import similarity_of
 
 
 class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
@@ -64,10 +64,9 @@ class PolicyWorker(PolicyModelActor.__ray_metadata__.modified_class):
             ValueError: if a row has an image without image tokens, or tokens without an image.
         """
         device, pepo = torch.cuda.current_device(), self.config.pepo
-        sequences, action_mask, attention_mask, images, perturbed_images = micro_batch.to(device)
-        batch = (sequences, action_mask, attention_mask)
-        positions = image_positions(*batch, images, self.image_token_ids, pepo.no_image)
-        similarity = similarity_for(signals, positions, action_mask, pepo)
+        rows = micro_batch.to(device)
+        *batch, images, perturbed_images = rows
+        similarity = similarity_of(rows, signals, self.image_token_ids, pepo)
         self.actor.eval()
         perturbed = None
         if any(describe(name).perturbs_images for name in signals):

@@ -15,9 +15,9 @@ from pepo_rlhf.config import Config
 from pepo_rlhf.core.token_advantages import spread_advantages
 from pepo_rlhf.core.token_weighting import TokenWeighting
 from pepo_rlhf.core.weighting import load_weighting
-from pepo_rlhf.workers.image_positions import image_positions, similarity_for
 from pepo_rlhf.workers.image_tensors import merge_image_tensors
 from pepo_rlhf.workers.micro_batch import PolicyScores, UpdateBatch
+from pepo_rlhf.workers.similarity import similarity_of
 
 
 class Weighing(NamedTuple):
@@ -90,7 +90,7 @@ class PolicyTrainer:
         """
         sums: dict[str, Any] = defaultdict(float)
         scores: list[PolicyScores] = []
-        trainable = [update for update in updates if update.num_tokens > 0]
+        num_steps = sum(update.num_tokens > 0 for update in updates)
         for update in updates:
             of_left_out = self._score(update.left_out, update.weighing)  # by the policy before the step
             if update.num_tokens > 0:
@@ -98,8 +98,7 @@ class PolicyTrainer:
             else:
                 scores += self._score(update.micro_batches, update.weighing)
             scores += of_left_out
-        skipped = {"skipped_updates": len(updates) - len(trainable)}
-        return self._metrics(sums, len(trainable)) | skipped, scores
+        return self._metrics(sums, num_steps) | {"skipped_updates": len(updates) - num_steps}, scores
 
     def _step(self, update: Update, sums: dict[str, Any]) -> list[PolicyScores]:
         """Make one step of the optimiser, and add what its micro-batches measure to the sums."""
@@ -137,13 +136,12 @@ class PolicyTrainer:
         self, micro_batch: UpdateBatch, weighing: Weighing | None
     ) -> tuple[torch.Tensor, Any, dict[str, torch.Tensor]]:
         """Return log-probs, the model's output, and in a single pass the signals."""
-        config, (sequences, action_mask, attention_mask, images, _) = self.config, micro_batch.rows
-        batch, tensors = (sequences, action_mask, attention_mask), merge_image_tensors(images, sequences.device)
+        config, (*batch, images, _) = self.config, micro_batch.rows
+        tensors = merge_image_tensors(images, micro_batch.loss_mask.device)
         if weighing is None:
             with_entropy = config.actor.entropy_coef is not None
             return *self.actor(*batch, return_output=True, return_entropy=with_entropy, **tensors), {}
-        positions = image_positions(*batch, images, self.image_token_ids, config.pepo.no_image)
-        similarity = similarity_for(weighing.signals, positions, action_mask, config.pepo)
+        similarity = similarity_of(micro_batch.rows, weighing.signals, self.image_token_ids, config.pepo)
         scorer = self.actor.scorer(with_entropy=True, entropy_has_gradient=bool(config.actor.entropy_coef))
         result: tuple[torch.Tensor, Any, dict[str, torch.Tensor]]
         result = self.actor.forward_with_signals(*batch, similarity, config.pepo.num_layers, scorer, **tensors)
